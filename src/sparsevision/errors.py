@@ -1,0 +1,55 @@
+"""What goes wrong because of what was given, said in one sentence that names it and says what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SparseVisionError(Exception):
+    """A mistake that the user can mend; the command line prints its message alone and exits with status 2."""
+
+
+class ConfigError(SparseVisionError):
+    """A model's configuration, a recipe or an option does not make sense."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that nothing is registered under; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, advice: str = "") -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:5]
+        offered = ", ".join(repr(candidate) for candidate in near)
+        message = f"There is no {kind} named {name!r}; the nearest are {offered}."
+        super().__init__(f"{message} {advice}".strip())
+
+
+class DataError(SparseVisionError):
+    """A data set, an archive or a single picture cannot be used."""
+
+
+class UnreadablePictureError(DataError):
+    """One picture cannot be decoded; long runs skip it and count it."""
+
+
+class CheckpointError(SparseVisionError):
+    """A file of weights is missing, damaged, unsafe, or does not fit the model."""
+
+
+class MissingExtraError(SparseVisionError):
+    """A package that only some features need is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed: "
+            f"run `pip install 'sparsevision[{extra}]'`."
+        )
+
+
+class OutOfMemoryError(SparseVisionError):
+    """The device ran out of memory; the message says what to lower."""
+
+
+class NonFiniteLossError(SparseVisionError):
+    """The loss became NaN or infinite; the message names the batch's files."""

@@ -1,0 +1,253 @@
+"""The small dataclasses that the rooms of the library hand to each other.
+
+Nothing here computes anything of a model's; everybody may import this module, and importing it does not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# ------------------------------------------------------------------------------------------------------------ traces
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last, as fractions of the valid picture."""
+
+    kind: ClassVar[str] = "points"
+    xy: Tensor
+    weight: Tensor | None = None  # (B, N, P), where points do not count alike
+    level: Tensor | None = None  # (B, N, P), the feature level each point reads
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of interest: `xyxy` (B, N, 4) corners as fractions of the valid picture; tubes are (B, N, 6)."""
+
+    kind: ClassVar[str] = "regions"
+    xyxy: Tensor
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Attention on a grid: `values` (B, K, H, W), one map per token or head, laid over the valid picture."""
+
+    kind: ClassVar[str] = "heat"
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads)."""
+
+    kind: ClassVar[str] = "kept"
+    indices: tuple[Tensor, ...]
+    grids: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Response:
+    """How each token alone answers each class: `logits` (B, N, K)."""
+
+    kind: ClassVar[str] = "response"
+    logits: Tensor
+
+
+Observation = Points | Regions | Heat | Kept | Response
+TraceKind = Literal["points", "regions", "heat", "kept", "response"]
+TRACE_KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept", "response")
+
+
+class Trace:
+    """What a model looked at in one forward pass, filled by the model itself.
+
+    `Trace("points", "regions")` asks for kinds; `Trace()` asks for all of them. Each kind is a mapping from stage names,
+    in the order in which the model runs them, to observations whose first axis is the batch. Recording a stage
+    again overwrites it, so that a recomputed forward (gradient checkpointing) leaves the same trace.
+    """
+
+    def __init__(self, *kinds: TraceKind) -> None:
+        self.kinds: tuple[TraceKind, ...] = kinds or TRACE_KINDS
+        self.points: dict[str, Points] = {}
+        self.regions: dict[str, Regions] = {}
+        self.heat: dict[str, Heat] = {}
+        self.kept: dict[str, Kept] = {}
+        self.response: dict[str, Response] = {}
+
+    def wants(self, kind: TraceKind) -> bool:
+        """Says whether a kind was asked for, so that a model computes nothing that nobody reads."""
+        return kind in self.kinds
+
+    def record(self, stage: str, observation: Observation) -> None:
+        """Keeps an observation under the stage's name, if its kind was asked for; tensors are detached."""
+        if observation.kind in self.kinds:
+            self.of(observation.kind)[stage] = _map_tensors(observation, lambda tensor: tensor.detach())
+
+    def of(self, kind: str) -> dict[str, Any]:
+        """Returns {stage: observation} of one kind."""
+        found: dict[str, Any] = getattr(self, kind)
+        return found
+
+    def __getitem__(self, index: int) -> Trace:
+        """Returns one picture's trace: the same stages, every tensor without its batch axis, on the CPU."""
+        one = Trace(*self.kinds)
+        for kind in self.kinds:
+            for stage, observation in self.of(kind).items():
+                one.of(kind)[stage] = _map_tensors(observation, lambda tensor: tensor[index].cpu())
+        return one
+
+
+def _map_tensors(observation: Observation, function: Any) -> Observation:
+    """Applies a function to every tensor that an observation holds."""
+
+    def mapped(value: Any) -> Any:
+        if hasattr(value, "detach"):
+            return function(value)
+        if isinstance(value, tuple) and value and hasattr(value[0], "detach"):
+            return tuple(function(item) for item in value)
+        return value
+
+    return replace(observation, **{f.name: mapped(getattr(observation, f.name)) for f in fields(observation)})
+
+
+# ---------------------------------------------------------------------------------------------------- preprocessing
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes what a model sees; saved with the weights and used wherever a picture is read.
+
+    `fit` says how the picture meets `size` (height, width):
+    "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly
+    `size`; "whole" keeps the aspect ratio and the whole picture, the *area* being that of `size`.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    fit: Literal["crop", "stretch", "whole"] = "crop"
+    crop_fraction: float = 0.875
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        # JSON and TOML hand lists over; equality and hashing want tuples.
+        for name in ("size", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which part of the original picture a view shows: `box` (x0, y0, x1, y1) in pixels of the original (upright) picture.
+
+    `view_size` and `original_size` are (height, width). A point at fractions (x, y) of the view lies at
+    (x0 + x (x1 - x0), y0 + y (y1 - y0)) in the original.
+    """
+
+    original_size: tuple[int, int]
+    view_size: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+    def to_original(self, xy: Tensor) -> Tensor:
+        """Maps (..., 2) fractions of the view to pixels of the original picture."""
+        x0, y0, x1, y1 = self.box
+        origin, extent = xy.new_tensor([x0, y0]), xy.new_tensor([x1 - x0, y1 - y0])
+        return origin + xy * extent
+
+
+# ----------------------------------------------------------------------------------------------- samples and results
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A picture that could not be used: its name and one sentence why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Sample:
+    """One input as a task's `collate` takes it: a normalised tensor (C, H, W), its target and where it came from."""
+
+    image: Tensor
+    target: Any
+    name: str
+    index: int
+    geometry: Geometry | None = None
+
+
+@dataclass
+class Batch:
+    """Samples put together by a task.
+
+    `images` (B, C, H, W); `sizes` (B, 2) the valid height and width of each picture, None where all are whole;
+    `targets` as the task has them; `names` and `indices` say which samples these are; `skipped` the ones that could
+    not be read. A batch may be empty (B = 0) when nothing in it could be read.
+    """
+
+    images: Tensor
+    targets: Any
+    names: list[str]
+    indices: list[int]
+    sizes: Tensor | None = None
+    geometries: list[Geometry | None] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: Any, **options: Any) -> Batch:
+        """Moves the tensors (of `targets` too, where it is a tensor) to a device."""
+
+        def moved(value: Any) -> Any:
+            return value.to(device, **options) if hasattr(value, "to") else value
+
+        return replace(self, images=moved(self.images), targets=moved(self.targets), sizes=moved(self.sizes))
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a classifier says of one picture: the best `labels` with their `scores`, best first."""
+
+    name: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    geometry: Geometry | None = None
+    trace: Trace | None = None
+    features: Tensor | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what belongs into a JSON line."""
+        classes = [{"label": label, "score": round(score, 6)} for label, score in zip(self.labels, self.scores, strict=True)]
+        return {"name": self.name, "classes": classes}
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
+        return f"{self.name}: {listed}"
+
+
+# ---------------------------------------------------------------------------------------------------------- controls
+
+
+@dataclass(frozen=True)
+class Control:
+    """What may change per call on a trained model: offered by name wherever models are run."""
+
+    name: str
+    default: float
+    minimum: float
+    maximum: float
+    description: str
+
+
+Names = Sequence[str]
+Metrics = Mapping[str, float]
+__all__ = [
+    "TRACE_KINDS", "Batch", "Classification", "Control", "Geometry", "Heat", "Iterable", "Iterator", "Kept", "Metrics",
+    "Names", "Observation", "Points", "Preprocessing", "Regions", "Response", "Sample", "Skipped", "Trace", "TraceKind",
+]
