@@ -1,0 +1,36 @@
+"""Which of an operator's two forms runs: the fast one by default, the plain one as the reference.
+
+Both forms stand side by side behind one function. The plain form is written as the papers and the released codes
+compute; the fast form gives the same numbers to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# A module global and not a context variable: torch.compile guards on it and recompiles when it changes.
+_plain = False
+
+
+@contextmanager
+def plain_operators() -> Iterator[None]:
+    """Runs the plain form of every operator inside the block (also while tracing or compiling in it)."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def fast() -> bool:
+    """Says whether fast forms may run: not inside `plain_operators`, and never in an exported graph."""
+    return not _plain and not torch.compiler.is_exporting()
+
+
+def fast_eager() -> bool:
+    """Says whether a fast form that only pays without a compiler (chunking, private kernels) may run."""
+    return fast() and not torch.compiler.is_compiling()

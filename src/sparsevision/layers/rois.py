@@ -1,0 +1,62 @@
+"""Regions of interest: corner boxes as fractions of the picture, how tokens move them and how they start.
+
+A RoI is (x1, y1, x2, y2). Nothing is clamped: RoIs may leave the picture, and training may invert those of the table.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RoIInit = Literal["half", "cell", "whole"]
+
+
+def adjust_rois(rois: Float[Tensor, "*batch 4"], delta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """Moves RoIs by deltas (tx, ty, tw, th) relative to their own size, as detectors do (Eqs. 7 and 8)."""
+    first, second = rois.chunk(2, dim=-1)
+    shift, log_scale = delta.chunk(2, dim=-1)
+    size = (second - first).abs()
+    center = (first + second) / 2 + shift * size
+    half = size * log_scale.exp() / 2
+    return torch.cat([center - half, center + half], dim=-1)
+
+
+def grid_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 4"]:
+    """Makes the first RoIs of tokens (A.3, Table 9).
+
+    "half": half the picture wide and high, evenly spread and inside it; "cell": tiling the picture; "whole": all of it.
+    Tokens beyond the largest square number start with the whole picture. The x axis is the slow one.
+    """
+    side = math.isqrt(num_tokens)
+    rois = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(num_tokens, 1)
+    if init == "whole":
+        return rois
+    size = 0.5 if init == "half" else 1 / side
+    starts = torch.linspace(0, 1 - size, side) if side > 1 else torch.tensor([(1 - size) / 2])
+    corners = torch.cartesian_prod(starts, starts)
+    rois[: side * side] = torch.cat([corners, corners + size], dim=-1)
+    return rois
+
+
+def grid_offsets(num_points: int) -> Float[Tensor, "square 2"]:
+    """Makes the cell centres of a square grid on [-0.5, 0.5]², x fast, for the largest square in `num_points`."""
+    side = math.isqrt(num_points)
+    centers = (torch.arange(side) + 0.5) / side - 0.5
+    y, x = torch.meshgrid(centers, centers, indexing="ij")
+    return torch.stack([x, y], dim=-1).flatten(0, 1)
+
+
+@torch.no_grad()
+def encode_rois(rois: Float[Tensor, "*batch 4"], width: int) -> Float[Tensor, "*batch width"]:
+    """Encodes the corners of RoIs by sines and cosines of `width / 4` frequencies from pi to 128 pi.
+
+    Used by the bootstrapped models (arXiv 2312.01987); no gradient flows to the RoIs.
+    """
+    frequencies = width // 4
+    steps = torch.arange(frequencies, device=rois.device, dtype=rois.dtype)
+    angles = rois.unsqueeze(-1) * (math.pi * torch.exp(steps * (math.log(128) / (frequencies - 1))))
+    return torch.cat([angles[..., 0::2].sin(), angles[..., 1::2].cos()], dim=-1).flatten(-2)
