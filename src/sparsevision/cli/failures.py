@@ -1,0 +1,135 @@
+"""Turns what went wrong into one line on stderr and an exit status; a traceback is shown only when asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cyclopts import CycloptsError, UnknownCommandError
+
+from sparsevision.errors import SparseVisionError, UnknownNameError
+
+BUG, USER, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
+
+_SYSTEM_ADVICE = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "Your disk quota is used up",
+    errno.EROFS: "The file system is mounted read-only",
+    errno.EACCES: "Permission was denied",
+    errno.EPERM: "The system does not permit this",
+    errno.EMFILE: "Too many files are open",
+}
+_SYSTEM_REMEDY = {
+    errno.ENOSPC: "Free some space or write elsewhere.",
+    errno.EDQUOT: "Free some space or write elsewhere.",
+    errno.EROFS: "Choose a folder that can be written.",
+    errno.EACCES: "Choose another path or change its permissions.",
+    errno.EPERM: "Choose another path or change its permissions.",
+    errno.EMFILE: "Use fewer workers or raise `ulimit -n`.",
+}
+
+
+def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = False) -> int:
+    """Says on stderr what went wrong and returns the exit status; with `debug`, the traceback comes first."""
+    # rich answers a closed pipe with SystemExit.
+    if isinstance(failure, BrokenPipeError) or isinstance(failure.__context__, BrokenPipeError):
+        return _close_output()
+    if isinstance(failure, SystemExit):
+        return failure.code if isinstance(failure.code, int) else BUG if failure.code else 0
+    if debug:
+        traceback.print_exception(failure)
+    if isinstance(failure, KeyboardInterrupt):
+        return _say("Interrupted.", INTERRUPTED)
+    sentence = _sentence(failure)
+    if sentence is None:
+        return _say(_bug(failure, arguments), BUG)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _close_output()
+    return _say(sentence, USER)
+
+
+def _sentence(failure: BaseException) -> str | None:
+    """Returns what to tell the user of a mistake that the user can mend, None for anything else."""
+    if isinstance(failure, UnknownCommandError) and failure.unused_tokens:
+        from sparsevision.cli import COMMANDS
+
+        name = failure.unused_tokens[0]
+        kind = "option" if name.startswith("-") else "command"
+        known = {"option": ("--help", "--version", "--debug"), "command": tuple(COMMANDS)}[kind]
+        return str(UnknownNameError(kind, name, known, advice="See `sparsevision --help`."))
+    if isinstance(failure, SparseVisionError | CycloptsError):
+        return " ".join(str(failure).split())
+    return _out_of_memory(failure) or _refused_by_system(failure)
+
+
+def _out_of_memory(failure: BaseException) -> str | None:
+    """Recognises exhausted memory by its type's name and message, because torch may not be imported."""
+    message = str(failure)
+    names = {kind.__name__ for kind in type(failure).__mro__}
+    exhausted = names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in message
+    if exhausted:
+        asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w*)", message)
+        amount = f" when {asked[1]} more were asked for" if asked else ""
+        return f"Memory ran out{amount}: lower the batch size or the picture's size, or use a smaller model."
+    if "DataLoader worker" in message and ("Bus error" in message or "killed" in message):
+        return "A data loader's process ended for lack of memory: use fewer workers (`--workers 0` uses none)."
+    return None
+
+
+def _refused_by_system(failure: BaseException) -> str | None:
+    """Recognises what the operating system refused, also where a library hides its number in a message."""
+    if isinstance(failure, OSError):
+        number = failure.errno
+        where = f": {failure.filename}" if failure.filename else ""
+        if number not in _SYSTEM_ADVICE:
+            # A path that a user gave, missing or of the wrong kind; without a path it is not theirs to mend.
+            return f"{failure.strerror}{where}." if where and failure.strerror else None
+    else:
+        hidden = re.search(r"os error (\d+)", message := str(failure))
+        number = int(hidden[1]) if hidden else errno.ENOSPC if "No space left on device" in message else None
+        where = ""
+    return f"{_SYSTEM_ADVICE[number]}{where}. {_SYSTEM_REMEDY[number]}" if number in _SYSTEM_ADVICE else None
+
+
+def _bug(failure: BaseException, arguments: Sequence[str]) -> str:
+    """Writes the traceback into a file of its own and returns the sentence that names it."""
+    from sparsevision import __version__
+
+    kind = type(failure).__name__
+    body = "".join(traceback.format_exception(failure))
+    head = f"sparsevision {__version__}, Python {sys.version}\narguments: {list(arguments)}\n\n"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsevision"
+    for folder in (cache, Path(tempfile.gettempdir())):
+        path = folder / f"failure-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(head + body, encoding="utf-8")
+        except OSError:
+            continue
+        return f"This is a bug in sparsevision ({kind}): please report it with the file {path}."
+    return f"This is a bug in sparsevision ({kind}): please report what --debug shows; no log file could be written."
+
+
+def _say(sentence: str, status: int) -> int:
+    """Prints one line on stderr."""
+    print(f"sparsevision: {sentence}", file=sys.stderr)
+    return status
+
+
+def _close_output() -> int:
+    """Points stdout nowhere: what it still holds cannot be written, and the interpreter would say so when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return OUTPUT_CLOSED
