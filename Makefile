@@ -1,0 +1,55 @@
+# Each target makes what it needs, the virtual environment included. `make demo` and `make test` are all the set-up there is.
+VENV ?= .venv
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint docs browser clean
+help:
+	@echo "make demo   recognise real photographs with the shipped weights, and draw where the model looked"
+	@echo "make test   all tests: the quick ones, then the slow ones"
+	@echo "make lint   ruff, its formatter, mypy --strict"
+	@echo "make docs   the documentation, into docs/_build/html"
+	@echo "make browser  Chromium from apt, for the test of the HTML page (needs root; the test is skipped without it)"
+	@echo "make clean  remove $(VENV) and what was built"
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name one: make demo PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+
+# A stamp per set of extras: installing again only when pyproject.toml has changed.
+$(VENV)/.installed-core: EXTRAS =
+$(VENV)/.installed-test: EXTRAS = [test]
+$(VENV)/.installed-docs: EXTRAS = [test,docs]
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e ".$(EXTRAS)"
+	@touch $@
+
+demo: $(VENV)/.installed-core
+	$(BIN)/sparsevision demo
+
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed-docs
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -q -n $(WORKERS) -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null \
+	    || echo "Chromium could not be installed: the test of the HTML page will be skipped."; \
+	else echo "No Chromium, and no root to install it with apt: the test of the HTML page will be skipped."; fi
+
+clean:
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
