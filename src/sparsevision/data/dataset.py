@@ -1,0 +1,67 @@
+"""What every data set of pictures answers, whatever it lies in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from PIL import Image
+
+from sparsevision.errors import DataError
+
+Split = Literal["train", "val", "all"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One decoded picture: upright RGB, the index of its class, and its name for messages and results.
+
+    `original_size` is (height, width) before any reduction while decoding; `box` (x0, y0, x1, y1), as fractions of the
+    picture, says where the labelled thing is, where the data set knows it.
+    """
+
+    image: Image.Image
+    label: int
+    name: str
+    original_size: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled pictures by index.
+
+    `classes` names the labels; `labels` has one per picture and costs no decoding; `fingerprint` changes when the list
+    of pictures does; `origin` says in a sentence where they come from and how they were split, for the run's record.
+    `read` raises UnreadablePictureError for a picture that cannot be decoded.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def labels(self) -> Sequence[int]: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    def __len__(self) -> int: ...
+    def read(self, index: int) -> Record: ...
+
+
+def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
+    """Hashes classes and rows (names, labels, sizes) into 16 hexadecimal digits."""
+    digest = hashlib.sha256("\0".join(classes).encode())
+    for row in rows:
+        digest.update(("\n" + "\0".join(map(str, row))).encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def check_split(split: str) -> Split:
+    """Returns the split if there is one of that name."""
+    if split not in ("train", "val", "all"):
+        raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'all'.")
+    return split  # type: ignore[return-value]

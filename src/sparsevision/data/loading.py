@@ -1,0 +1,146 @@
+"""Batches of an epoch: the same ones for any number of workers, from any batch on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.sampling import EpochPlan
+from sparsevision.data.seeding import preserved_globals, seed_globals
+from sparsevision.errors import DataError, SparseVisionError, UnreadablePictureError
+from sparsevision.types import Batch, Sample, Skipped
+
+Transform = Callable[[Image.Image], Tensor] | EvaluationTransform
+Collate = Callable[[list[Sample]], Batch]
+
+
+def make_loader(
+    dataset: Dataset,
+    transform: Transform,
+    collate: Collate,
+    *,
+    batch_size: int,
+    epoch: int = 0,
+    seed: int = 0,
+    shuffle: bool = False,
+    repeats: int = 1,
+    drop_last: bool = False,
+    rank: int = 0,
+    world: int = 1,
+    num_workers: int = 0,
+    start_batch: int = 0,
+    start_method: str | None = None,
+) -> Loader:
+    """Returns the batches of one epoch, of one rank, from batch `start_batch` on.
+
+    Every sample's randomness is drawn from (seed, epoch, position in the epoch), and `collate`'s (mixing) from (seed,
+    epoch, batch, rank), so neither `num_workers` nor `start_batch` nor the `start_method` of the worker processes
+    changes a batch, and nobody else's random numbers are touched. `EpochPlan` says how samples are ordered and dealt
+    out. Pictures that cannot be read are left out and listed in `batch.skipped`; a batch may come out empty.
+    """
+    plan = EpochPlan(
+        len(dataset), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, repeats=repeats, drop_last=drop_last,
+        rank=rank, world=world,
+    )
+    return Loader(_Batches(dataset, transform, collate, plan), start_batch, num_workers, start_method)
+
+
+class Loader:
+    """Iterates over the batches of an epoch; `len` is how many come. Errors arrive as one sentence, from workers too."""
+
+    def __init__(self, batches: _Batches, start_batch: int, num_workers: int, start_method: str | None) -> None:
+        self.plan = batches.plan
+        self.numbers = range(start_batch, self.plan.batches)
+        workers = min(num_workers, len(self.numbers))
+        if workers > 0 and hasattr(batches.dataset, "fill"):
+            # Workers that are forked share what is in memory by now, and nothing that one of them adds later.
+            batches.dataset.fill()
+        self._loader: DataLoader[Batch | _Failure] = DataLoader(
+            batches,
+            batch_size=None,
+            sampler=self.numbers,
+            num_workers=workers,
+            multiprocessing_context=start_method if workers > 0 else None,
+            # Its own generator: the default would draw from torch's global one, with workers only.
+            generator=torch.Generator(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Batch]:
+        try:
+            for batch in self._loader:
+                if isinstance(batch, _Failure):
+                    raise DataError(batch.sentence)
+                yield batch
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError(
+                "A process that loads pictures was killed, most likely for want of memory: use fewer workers or a "
+                "smaller batch size."
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A worker's error as a value: thrown, it would arrive wrapped into the text of a traceback."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class _Batches(TorchDataset["Batch | _Failure"]):
+    """Makes any batch of an epoch by its number."""
+
+    dataset: Dataset
+    transform: Transform
+    collate: Collate
+    plan: EpochPlan
+
+    def __len__(self) -> int:
+        return self.plan.batches
+
+    def __getitem__(self, number: int) -> Batch | _Failure:
+        try:
+            with preserved_globals():
+                return self._make(number)
+        except SparseVisionError as error:
+            return _Failure(str(error))
+
+    def _make(self, number: int) -> Batch:
+        samples: list[Sample] = []
+        skipped: list[Skipped] = []
+        for epoch, position, index in self.plan.batch(number):
+            seed_globals(self.plan.seed, epoch, "sample", position)
+            try:
+                samples.append(self._sample(index))
+            except UnreadablePictureError as error:
+                skipped.append(Skipped(str(self.dataset.names[index]), str(error)))
+        seed_globals(self.plan.seed, self.plan.epoch, "batch", number, self.plan.rank)
+        batch = self.collate(samples) if samples else _empty()
+        batch.skipped = [*batch.skipped, *skipped]
+        return batch
+
+    def _sample(self, index: int) -> Sample:
+        record = self.dataset.read(index)
+        if isinstance(self.transform, EvaluationTransform):
+            image, geometry = self.transform(record.image, record.original_size)
+            return Sample(image, record.label, record.name, index, geometry)
+        return Sample(self.transform(record.image), record.label, record.name, index)
+
+
+def _empty(names: Sequence[str] = ()) -> Batch:
+    """Returns the batch of which nothing could be read."""
+    nothing: Any = torch.empty(0, dtype=torch.int64)
+    return Batch(images=torch.empty(0, 3, 1, 1), targets=nothing, names=list(names), indices=[])

@@ -1,0 +1,105 @@
+"""From a decoded picture to what a model sees, wherever no randomness is wanted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sparsevision.errors import ConfigError
+from sparsevision.types import Geometry, Preprocessing
+
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+LEAST_SIDE = 32
+
+
+def views(
+    preprocessing: Preprocessing, image: Image.Image, *, original_size: tuple[int, int] | None = None
+) -> list[tuple[Tensor, Geometry]]:
+    """Returns what the model is to see of an RGB picture: normalised (C, H, W) tensors, each with its geometry.
+
+    `original_size` (height, width) is that of the picture before it was reduced while decoding; geometries lead back to
+    its pixels. The fits "crop", "stretch" and "whole" give one view.
+    """
+    height, width = original_size or (image.height, image.width)
+    if preprocessing.fit == "crop":
+        shown, box = _crop(preprocessing, image)
+    else:
+        size = preprocessing.size if preprocessing.fit == "stretch" else _whole_size(preprocessing.size, image)
+        shown, box = _resized(image, size, preprocessing.interpolation), (0.0, 0.0, 1.0, 1.0)
+    pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+    geometry = Geometry((height, width), (shown.height, shown.width), pixels)
+    return [(to_tensor(shown, preprocessing.mean, preprocessing.std), geometry)]
+
+
+@dataclass(frozen=True)
+class EvaluationTransform:
+    """The first view of a picture, as a loader's transform: PIL RGB to (normalised tensor, geometry)."""
+
+    preprocessing: Preprocessing
+
+    def __call__(self, image: Image.Image, original_size: tuple[int, int] | None = None) -> tuple[Tensor, Geometry]:
+        """Returns the first of the picture's `views`."""
+        return views(self.preprocessing, image, original_size=original_size)[0]
+
+
+def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turns a picture into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey."""
+    if len(mean) != len(std) or len(mean) not in (1, 3):
+        raise ConfigError(f"A mean of {len(mean)} and a std of {len(std)} channels fit no picture: give 1 or 3 of both.")
+    wanted = "L" if len(mean) == 1 else "RGB"
+    values = np.array(image if image.mode == wanted else image.convert(wanted))
+    tensor = torch.from_numpy(values).reshape(image.height, image.width, len(mean)).permute(2, 0, 1)
+    scale = torch.tensor([1 / (255 * deviation) for deviation in std]).view(-1, 1, 1)
+    shift = torch.tensor([centre / deviation for centre, deviation in zip(mean, std, strict=True)]).view(-1, 1, 1)
+    return tensor.to(torch.float32, memory_format=torch.contiguous_format).mul_(scale).sub_(shift)
+
+
+def least_decoded_side(preprocessing: Preprocessing) -> int:
+    """Returns the short side that a picture must keep while decoding so that preprocessing loses nothing visible.
+
+    Twice what the picture is resized to: the resampling filter then still averages real pixels.
+    """
+    fraction = preprocessing.crop_fraction if preprocessing.fit == "crop" else 1.0
+    return 2 * int(max(preprocessing.size) / fraction)
+
+
+def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Resizes so that `size / crop_fraction` is covered, takes the centre; returns it and its box as fractions."""
+    height, width = preprocessing.size
+    fraction = preprocessing.crop_fraction
+    cover_height, cover_width = int(height / fraction), int(width / fraction)
+    if image.width * cover_height <= image.height * cover_width:
+        resized_width, resized_height = cover_width, max(int(cover_width * image.height / image.width), cover_height)
+    else:
+        resized_width, resized_height = max(int(cover_height * image.width / image.height), cover_width), cover_height
+    left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
+    box = (
+        left / resized_width, top / resized_height, (left + width) / resized_width, (top + height) / resized_height
+    )
+    if max(resized_width, resized_height) > 16 * max(cover_width, cover_height):
+        # A strip: resizing all of it would take gigabytes, so only what is seen is resized.
+        source = (box[0] * image.width, box[1] * image.height, box[2] * image.width, box[3] * image.height)
+        return image.resize((width, height), RESAMPLING[preprocessing.interpolation], box=source), box
+    resized = _resized(image, (resized_height, resized_width), preprocessing.interpolation)
+    return resized.crop((left, top, left + width, top + height)), box
+
+
+def _whole_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
+    """Returns the (height, width) of the picture's aspect ratio that has the area of `size`, no side under 32 pixels."""
+    area = size[0] * size[1]
+    height = math.sqrt(area * image.height / image.width)
+    longest = area / LEAST_SIDE
+    height = min(max(height, LEAST_SIDE), longest)
+    return max(round(height), 1), max(round(area / height), 1)
+
+
+def _resized(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
+    height, width = size
+    if (image.height, image.width) == (height, width):
+        return image
+    return image.resize((width, height), RESAMPLING[interpolation])

@@ -1,0 +1,209 @@
+"""One picture, from wherever it lies, as an upright RGB image; or one sentence that says why not.
+
+Training runs for days over files that nobody has looked at. Whatever is wrong with one of them ends here as an
+`UnreadablePictureError`, never as another exception, a warning or a hang.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from sparsevision.errors import UnreadablePictureError
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .avif .tif .tiff .bmp .dib .gif .ppm .pgm .pbm .pnm .jp2 .j2k".split()
+)
+# A list of our own, because Pillow's has formats that start other programs (EPS) or are no pictures at all.
+_WANTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
+Image.init()
+_FORMATS = tuple(name for name in _WANTED_FORMATS if name in Image.OPEN)
+MAX_PIXELS = 128_000_000
+MAX_BYTES = 1 << 30
+WHITE = (255, 255, 255)
+
+PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPPING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+
+
+def is_picture_name(name: str | os.PathLike[str]) -> bool:
+    """Says whether a file's suffix is one of a picture format that can be read."""
+    return os.path.splitext(os.fspath(name))[1].lower() in PICTURE_SUFFIXES
+
+
+def read_picture(
+    source: PictureSource,
+    name: str | None = None,
+    *,
+    side: int | None = None,
+    background: tuple[int, int, int] = WHITE,
+) -> Image.Image:
+    """Decodes a picture into an upright RGB image; of an animation, the first frame.
+
+    `source` is a path, the file's bytes or an open binary file; `name` is what messages call it. With `side`, a JPEG may
+    be decoded at a half, a quarter or an eighth of its size as long as its short side keeps `side` pixels, which is
+    several times faster for photographs from a camera. Transparent parts show `background`.
+    Raises UnreadablePictureError, and nothing else, for everything that cannot be decoded.
+    """
+    return decode_picture(source, name, side=side, background=background)[0]
+
+
+def decode_picture(
+    source: PictureSource,
+    name: str | None = None,
+    *,
+    side: int | None = None,
+    background: tuple[int, int, int] = WHITE,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """As `read_picture`, and beside the image the (height, width) that the upright picture has undecimated."""
+    name = name or _name_of(source)
+    try:
+        data = _bytes_of(source)
+        if not data:
+            raise _Refused("it is empty (0 bytes)")
+        with _quiet, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            stored = image.size
+            _choose_scale(image, side)
+            image.load()
+            turn = _turn(image)
+            size = stored if turn in _SWAPPING else (stored[1], stored[0])
+            rgb = as_rgb(image, background=background)
+            return (rgb.transpose(turn) if turn is not None else rgb), size
+    except Exception as error:  # decoders of hostile bytes raise nearly every built-in exception
+        raise UnreadablePictureError(f"{name} cannot be read as a picture: {_reason(error)}.") from error
+
+
+def as_rgb(image: Image.Image, *, background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Turns a decoded image of any mode into RGB: 16 and 32 bits are scaled to 8, alpha is laid over `background`."""
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_to_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        ground = Image.new("RGBA", clear.size, (*background, 255))
+        return Image.alpha_composite(ground, clear).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Scales grey values to 0..255: by the type's range where it is known, else by the smallest and largest value."""
+    if values.dtype.itemsize == 2 and values.dtype.kind == "u":
+        return (values.astype(np.uint32) * 255 // 65535).astype(np.uint8)
+    grey = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(grey.min()), float(grey.max())
+    if low < 0 or high > 65535:
+        low, high = low, max(high, low + 1)
+    elif values.dtype.kind == "f" and high <= 1:
+        low, high = 0.0, 1.0
+    else:
+        low, high = 0.0, 255.0 if high <= 255 else 65535.0
+    return np.round((grey - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _choose_scale(image: Image.Image, side: int | None) -> None:
+    """Asks a JPEG's decoder for a smaller picture, where that is wanted or the only way; refuses what stays too large."""
+    width, height = image.size
+    if side is not None and min(width, height) >= 2 * side:
+        image.draft(None, (side, side))
+    for divisor in (2, 4, 8):
+        if image.size[0] * image.size[1] > MAX_PIXELS:
+            image.draft(None, (max(width // divisor, 1), max(height // divisor, 1)))
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        millions = MAX_PIXELS // 1_000_000
+        raise _Refused(f"its {width} x {height} pixels are more than the {millions} million that are decoded")
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Reads how the camera was held; damaged metadata count as none, since the picture itself may be fine."""
+    try:
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:
+        return None
+
+
+def _bytes_of(source: PictureSource) -> bytes:
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if not isinstance(source, str | os.PathLike):
+        return source.read(MAX_BYTES)
+    status = os.stat(source)
+    if stat.S_ISDIR(status.st_mode):
+        raise _Refused("it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise _Refused("it is no regular file")
+    if status.st_size > MAX_BYTES:
+        raise _Refused(f"its {status.st_size >> 20} MiB are more than the {MAX_BYTES >> 20} MiB that are read")
+    return Path(source).read_bytes()
+
+
+def _name_of(source: PictureSource) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", None) or "the given data")
+
+
+class _Refused(Exception):
+    """A reason that already reads as the end of the sentence."""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _Refused):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "this user may not read it"
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is none of the known formats (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, JPEG 2000)"
+    if isinstance(error, Image.DecompressionBombError):
+        return "it unpacks to far more pixels than any photograph has"
+    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"its data are damaged ({said[:120]})"
+
+
+class _Quiet:
+    """Silences warnings while any thread is inside: Pillow's say what the error or the picture says already.
+
+    `warnings.catch_warnings` alone would restore the wrong filters when threads leave in another order than they came.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved: warnings.catch_warnings[None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._saved is None:
+                self._saved = warnings.catch_warnings()
+                self._saved.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._saved is not None:
+                self._saved.__exit__(None, None, None)
+                self._saved = None
+
+
+_quiet = _Quiet()
