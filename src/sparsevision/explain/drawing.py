@@ -1,0 +1,119 @@
+"""How each kind of observation is drawn over a picture: one function a kind, on matplotlib axes in the picture's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from PIL import Image
+
+from .look import Floats, Look, Stage
+
+INK = "#1a1a1a"
+FAINT = "#6b6b6b"
+_DENSITY_PIXELS = 240
+DENSITY_MAP = colormaps["inferno"]
+DENSITY_GAMMA = 0.5  # of the colour scale: late stages are many times denser than early ones, and both should be readable
+
+
+def dimmed(picture: Image.Image, brightness: float = 0.42, saturation: float = 0.35) -> NDArray[np.uint8]:
+    """Returns (H, W, 3): the picture darkened and greyed, so that what is drawn on it stands out."""
+    rgb = np.asarray(picture.convert("RGB"), dtype=np.float64)
+    grey = rgb @ (0.299, 0.587, 0.114)
+    faded = grey[..., None] + saturation * (rgb - grey[..., None])
+    return (brightness * faded).clip(0, 255).round().astype(np.uint8)
+
+
+def draw_picture(axes: Axes, look: Look, *, dim: bool = True) -> None:
+    """Shows the picture, dimmed so that what is drawn on it stands out, or as it is."""
+    show_pixels(axes, look, dimmed(look.preview) if dim else np.asarray(look.preview))
+
+
+def show_pixels(axes: Axes, look: Look, pixels: NDArray[np.uint8]) -> None:
+    """Fills axes with pixels (H, W, 3) that cover the whole picture; the axes then count in the picture's pixels."""
+    width, height = look.picture.size
+    axes.imshow(shaded(look, pixels), extent=(0, width, height, 0), interpolation="antialiased", aspect="equal")
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def shaded(look: Look, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Darkens what lies outside the view that the model saw, in pixels (H, W, 3) that cover the whole picture."""
+    rows, columns = pixels.shape[:2]
+    width, height = look.picture.size
+    x0, y0, x1, y1 = look.geometry.box
+    across = (np.arange(columns) + 0.5) * width / columns
+    down = (np.arange(rows) + 0.5) * height / rows
+    seen = ((across >= x0) & (across <= x1))[None] & ((down >= y0) & (down <= y1))[:, None]
+    return np.where(seen[..., None], pixels, pixels * 0.5).astype(np.uint8)
+
+
+def draw_points(
+    axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, diameter: float = 1.0
+) -> None:
+    """Draws the sampling points of all tokens, or of some, each token in its colour; `diameter` is in typographic points."""
+    chosen = list(range(len(stage.points)) if tokens is None else tokens)
+    xy = stage.points[chosen].reshape(-1, 2)
+    per_token = stage.points.shape[1]
+    axes.scatter(
+        xy[:, 0], xy[:, 1], s=diameter**2, c=np.repeat(colours[chosen], per_token, 0), linewidths=0, zorder=3
+    )
+
+
+def draw_regions(
+    axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, line: float = 0.6
+) -> None:
+    """Outlines the RoIs of all tokens, or of some, each in its token's colour; `line` is in typographic points."""
+    if stage.regions is None:
+        return
+    chosen = list(range(len(stage.regions)) if tokens is None else tokens)
+    boxes = [
+        Rectangle((min(x0, x1), min(y0, y1)), abs(x1 - x0), abs(y1 - y0))
+        for x0, y0, x1, y1 in stage.regions[chosen]
+    ]
+    axes.add_collection(
+        PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], linewidths=line, zorder=4)
+    )
+
+
+def draw_density(axes: Axes, look: Look, values: NDArray[np.float32], most: float) -> None:
+    """Lays a density map over the darkened picture; the colour scale ends at `most`."""
+    height, width = values.shape
+    grey = dimmed(look.preview.resize((width, height), Image.Resampling.LANCZOS), 0.6, 0.0)
+    share = (np.clip(values / most, 0, 1) ** DENSITY_GAMMA)[..., None]
+    colour = 255.0 * DENSITY_MAP(share[..., 0])[..., :3]
+    # Where nothing was sampled the picture stays readable; where much was, colour counts more than the picture.
+    strength = 0.35 + 0.5 * share
+    show_pixels(axes, look, ((1 - strength) * grey + strength * colour).astype(np.uint8))
+
+
+def density_maps(look: Look, radius: float) -> list[NDArray[np.float32]]:
+    """Computes every stage's density at the resolution at which it is drawn."""
+    width, height = look.picture.size
+    scale = _DENSITY_PIXELS / max(width, height)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return [look.density(stage, size, radius) for stage in look.stages]
+
+
+def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
+    """Shows the picture dimmed, except inside one RoI."""
+    small = look.preview
+    pixels, bright = dimmed(small, 0.35), np.asarray(small)
+    if region is not None:
+        scale = small.width / look.picture.width
+        x0, x1 = sorted(int(np.clip(round(x * scale), 0, small.width)) for x in (region[0], region[2]))
+        y0, y1 = sorted(int(np.clip(round(y * scale), 0, small.height)) for y in (region[1], region[3]))
+        pixels[y0:y1, x0:x1] = bright[y0:y1, x0:x1]
+    show_pixels(axes, look, pixels)
+
+
+def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Writes text at fractions of the axes; a label's dollar signs are dollar signs."""
+    style = {"fontsize": 7.0, "color": INK, "transform": axes.transAxes, "parse_math": False, **style}
+    axes.text(x, y, text, **style)

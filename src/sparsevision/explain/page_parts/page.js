@@ -1,0 +1,391 @@
+"use strict";
+(() => {
+  const SVG = "http://www.w3.org/2000/svg";
+  const STEP_MS = 520, HOLD_MS = 900, REACH = 18, HEAT_SIZE = 200;
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const state = { picture: 0, stage: 0, position: 0, hovered: null, pinned: null, playing: false };
+  let gliding = 0, waiting = 0, current = null;
+
+  const make = (name, attributes = {}, parent = null) => {
+    const node = document.createElementNS(SVG, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (parent) parent.append(node);
+    return node;
+  };
+  const element = (name, parent, text = "", className = "") => {
+    const node = document.createElement(name);
+    if (text) node.textContent = text;
+    if (className) node.className = className;
+    parent.append(node);
+    return node;
+  };
+
+  // Coordinates travel as 16-bit integers, 1 / data.unit of the picture's width or height.
+  const numbers = (text) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getInt16(2 * i, true) / data.unit);
+  };
+  const decoded = (picture) => {
+    for (const stage of picture.stages) {
+      if (!stage.xy) {
+        stage.xy = numbers(stage.points);
+        stage.boxes = stage.regions ? numbers(stage.regions) : null;
+      }
+    }
+    return picture;
+  };
+  const blended = (key, position) => {
+    const low = Math.floor(position), share = position - low;
+    const here = current.stages[low][key];
+    if (!share || !here) return here;
+    const there = current.stages[low + 1][key];
+    return here.map((value, i) => value + share * (there[i] - value));
+  };
+  const lit = () => state.hovered ?? state.pinned;
+
+  // ------------------------------------------------------------------ drawing of each kind, over any svg of the picture
+  const pointsPath = (xy, token) => {
+    const { width, height, per_token: count } = current;
+    let path = "";
+    for (let i = token * count; i < (token + 1) * count; i++) {
+      path += `M${(xy[2 * i] * width).toFixed(1)} ${(xy[2 * i + 1] * height).toFixed(1)}h0`;
+    }
+    return path;
+  };
+  const placeRegion = (rect, boxes, token) => {
+    const { width, height } = current;
+    const [x0, y0, x1, y1] = boxes.subarray(4 * token, 4 * token + 4);
+    rect.setAttribute("x", Math.min(x0, x1) * width);
+    rect.setAttribute("y", Math.min(y0, y1) * height);
+    rect.setAttribute("width", Math.abs(x1 - x0) * width);
+    rect.setAttribute("height", Math.abs(y1 - y0) * height);
+  };
+  const layer = (svg, { spot }) => {
+    const { width, height, box, tokens } = current;
+    svg.replaceChildren();
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    if (!svg.classList.contains("main")) {
+      make("image", { class: "whole", href: current.image, width, height, preserveAspectRatio: "none" }, svg);
+    }
+    const [x0, y0, x1, y1] = box;
+    make("path", { class: "outside", "fill-rule": "evenodd",
+      d: `M0 0H${width}V${height}H0ZM${x0} ${y0}H${x1}V${y1}H${x0}Z` }, svg);
+    const heat = make("image", { width, height, preserveAspectRatio: "none", visibility: "hidden" }, svg);
+    const clip = make("clipPath", { id: spot }, svg);
+    const hole = make("rect", {}, clip);
+    const bright = make("image", { class: "spot", href: current.image, width, height, preserveAspectRatio: "none",
+      "clip-path": `url(#${spot})`, visibility: "hidden" }, svg);
+    const drawn = { heat, hole, bright, regions: [], points: [] };
+    for (let token = 0; token < tokens; token++) {
+      const shared = { stroke: data.colours[token % data.colours.length], "data-token": token };
+      drawn.regions.push(make("rect", { class: "region", ...shared }, svg));
+      drawn.points.push(make("path", { class: "points", ...shared }, svg));
+    }
+    return drawn;
+  };
+  const place = (drawn, xy, boxes) => {
+    for (let token = 0; token < current.tokens; token++) {
+      drawn.points[token].setAttribute("d", pointsPath(xy, token));
+      if (boxes) placeRegion(drawn.regions[token], boxes, token);
+    }
+    spotlight(drawn, boxes);
+  };
+  const spotlight = (drawn, boxes) => {
+    const token = lit();
+    const shown = token !== null && boxes && at("show-dimmed").checked && !at("show-density").checked;
+    drawn.bright.setAttribute("visibility", shown ? "visible" : "hidden");
+    if (shown) placeRegion(drawn.hole, boxes, token);
+  };
+  const highlight = (drawn, boxes) => {
+    const token = lit();
+    drawn.points.forEach((node, i) => node.classList.toggle("lit", i === token));
+    drawn.regions.forEach((node, i) => node.classList.toggle("lit", i === token));
+    spotlight(drawn, boxes);
+  };
+
+  // A top-hat density, exact: each disc is one span a row; a running sum fills all spans at once.
+  const density = (xy, width, height) => {
+    const reach = data.radius * Math.min(width, height);
+    const change = new Float32Array(height * (width + 1));
+    const count = xy.length / 2;
+    for (let i = 0; i < count; i++) {
+      const x = xy[2 * i] * width, y = xy[2 * i + 1] * height;
+      const last = Math.min(height - 1, Math.floor(y + reach - 0.5));
+      for (let row = Math.max(0, Math.ceil(y - reach - 0.5)); row <= last; row++) {
+        const half = Math.sqrt(Math.max(0, reach * reach - (row + 0.5 - y) ** 2));
+        const first = Math.min(width, Math.max(0, Math.ceil(x - half - 0.5)));
+        const behind = Math.min(width, Math.max(0, Math.floor(x + half - 0.5) + 1));
+        if (behind > first) { change[row * (width + 1) + first] += 1; change[row * (width + 1) + behind] -= 1; }
+      }
+    }
+    const unit = (width * height) / (Math.PI * reach * reach * count);
+    const values = new Float32Array(width * height);
+    for (let row = 0; row < height; row++) {
+      let sum = 0;
+      for (let column = 0; column < width; column++) {
+        sum += change[row * (width + 1) + column];
+        values[row * width + column] = sum * unit;
+      }
+    }
+    return values;
+  };
+  const heatSize = () => {
+    const scale = HEAT_SIZE / Math.max(current.width, current.height);
+    return [Math.max(1, Math.round(current.width * scale)), Math.max(1, Math.round(current.height * scale))];
+  };
+  const drawHeat = (canvas, xy) => {
+    const [width, height] = heatSize();
+    canvas.width = width;
+    canvas.height = height;
+    const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+    const values = density(xy, width, height), steps = data.scale.length - 1;
+    for (let i = 0; i < values.length; i++) {
+      const share = Math.min(1, values[i] / current.most) ** data.gamma;
+      pixels.data.set(data.scale[Math.round(share * steps)], 4 * i);
+      pixels.data[4 * i + 3] = 255 * (0.35 + 0.5 * share);
+    }
+    context.putImageData(pixels, 0, 0);
+  };
+
+  // ------------------------------------------------------------------------------------------------------------ the page
+  let main = null, minis = [];
+  const refresh = () => {
+    const xy = blended("xy", state.position), boxes = blended("boxes", state.position);
+    place(main, xy, boxes);
+    if (!at("heat").hidden) drawHeat(at("heat"), xy);
+  };
+  const miniHeats = (shown) => minis.forEach((mini, i) => {
+    const stage = current.stages[i];
+    if (shown && !stage.heat) {
+      const canvas = document.createElement("canvas");
+      drawHeat(canvas, stage.xy);
+      stage.heat = canvas.toDataURL();
+    }
+    if (shown) mini.heat.setAttribute("href", stage.heat);
+    mini.heat.setAttribute("visibility", shown ? "visible" : "hidden");
+  });
+  const describe = () => {
+    const stage = current.stages[state.stage];
+    at("caption").textContent = `${stage.title} (${state.stage + 1} of ${current.stages.length})`;
+    at("slider").value = state.stage;
+    at("slider").setAttribute("aria-valuetext", stage.title);
+    at("back").disabled = state.stage === 0;
+    at("next").disabled = state.stage === current.stages.length - 1;
+    [...at("strip").children].forEach((node, i) => node.setAttribute("aria-current", String(i === state.stage)));
+  };
+  const glide = () => {
+    cancelAnimationFrame(gliding);
+    const from = state.position, to = state.stage;
+    if (calm.matches || from === to) { state.position = to; refresh(); return; }
+    // Through several stages at once a token takes the straight way, one stage after the other.
+    const begun = performance.now(), lasts = STEP_MS * Math.min(2, Math.abs(to - from));
+    const step = (now) => {
+      const share = Math.min(1, Math.max(0, (now - begun) / lasts));
+      state.position = share < 1 ? from + (to - from) * share * share * (3 - 2 * share) : to;
+      refresh();
+      if (share < 1) gliding = requestAnimationFrame(step);
+    };
+    gliding = requestAnimationFrame(step);
+  };
+  const goTo = (stage) => {
+    state.stage = Math.max(0, Math.min(current.stages.length - 1, stage));
+    describe();
+    glide();
+  };
+  const stop = () => { state.playing = false; clearTimeout(waiting); at("play").textContent = "▶"; at("play").setAttribute("aria-label", "Play the stages"); };
+  const run = () => {
+    goTo(state.stage + 1 < current.stages.length ? state.stage + 1 : 0);
+    const last = state.stage === current.stages.length - 1;
+    if (last) { stop(); return; }
+    waiting = setTimeout(run, HOLD_MS + STEP_MS);
+  };
+  const toggle = () => {
+    if (state.playing) { stop(); return; }
+    state.playing = true;
+    at("play").textContent = "❚❚";
+    at("play").setAttribute("aria-label", "Stop playing");
+    run();
+  };
+
+  const showTokens = () => {
+    const token = lit();
+    document.body.classList.toggle("only", token !== null);
+    highlight(main, blended("boxes", state.position));
+    minis.forEach((mini, i) => highlight(mini, current.stages[i].boxes));
+    for (const node of at("tokens").children) {
+      const own = Number(node.dataset.token);
+      node.classList.toggle("lit", own === token);
+      node.setAttribute("aria-selected", String(own === state.pinned));
+      if (own === state.pinned) at("tokens").setAttribute("aria-activedescendant", node.id);
+    }
+    if (state.pinned === null) at("tokens").removeAttribute("aria-activedescendant");
+    const response = responses();
+    at("token").textContent = token === null ? "Point at a token, here or in the picture, to follow it through the stages; click keeps it."
+      : response ? `Token ${token} alone answers ${at("class").value} with a logit of ${signed(response[token])}.` : `Token ${token}`;
+  };
+  const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+  const hover = (token) => { if (state.hovered !== token) { state.hovered = token; showTokens(); } };
+  const pin = (token) => { state.pinned = state.pinned === token ? null : token; showTokens(); };
+  const responses = () => (current.responses.find(([label]) => label === at("class").value) ?? [null, null])[1];
+  const listTokens = () => {
+    const response = responses();
+    const order = [...Array(current.tokens).keys()];
+    if (response) order.sort((a, b) => response[b] - response[a]);
+    at("tokens").replaceChildren();
+    for (const token of order) {
+      const node = element("div", at("tokens"), "", "token");
+      node.id = `token-${token}`;
+      node.dataset.token = token;
+      node.setAttribute("role", "option");
+      node.setAttribute("aria-label", `Token ${token}`);
+      const swatch = make("svg", { viewBox: "0 0 10 10" }, node);
+      make("circle", { cx: 5, cy: 5, r: 4.5, fill: data.colours[token % data.colours.length] }, swatch);
+      element("span", node, String(token));
+      node.addEventListener("pointerenter", () => hover(token));
+      node.addEventListener("pointerleave", () => hover(null));
+      node.addEventListener("click", () => pin(token));
+    }
+    showTokens();
+  };
+  const moveToken = (steps) => {
+    const listed = [...at("tokens").children].map((node) => Number(node.dataset.token));
+    const place = listed.indexOf(state.pinned);
+    const next = place < 0 ? (steps > 0 ? 0 : listed.length - 1) : Math.max(0, Math.min(listed.length - 1, place + steps));
+    state.pinned = listed[next];
+    state.hovered = null;
+    showTokens();
+    at(`token-${state.pinned}`).scrollIntoView({ block: "nearest" });
+  };
+  const nearest = (event) => {
+    const frame = at("view").getBoundingClientRect();
+    const x = event.clientX - frame.left, y = event.clientY - frame.top;
+    const xy = blended("xy", state.position);
+    let best = REACH ** 2, found = null;
+    for (let i = 0; i < xy.length / 2; i++) {
+      const distance = (xy[2 * i] * frame.width - x) ** 2 + (xy[2 * i + 1] * frame.height - y) ** 2;
+      if (distance < best) { best = distance; found = Math.floor(i / current.per_token); }
+    }
+    return found;
+  };
+
+  const listStages = () => {
+    at("strip").replaceChildren();
+    minis = current.stages.map((stage, i) => {
+      const button = element("button", at("strip"));
+      button.type = "button";
+      const svg = make("svg", { class: "mini", "aria-hidden": "true" }, button);
+      const drawn = layer(svg, { spot: `spot-${i}` });
+      place(drawn, stage.xy, stage.boxes);
+      element("span", button, stage.title);
+      button.addEventListener("click", () => { stop(); goTo(i); });
+      return drawn;
+    });
+  };
+  const listClasses = () => {
+    at("classes").replaceChildren();
+    for (const [label, score] of current.classes) {
+      const row = element("li", at("classes"));
+      element("span", row, label, "label");
+      element("span", row, score.toFixed(2), "score");
+      const meter = element("meter", row);
+      meter.value = score;
+      meter.setAttribute("aria-hidden", "true");
+    }
+    at("class").replaceChildren();
+    for (const [label] of current.responses) element("option", at("class"), label).value = label;
+    at("order").hidden = !current.responses.length;
+  };
+  const scaleLegend = () => {
+    const [width, height] = heatSize();
+    current.most ??= current.stages.reduce((most, stage) => density(stage.xy, width, height).reduce((a, b) => Math.max(a, b), most), 0) || 1;
+    at("most").textContent = `${current.most.toFixed(current.most < 10 ? 1 : 0)} × even sampling`;
+    at("kernel").textContent = `Top-hat kernel, radius ${+(100 * data.radius).toPrecision(3)} % of the short side.`;
+    at("scale").width = data.scale.length;
+    const context = at("scale").getContext("2d");
+    data.scale.forEach(([r, g, b], i) => { context.fillStyle = `rgb(${r} ${g} ${b})`; context.fillRect(i, 0, 1, 1); });
+  };
+  const applyShows = () => {
+    const body = document.body.classList;
+    body.toggle("hide-points", !at("show-points").checked);
+    body.toggle("hide-regions", !at("show-regions").checked);
+    body.toggle("dim", at("show-dimmed").checked);
+    const dense = at("show-density").checked;
+    at("heat").hidden = at("legend").hidden = !dense;
+    miniHeats(dense);
+    refresh();
+    showTokens();
+  };
+  const open = (index) => {
+    stop();
+    cancelAnimationFrame(gliding);
+    state.picture = index;
+    state.hovered = state.pinned = null;
+    current = decoded(data.pictures[index]);
+    state.stage = Math.min(state.stage, current.stages.length - 1);
+    state.position = state.stage;
+    at("view").style.setProperty("--ratio", current.width / current.height);
+    at("photo").src = current.image;
+    at("photo").alt = `Picture ${current.name}`;
+    at("name").textContent = current.name;
+    at("slider").max = current.stages.length - 1;
+    at("summary").textContent = [data.model, `${current.tokens} tokens`, `${current.per_token} points each`,
+      `${current.stages.length} stages`].filter(Boolean).join(" · ");
+    [...at("pictures").children].forEach((node, i) => node.setAttribute("aria-current", String(i === index)));
+    main = layer(at("overlay"), { spot: "spot-main" });
+    scaleLegend();
+    listStages();
+    listClasses();
+    listTokens();
+    describe();
+    applyShows();
+  };
+
+  at("overlay").classList.add("main");
+  at("pictures").hidden = data.pictures.length < 2;
+  data.pictures.forEach((picture, i) => {
+    const button = element("button", at("pictures"));
+    button.type = "button";
+    button.title = picture.name;
+    const image = element("img", button);
+    image.src = picture.thumbnail;
+    image.alt = "";
+    element("span", button, picture.classes.length ? picture.classes[0][0] : picture.name);
+    button.addEventListener("click", () => open(i));
+  });
+  at("back").addEventListener("click", () => { stop(); goTo(state.stage - 1); });
+  at("next").addEventListener("click", () => { stop(); goTo(state.stage + 1); });
+  at("play").addEventListener("click", toggle);
+  at("slider").addEventListener("input", (event) => { stop(); goTo(Number(event.target.value)); });
+  at("class").addEventListener("change", listTokens);
+  for (const kind of ["points", "regions", "density", "dimmed"]) at(`show-${kind}`).addEventListener("change", applyShows);
+  at("view").addEventListener("pointermove", (event) => { if (event.pointerType !== "touch") hover(nearest(event)); });
+  at("view").addEventListener("pointerleave", () => hover(null));
+  at("view").addEventListener("click", (event) => { const token = nearest(event); token === null ? (state.pinned = null, showTokens()) : pin(token); });
+  at("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
+    const listed = event.target === at("tokens");
+    if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+      event.preventDefault();
+      stop();
+      goTo(state.stage + (event.key === "ArrowRight" ? 1 : -1));
+    } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      event.preventDefault();
+      moveToken(event.key === "ArrowDown" ? 1 : -1);
+    } else if (event.key === " " && (event.target === document.body || listed)) {
+      event.preventDefault();
+      toggle();
+    } else if (event.key === "Escape") {
+      state.hovered = state.pinned = null;
+      showTokens();
+    }
+  });
+  open(0);
+})();

@@ -1,0 +1,86 @@
+"""A sheet of panels measured in inches: rows of equal columns with room for labels, on the Agg canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .drawing import FAINT, INK
+
+_GAP = 0.05
+_ROW_LABEL = 0.17
+_HEADING = 0.21
+_COLUMN_LABEL = 0.15
+MARGIN = 0.03
+
+
+class Sheet:
+    """A figure of `len(row_heights)` rows and `columns` columns; heights are inches of height per inch of column width."""
+
+    def __init__(
+        self, width: float, columns: int, row_heights: Sequence[float], *, heading: str, remark: str = "",
+        titles: Sequence[str], row_label: float = _ROW_LABEL,
+    ) -> None:
+        self.left = MARGIN + row_label
+        self.column = (width - self.left - MARGIN - _GAP * (columns - 1)) / columns
+        self.heights = [ratio * self.column for ratio in row_heights]
+        self.head = MARGIN + (_HEADING if heading else 0.0)
+        self.top = self.head + _COLUMN_LABEL
+        self.height = self.top + sum(self.heights) + _GAP * (len(row_heights) - 1) + MARGIN
+        self.figure = Figure(figsize=(width, self.height), facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self.write(MARGIN, MARGIN + 0.015, heading, va="top", fontsize=8.0, fontweight="bold")
+        self.write(width - MARGIN, MARGIN + 0.025, remark, va="top", ha="right", color=FAINT)
+        for column, title in enumerate(titles):
+            middle = self.left + column * (self.column + _GAP) + self.column / 2
+            size = 7.0 if self.column > 0.8 else 5.5
+            self.write(middle, self.top - 0.045, title, ha="center", va="baseline", fontsize=size)
+
+    @property
+    def roomy(self) -> bool:
+        """Whether a few lines of text fit into a cell."""
+        return self.column >= 0.85 and min(self.heights) >= 0.55
+
+    def panel(self, row: int, column: int) -> Axes:
+        """Returns the axes of one cell."""
+        x = self.left + column * (self.column + _GAP)
+        return self.axes(x, self._row_top(row), self.column, self.heights[row])
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Returns axes at inches from the sheet's upper left corner."""
+        sheet_width = self.figure.get_figwidth()
+        place = (x / sheet_width, 1 - (y + height) / self.height, width / sheet_width, height / self.height)
+        return self.figure.add_axes(place)
+
+    def label_row(self, row: int, text: str, remark: str = "") -> None:
+        """Writes a row's label, and a fainter remark beside it, upwards at its left."""
+        middle = self._row_top(row) + self.heights[row] / 2
+        inner = self.left - 0.045
+        style = {"rotation": 90, "ha": "right", "va": "center"}
+        self.write(inner - (0.115 if remark else 0.0), middle, text, **style)
+        self.write(inner, middle, remark, fontsize=6.0, color=FAINT, **style)
+
+    def letters(self, inches: float, fontsize: float) -> int:
+        """Says about how many letters of a size fit into a length."""
+        return max(3, int(inches * 72 / (0.58 * fontsize)))
+
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Writes text at inches from the sheet's upper left corner."""
+        place = (x / self.figure.get_figwidth(), 1 - y / self.height)
+        self.figure.text(*place, text, **{"fontsize": 7.0, "color": INK, "parse_math": False, **style})
+
+    def _row_top(self, row: int) -> float:
+        return self.top + sum(self.heights[:row]) + _GAP * row
+
+
+def save_figure(figure: Figure, path: Path | str, *, dpi: int = 220) -> Path:
+    """Writes a PNG; the same figure gives the same bytes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})
+    return path
