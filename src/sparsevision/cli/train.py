@@ -1,0 +1,47 @@
+"""`sparsevision train`: a recipe, a data set and a place to write to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def train(
+    *,
+    data: str | None = None,
+    model: str | None = None,
+    out: Path,
+    recipe: str | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False)] = None,
+    resume: bool = False,
+) -> int:
+    """Train a model on a data set; on several processes when started by torchrun.
+
+    Parameters
+    ----------
+    data
+        A folder of class folders (with train/ and val/ or without), tar shards, or "digits".
+    model
+        The model's name, as `sparsevision models` lists it; any "timm/NAME" too.
+    out
+        The run folder that is written.
+    recipe
+        A recipe's name or a TOML file; without it the default for small folders is taken.
+    set_
+        Override a recipe's field, as in --set optimiser.lr=1e-3; may be given several times.
+    resume
+        Go on from the last state in the run folder.
+    """
+    import sys
+
+    from sparsevision.training import train as run_training
+    from sparsevision.training.choosing import choose_recipe
+
+    chosen, notes = choose_recipe(recipe, data=data, model=model, overrides=set_ or [], out=out, resume=resume)
+    for note in notes:
+        print(note, file=sys.stderr)
+    summary = run_training(chosen, out=out, resume=resume)
+    print(summary)
+    return 0

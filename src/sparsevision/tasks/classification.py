@@ -1,0 +1,175 @@
+"""Naming what a picture shows: the loss, the measures, and what a user gets for one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparsevision.errors import ConfigError, MissingExtraError
+from sparsevision.types import Batch, Classification, Sample
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well a classifier does on a labelled data set.
+
+    `loss` is the mean cross entropy; `top1`, `top5` and `mean_class` (recall averaged over the classes that occur) are
+    fractions; `per_class` has None for classes without pictures; `confusion[true][predicted]` counts pictures.
+    """
+
+    pictures: int
+    loss: float
+    top1: float
+    top5: float
+    mean_class: float
+    classes: tuple[str, ...]
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def score(self) -> float:
+        """The number by which one set of weights counts as better than another."""
+        return self.top1
+
+    def scalars(self) -> dict[str, float]:
+        """Returns the measures that are one number."""
+        names = ("pictures", "loss", "top1", "top5", "mean_class")
+        return {name: getattr(self, name) for name in names}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON takes it."""
+        return {
+            **self.scalars(),
+            "per_class": dict(zip(self.classes, self.per_class, strict=True)),
+            "confusion": {"classes": list(self.classes), "counts": [list(row) for row in self.confusion]},
+        }
+
+
+class ClassificationTask:
+    """Classification among `classes`; targets are labels (B,), or shares of the classes (B, K) in mixed batches.
+
+    `class_weights` (K,) multiply each class's part of the loss. The loss is summed over pictures and divided by the
+    `count` that the loop hands over, so that it means the same under accumulation and on several processes.
+    """
+
+    def __init__(
+        self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+    ) -> None:
+        if class_weights is not None and len(class_weights) != len(classes):
+            raise ConfigError(f"There are {len(class_weights)} class weights for {len(classes)} classes: give one each.")
+        self.classes = tuple(classes)
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Stacks samples of one size; an empty list gives an empty batch."""
+        images = torch.stack([sample.image for sample in samples]) if samples else torch.zeros(0, 3, 1, 1)
+        return Batch(
+            images=images,
+            targets=torch.tensor([sample.target for sample in samples], dtype=torch.long),
+            names=[sample.name for sample in samples],
+            indices=[sample.index for sample in samples],
+            geometries=[sample.geometry for sample in samples],
+        )
+
+    def count(self, batch: Batch) -> float:
+        """What the loss is averaged over: the pictures."""
+        return float(len(batch))
+
+    def loss(self, output: Tensor, batch: Batch, count: float | Tensor) -> dict[str, Tensor]:
+        """Returns {"classification": cross entropy summed over the batch's pictures / count}."""
+        weights = None if self.class_weights is None else self.class_weights.to(output.device)
+        total = F.cross_entropy(
+            output.float(), batch.targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
+        )
+        return {"classification": total / count}
+
+    def metrics(self) -> ClassificationMetrics:
+        """Returns a fresh accumulator of measures, which joins the processes of a distributed run."""
+        return ClassificationMetrics(self.classes)
+
+    def results(self, output: Tensor, batch: Batch, *, top: int = 5) -> list[Classification]:
+        """Turns logits (B, K) into one result a picture, with the `top` best classes."""
+        scores, indices = output.float().softmax(-1).topk(min(top, len(self.classes)))
+        geometries = batch.geometries or [None] * len(batch)
+        return [
+            Classification(name, tuple(self.classes[i] for i in row), tuple(values), geometry)
+            for name, row, values, geometry in zip(batch.names, indices.tolist(), scores.tolist(), geometries, strict=True)
+        ]
+
+    def merge(self, results: Sequence[Classification]) -> Classification:
+        """Averages the scores of several views of one picture; a class that a view does not list counts as 0 there."""
+        total: dict[str, float] = {}
+        for result in results:
+            for label, score in zip(result.labels, result.scores, strict=True):
+                total[label] = total.get(label, 0.0) + score / len(results)
+        best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[: len(results[0].labels)]
+        return Classification(results[0].name, tuple(label for label, _ in best), tuple(score for _, score in best))
+
+
+class ClassificationMetrics:
+    """Collects logits against labels; `compute` joins what every process collected."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        try:
+            from torchmetrics import MeanMetric, MetricCollection
+            from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+        except ImportError:
+            raise MissingExtraError("torchmetrics", "train", "Evaluating") from None
+        self.classes = classes
+        number = max(len(classes), 2)  # torchmetrics refuses a problem of one class
+        self.measures = MetricCollection(
+            {
+                "confusion": MulticlassConfusionMatrix(number),
+                "top5": MulticlassAccuracy(number, top_k=min(5, number), average="micro"),
+            },
+            compute_groups=False,
+        )
+        self.loss = MeanMetric()
+
+    def to(self, device: Any) -> ClassificationMetrics:
+        """Moves what was collected to a device."""
+        self.measures.to(device)
+        self.loss.to(device)
+        return self
+
+    def update(self, output: Tensor, batch: Batch) -> None:
+        """Adds a batch: logits (B, K), labels (B,)."""
+        if not len(batch):
+            return
+        logits = output.detach().float()
+        losses = F.cross_entropy(logits, batch.targets, reduction="none")
+        if logits.shape[1] == 1:
+            logits = torch.cat([logits, torch.full_like(logits, -torch.inf)], 1)
+        self.measures.update(logits, batch.targets)
+        self.loss.update(losses)
+
+    def compute(self) -> Report:
+        """Returns the report over everything that was added, on all processes."""
+        confusion = self.measures["confusion"].compute().cpu()[: len(self.classes), : len(self.classes)]
+        present, right = confusion.sum(1), confusion.diagonal()
+        pictures = int(present.sum())
+        if pictures == 0:
+            return self._empty()
+        per_class = [float(r / n) if n else None for r, n in zip(right.tolist(), present.tolist(), strict=True)]
+        known = [share for share in per_class if share is not None]
+        return Report(
+            pictures=pictures,
+            loss=float(self.loss.compute()),
+            top1=float(right.sum()) / pictures,
+            top5=float(self.measures["top5"].compute()),
+            mean_class=sum(known) / len(known),
+            classes=self.classes,
+            per_class=tuple(per_class),
+            confusion=tuple(tuple(row) for row in confusion.tolist()),
+        )
+
+    def _empty(self) -> Report:
+        number = len(self.classes)
+        nothing = ((0,) * number,) * number
+        return Report(0, float("nan"), 0.0, 0.0, 0.0, self.classes, (None,) * number, nothing)

@@ -1,0 +1,40 @@
+"""The curves of a run: losses, accuracy and learning rate over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draws the lines of a metrics.jsonl into a PNG: losses, accuracy, learning rate."""
+    # The object-oriented interface alone: pyplot would choose a screen and keep global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.8), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    losses, accuracy, rates = figure.subplots(1, 3)
+    training = [line for line in lines if line["kind"] == "train"]
+    steps = [line["step"] for line in training]
+    losses.plot(steps, [line["loss"] for line in training], color="0.35", label="train, all terms")
+    rates.plot(steps, [line["lr"] for line in training], color="0.35")
+    for weights, style in (("raw", "--"), ("ema", "-")):
+        scored = [line for line in lines if line["kind"] == "val" and line["weights"] == weights]
+        if scored:
+            steps = [line["step"] for line in scored]
+            losses.plot(steps, [line["loss"] for line in scored], style, color="C0", label=f"val, {weights}")
+            accuracy.plot(steps, [100 * line["top1"] for line in scored], style, color="C0", label=f"top-1, {weights}")
+            means = [100 * line["mean_class"] for line in scored]
+            accuracy.plot(steps, means, style, color="C1", label=f"mean over classes, {weights}")
+    labels = ((losses, "loss"), (accuracy, "per cent of val right"), (rates, "learning rate"))
+    for axes, label in labels:
+        axes.set(xlabel="step", title=label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(frameon=False, fontsize="small")
+    temporary = path.with_name(path.stem + ".new.png")
+    figure.savefig(temporary)
+    temporary.replace(path)

@@ -1,0 +1,49 @@
+"""What a person sees of a run, on stderr: one bar for the epoch, one line for each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Display:
+    """Shows the run's progress; silent where `quiet`, as on all processes but the first."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[losses]}"),
+        )
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=quiet)
+        self._bar = self.progress.add_task("", total=None, losses="", visible=False)
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def say(self, sentence: str) -> None:
+        """Prints a line above the bar."""
+        self.console.print(sentence, markup=False)
+
+    def epoch(self, number: int, of: int, steps: int, done: int) -> None:
+        """Starts an epoch's bar."""
+        self.progress.reset(self._bar, total=steps, completed=done, visible=True)
+        self.progress.update(self._bar, description=f"epoch {number}/{of}")
+
+    def step(self) -> None:
+        """Moves the bar by one step."""
+        self.progress.advance(self._bar)
+
+    def losses(self, means: Mapping[str, float]) -> None:
+        """Shows the losses of the last logging interval beside the bar."""
+        self.progress.update(self._bar, losses=" ".join(f"{name} {value:.3f}" for name, value in means.items()))

@@ -1,0 +1,105 @@
+"""What a run is fed with: the batches of any epoch from any point on, and those that it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.loading import Loader, make_loader
+from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.transforms import TrainTransform, TransformSettings
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks import ClassificationTask
+from sparsevision.training.recipe import DataSection, Recipe
+from sparsevision.types import Batch, Preprocessing
+
+
+class Feed(Protocol):
+    """Batches for training and for scoring, the same ones whenever they are asked for.
+
+    `batches` counts one process's batches in an epoch; `fingerprint` changes with the data.
+    """
+
+    classes: tuple[str, ...]
+    fingerprint: str
+    batches: int
+
+    def train(self, epoch: int, start_batch: int = 0) -> Iterable[Batch]: ...
+    def scored(self) -> Iterable[Batch]: ...
+
+
+@dataclass
+class ClassificationFeed:
+    """Batches of labelled pictures by a recipe's [data] section, of one process of `world`."""
+
+    recipe: Recipe
+    train_set: Dataset
+    val_set: Dataset
+    task: ClassificationTask
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.train_set.classes != self.val_set.classes:
+            raise DataError("The classes of train and val differ: both need the same class folders.")
+        data, parts = self.recipe.data, self.world * self.recipe.run.accumulation
+        if data.batch % parts:
+            raise ConfigError(
+                f"data.batch ({data.batch}) must be a multiple of processes x accumulation ({parts}): change one of them."
+            )
+        self.classes = self.train_set.classes
+        self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
+        self.batch_size = data.batch // parts
+        self.transform = TrainTransform(_settings(data))
+        self.batches = len(self.train(0))
+
+    def train(self, epoch: int, start_batch: int = 0) -> Loader:
+        """Returns the training batches of an epoch."""
+        return self._loader(
+            self.train_set, self.transform, self.task.collate, batch_size=self.batch_size, epoch=epoch,
+            shuffle=True, repeats=self.recipe.data.repeats, drop_last=True, start_batch=start_batch,
+        )
+
+    def scored(self) -> Loader:
+        """Returns the batches that weights are scored on, each picture once over all processes."""
+        size = self.recipe.data.evaluation.batch or self.batch_size
+        transform = EvaluationTransform(evaluation_preprocessing(self.recipe.data))
+        return self._loader(self.val_set, transform, self.task.collate, batch_size=size)
+
+    def _loader(self, dataset: Dataset, transform: Any, collate: Any, **options: Any) -> Loader:
+        run = self.recipe.run
+        place = {"rank": self.rank, "world": self.world, "num_workers": run.workers, "seed": run.seed}
+        return make_loader(dataset, transform, collate, **place, **options)
+
+
+def evaluation_preprocessing(data: DataSection) -> Preprocessing:
+    """Returns how a picture meets the model outside training; saved with the weights."""
+    size = data.evaluation.size or data.size
+    return Preprocessing(
+        size=(size, size),
+        fit=data.evaluation.fit,
+        crop_fraction=data.evaluation.crop_fraction,
+        interpolation=data.evaluation.interpolation,
+        mean=data.mean,
+        std=data.std,
+    )
+
+
+def class_weights(recipe: Recipe, labels: Sequence[int], number: int) -> tuple[float, ...] | None:
+    """Returns one weight a class, None for none; "balanced" ones are 1 on average over the pictures."""
+    wanted = recipe.loss.class_weights
+    if wanted == "none":
+        return None
+    if wanted != "balanced":
+        return wanted
+    counts = [0] * number
+    for label in labels:
+        counts[label] += 1
+    present = sum(1 for count in counts if count)
+    return tuple(len(labels) / (present * count) if count else 0.0 for count in counts)
+
+
+def _settings(data: DataSection) -> TransformSettings:
+    return TransformSettings(size=(data.size, data.size), mean=data.mean, std=data.std, **data.train.model_dump())

@@ -1,0 +1,85 @@
+"""The loop, on one screen: what happens in an epoch of training, and in an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sparsevision.types import Batch
+
+if TYPE_CHECKING:
+    from sparsevision.tasks import ClassificationTask, Report
+    from sparsevision.training.session import Session
+
+
+def train_one_epoch(run: Session, batches: Iterable[Batch]) -> None:
+    """Trains on batches, `run.recipe.run.accumulation` of them per optimiser step, until they or the time are used up.
+
+    The loss of a step is summed over its pictures on all processes and divided by their number, so that neither
+    accumulation nor the number of processes changes what is learned.
+    """
+    run.learner.train()
+    for step_batches in in_steps(batches, run.recipe.run.accumulation):
+        lr = run.schedule.set(run.progress.step)
+        count = run.total_count(step_batches)
+        for number, batch in enumerate(step_batches, start=1):
+            batch = run.placed(batch)
+            waits = run.accelerator.no_sync(run.learner) if number < len(step_batches) else nullcontext()
+            with waits:
+                terms = step_terms(run, batch, count)
+                loss = torch.stack(list(terms.values())).sum()
+                run.finite.watch(loss, batch.names)
+                # Gradients are averaged over processes afterwards; the loss is divided by the count of them all.
+                run.accelerator.backward(loss * run.accelerator.num_processes)
+            run.meter.add(loss, terms, batch)
+        norm = run.clip_gradients()
+        run.optimiser.step()
+        run.optimiser.zero_grad()
+        run.average_weights()
+        run.finish_step(len(step_batches), lr, norm)
+        if run.out_of_time():
+            return
+
+
+def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
+    """Runs student and teacher on a batch; returns the terms whose sum is the loss."""
+    run.tell_gradient_scale()
+    answer = run.learner(batch.images, batch.sizes)
+    weight = run.recipe.distillation.labels if run.teacher else 1.0
+    terms = {name: weight * term for name, term in run.task.loss(answer[0], batch, count).items()}
+    if run.teacher:
+        terms |= run.teacher.loss(answer, run.teacher(batch.images), count)
+    # A batch whose pictures could all not be read still takes part, at no weight: the other processes wait for it.
+    return terms if len(batch) else {name: 0.0 * term for name, term in terms.items()}
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, task: ClassificationTask, loader: Iterable[Batch]) -> Report:
+    """Scores a model on labelled batches; on several processes each brings its part and all get the whole report.
+
+    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    metrics = task.metrics().to(device)
+    for batch in loader:
+        if not len(batch):
+            continue
+        batch = batch.to(device, non_blocking=True)
+        output = model(batch.images) if batch.sizes is None else model(batch.images, sizes=batch.sizes)
+        metrics.update(output, batch)
+    model.train(was_training)
+    return metrics.compute()
+
+
+def in_steps(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Groups batches into those of one optimiser step; a last incomplete group is left out."""
+    iterator = iter(batches)
+    while len(group := list(islice(iterator, size))) == size:
+        yield group

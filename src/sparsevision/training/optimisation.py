@@ -1,0 +1,112 @@
+"""Which weights move how fast: parameter groups, the optimiser, and the rate of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import timm.optim
+from timm.models import group_parameters
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+
+from sparsevision.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from sparsevision.training.recipe import OptimiserSection, ScheduleSection
+
+
+def parameter_groups(model: nn.Module, section: OptimiserSection) -> list[dict[str, Any]]:
+    """Sorts a model's trainable parameters into groups with `params`, `names`, `weight_decay` and `lr_scale`.
+
+    Our models say themselves what decays; of others everything does but biases, one-dimensional parameters and what
+    timm's `no_weight_decay` names. With layer decay, a layer k below the head learns at layer_decay^k of the rate.
+    """
+    rules = _own_rules(model) if hasattr(model, "parameter_groups") else _timm_rules(model)
+    depth_scale = _layer_scales(model, section.layer_decay)
+    head = {id(parameter) for parameter in _head_parameters(model)}
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decay, scale = rules[name]
+        scale *= depth_scale.get(name, 1.0) * (section.head_lr_factor if id(parameter) in head else 1.0)
+        group = groups.setdefault(
+            (decay, scale),
+            {"params": [], "names": [], "weight_decay": section.weight_decay if decay else 0.0, "lr_scale": scale},
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+def _own_rules(model: Any) -> dict[str, tuple[bool, float]]:
+    return {name: (group.decay, group.lr_scale) for group in model.parameter_groups() for name, _ in group.parameters}
+
+
+def _timm_rules(model: nn.Module) -> dict[str, tuple[bool, float]]:
+    spared = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    return {
+        name: (parameter.ndim > 1 and not name.endswith(".bias") and name not in spared, 1.0)
+        for name, parameter in model.named_parameters()
+    }
+
+
+def _layer_scales(model: Any, layer_decay: float | None) -> dict[str, float]:
+    if layer_decay is None:
+        return {}
+    if not hasattr(model, "group_matcher"):
+        raise ConfigError(
+            f"optimiser.layer_decay needs a model that names its layers; {type(model).__name__} does not: leave it out."
+        )
+    layers = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+    top = max(layers.values())
+    return {name: layer_decay ** (top - layer) for name, layer in layers.items()}
+
+
+def _head_parameters(model: Any) -> Iterable[nn.Parameter]:
+    head = model.get_classifier() if hasattr(model, "get_classifier") else None
+    return head.parameters() if isinstance(head, nn.Module) else ()
+
+
+def make_optimiser(groups: list[dict[str, Any]], section: OptimiserSection, lr: float) -> Optimizer:
+    """Makes timm's optimiser of the recipe's name over groups from `parameter_groups`."""
+    if section.name not in timm.optim.list_optimizers():
+        raise UnknownNameError("optimiser", section.name, timm.optim.list_optimizers())
+    options = {"betas": section.betas, "eps": section.eps, "momentum": section.momentum}
+    given = {key: value for key, value in options.items() if value is not None}
+    plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
+    try:
+        return timm.optim.create_optimizer_v2(plain, opt=section.name, lr=lr, weight_decay=section.weight_decay, **given)
+    except TypeError as error:
+        raise ConfigError(
+            f"The optimiser {section.name!r} refused its options {sorted(given)}: {error}. "
+            f"Set what it does not know to \"none\", as in optimiser.betas=none."
+        ) from None
+
+
+class Schedule:
+    """Sets the rate of every group before each step; stateless, so that resuming needs only the step's number."""
+
+    def __init__(self, optimiser: Optimizer, section: ScheduleSection, peak: float, steps_per_epoch: int) -> None:
+        self.lag = 1 if section.form == "released" else 0
+        total, warmup = section.epochs * steps_per_epoch, round(section.warmup_epochs * steps_per_epoch)
+        for group in optimiser.param_groups:
+            group["initial_lr"] = peak  # timm multiplies by the group's lr_scale itself
+        self.cosine = CosineLRScheduler(
+            optimiser,
+            t_initial=total if section.form == "released" else max(total - warmup, 1),
+            lr_min=peak * section.floor,
+            warmup_t=warmup,
+            warmup_lr_init=peak * section.warmup_start,
+            warmup_prefix=section.form == "shifted",
+            t_in_epochs=False,
+        )
+
+    def set(self, step: int) -> float:
+        """Sets the rates for a step, counted from 0 over the whole run; returns the rate of a group of scale 1."""
+        clock = max(step - self.lag, 0)
+        self.cosine.step_update(clock)
+        return float(self.cosine._get_lr(clock)[0])

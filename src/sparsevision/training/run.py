@@ -1,0 +1,251 @@
+"""From a recipe to a finished run folder: puts a session together and takes it through its epochs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from timm.utils import ModelEmaV3
+from torch import nn
+
+from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
+from sparsevision.tasks import ClassificationTask, Report
+from sparsevision.training.display import Display
+from sparsevision.training.distillation import Learner, Teacher, pooled_width
+from sparsevision.training.feed import ClassificationFeed, Feed, class_weights, evaluation_preprocessing
+from sparsevision.training.loop import evaluate, train_one_epoch
+from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
+from sparsevision.training.recipe import Recipe
+from sparsevision.training.run_folder import RunFolder
+from sparsevision.training.session import Session
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What came out of a run; `best` is the last report of the weights in best/, None if none were scored."""
+
+    out: Path
+    finished: bool
+    steps: int
+    seconds: float
+    best_score: float | None
+    best_weights: str | None
+    best_epoch: int | None
+    skipped: dict[str, str]
+
+
+@dataclass
+class Parts:
+    """What a session is made of, where it does not follow from the recipe alone."""
+
+    model: nn.Module
+    task: ClassificationTask
+    feed: Feed
+    teacher: Teacher | None = None
+
+
+def train(recipe: Recipe, *, data: str | None = None, out: str | Path, resume: bool = False) -> RunSummary:
+    """Trains by a recipe and leaves a run folder at `out`; on several processes when started by torchrun.
+
+    `data` replaces the recipe's data set. `resume` goes on from the last state in `out`, with numbers equal to an
+    unbroken run's, and starts anew where there is none. Raises SparseVisionError subclasses of one sentence.
+    """
+    if data is not None:
+        recipe = recipe.with_values({"data.spec": str(data)})
+    if recipe.data.spec is None:
+        raise ConfigError("No data set was named: give --data, or data.spec in the recipe.")
+    return fit(recipe, lambda accelerator: make_parts(recipe, accelerator), out=out, resume=resume)
+
+
+def fit(
+    recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Path, resume: bool = False
+) -> RunSummary:
+    """Trains what `parts` makes (after everything is seeded) by a recipe; see `train`."""
+    accelerator = make_accelerator(recipe)
+    folder = RunFolder(out, writes=accelerator.is_main_process)
+    with Display(quiet=not accelerator.is_main_process) as display, one_sentence_for_memory(recipe):
+        folder.open(recipe, resume=resume)
+        accelerator.wait_for_everyone()
+        seed_everything(recipe.run.seed)
+        made = parts(accelerator)
+        run = make_session(recipe, made, accelerator, folder, display)
+        seed_everything(recipe.run.seed + accelerator.process_index)
+        position = run.restore() if resume else 0
+        folder.start_logging(position, run.progress.step)
+        try:
+            finished = run_epochs(run, made.feed)
+        finally:
+            folder.close()
+        folder.draw()
+        return _summary(run, finished)
+
+
+def run_epochs(run: Session, feed: Feed) -> bool:
+    """Takes a session through the epochs that are left; says whether it came to the last one's end."""
+    epochs, every = run.recipe.schedule.epochs, run.recipe.run.evaluate_every
+    progress = run.progress
+    while progress.epoch < epochs:
+        done = progress.batch // run.recipe.run.accumulation
+        run.display.epoch(progress.epoch + 1, epochs, feed.batches // run.recipe.run.accumulation, done)
+        train_one_epoch(run, feed.train(progress.epoch, progress.batch))
+        stopped = run.out_of_time()
+        if stopped or (progress.epoch + 1) % every == 0 or progress.epoch + 1 == epochs:
+            score_weights(run, feed)
+        if not stopped:
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+        run.write_state()
+        if stopped:
+            run.display.say(f"The time budget is used up after {progress.step} steps; --resume goes on from here.")
+            return False
+    return True
+
+
+def score_weights(run: Session, feed: Feed) -> None:
+    """Scores the raw and the averaged weights, logs both, and keeps the better ones if they are the best so far."""
+    run.log_training()
+    run.finite.settle()
+    candidates = {"raw": run.model} | ({"ema": run.ema.module} if run.ema is not None else {})
+    reports: dict[str, Report] = {}
+    for weights, model in candidates.items():
+        with run.accelerator.autocast():
+            reports[weights] = evaluate(model, run.task, feed.scored())
+        values = {"epoch": run.progress.epoch + 1, "weights": weights, **reports[weights].scalars()}
+        run.folder.log("val", run.progress.step, values)
+        run.display.say(
+            f"epoch {run.progress.epoch + 1}, {weights}: top-1 {reports[weights].top1:.2%}, mean over classes "
+            f"{reports[weights].mean_class:.2%}, top-5 {reports[weights].top5:.2%}, loss {reports[weights].loss:.4f}"
+        )
+    # Of equals the averaged weights: they were listed last.
+    best = max(reversed(reports), key=lambda weights: reports[weights].score)
+    progress = run.progress
+    if progress.best_score is None or reports[best].score > progress.best_score:
+        progress.best_score, progress.best_weights = reports[best].score, best
+        progress.best_epoch = progress.epoch + 1
+        run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
+    run.meter.reset()
+
+
+def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -> None:
+    """Writes a checkpoint folder, with the report that the weights earned beside it."""
+    import json
+
+    from sparsevision.checkpoints import save_checkpoint
+
+    recipe = run.recipe
+    preprocessing = evaluation_preprocessing(recipe.data)
+    save_checkpoint(folder, model, name=recipe.model.name, preprocessing=preprocessing, labels=run.task.classes)
+    (folder / "report.json").write_text(json.dumps(report.to_dict()) + "\n", encoding="utf-8")
+
+
+# --------------------------------------------------------------------------------------------- putting together
+
+
+def make_accelerator(recipe: Recipe) -> Accelerator:
+    """Joins the processes of the run, on the device that there is, in the recipe's precision."""
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+    except ImportError:
+        raise MissingExtraError("accelerate", "train", "Training") from None
+    # accelerate keeps the first run's precision for the whole process otherwise.
+    AcceleratorState._reset_state()
+    if recipe.run.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("run.precision=fp16 needs a GPU and there is none: use bf16 or fp32.")
+    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision])
+
+
+def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
+    """Opens the data, makes model and teacher as the recipe says."""
+    from sparsevision.data import open_dataset
+    from sparsevision.training.starting import make_model, make_teacher
+
+    data, seed = recipe.data, recipe.run.seed
+    assert data.spec is not None
+    train_set = open_dataset(data.spec, "train", seed=seed, side=data.decode_side)
+    val_set = open_dataset(data.spec, "val", seed=seed, side=data.decode_side)
+    if not len(train_set) or not len(val_set):
+        raise DataError(f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some.")
+    classes = train_set.classes
+    weights = class_weights(recipe, train_set.labels, len(classes))
+    task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
+    feed = ClassificationFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
+    return Parts(make_model(recipe, classes), task, feed, make_teacher(recipe, classes))
+
+
+def make_session(recipe: Recipe, parts: Parts, accelerator: Accelerator, folder: RunFolder, display: Display) -> Session:
+    """Puts model, teacher, optimiser, schedule and average together, on the device."""
+    model, teacher, layout = parts.model.to(accelerator.device), parts.teacher, torch.contiguous_format
+    if recipe.run.channels_last:
+        layout = torch.channels_last
+    model = model.to(memory_format=layout)
+    if recipe.run.gradient_checkpointing:
+        model.set_grad_checkpointing(True)
+    feature_map = None
+    if teacher is not None:
+        teacher.model.to(accelerator.device)
+        if teacher.wants_features:
+            size = recipe.distillation.size or recipe.data.size
+            widths = pooled_width(model, recipe.data.size), pooled_width(teacher.model, size)
+            feature_map = nn.Linear(*widths, device=accelerator.device)
+    ema = ModelEmaV3(model, recipe.ema.decay, use_warmup=recipe.ema.warmup) if recipe.ema.decay else None
+    learner = Learner(model, feature_map, freeze_batch_norm=recipe.model.freeze_batch_norm)
+    groups = parameter_groups(model, recipe.optimiser)
+    if feature_map is not None:
+        decay = recipe.optimiser.weight_decay
+        groups.append({"params": list(feature_map.parameters()), "weight_decay": decay, "lr_scale": 1.0})
+    optimiser = make_optimiser(groups, recipe.optimiser, recipe.peak_lr)
+    schedule = Schedule(
+        optimiser, recipe.schedule, recipe.peak_lr, max(parts.feed.batches // recipe.run.accumulation, 1)
+    )
+    if recipe.run.compile:
+        learner.compile()
+    prepared, optimiser = accelerator.prepare(learner, optimiser)
+    return Session(
+        recipe, parts.task, accelerator, model, prepared, optimiser, schedule, ema, teacher, folder,
+        parts.feed.fingerprint, display,
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds every generator that a step may draw from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
+    """Says what to lower when memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        words = str(error).lower()
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in words:
+            raise
+        raise OutOfMemoryError(
+            f"Memory ran out with data.batch={recipe.data.batch} pictures of {recipe.data.size} px in "
+            f"run.accumulation={recipe.run.accumulation} parts: raise run.accumulation (the numbers stay the same), "
+            f"set run.gradient_checkpointing=true, or lower data.batch or data.size."
+        ) from None
+
+
+def _summary(run: Session, finished: bool) -> RunSummary:
+    progress = run.progress
+    return RunSummary(
+        run.folder.path, finished, progress.step, run.seconds(), progress.best_score, progress.best_weights,
+        progress.best_epoch, dict(progress.skipped),
+    )
+
+
+__all__: list[Any] = ["Parts", "RunSummary", "fit", "train"]

@@ -1,0 +1,244 @@
+"""The folder of a run: recipe, environment, metrics as JSON lines, TensorBoard, curves, skipped pictures, weights.
+
+    recipe.toml         as resolved; running it again repeats the run
+    environment.json    versions, machine, command; one entry for each start
+    metrics.jsonl       one line for each logging interval and each evaluation
+    tensorboard/        the same numbers for TensorBoard
+    curves.png          the same numbers drawn
+    skipped.jsonl       pictures that could not be read, and why
+    last/               the training state that `--resume` goes on from
+    best/               the checkpoint folder of the best weights so far
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from sparsevision.errors import ConfigError
+from sparsevision.training.recipe import Recipe, read_recipe
+from sparsevision.training.state import cannot_write
+
+PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
+HARMLESS = ("workers", "log_every", "evaluate_every", "time_budget_minutes")
+
+
+class RunFolder:
+    """Writes what a run leaves behind; on processes other than the first it writes nothing.
+
+    Every refusal of the disk becomes a DataError of one sentence.
+    """
+
+    def __init__(self, path: str | Path, *, writes: bool = True) -> None:
+        self.path = Path(path)
+        self.writes = writes
+        self._metrics: IO[bytes] | None = None
+        self._tensorboard: Any = None
+
+    @property
+    def last(self) -> Path:
+        """Where the training state lies."""
+        return self.path / "last"
+
+    @property
+    def best(self) -> Path:
+        """Where the best weights lie."""
+        return self.path / "best"
+
+    # ------------------------------------------------------------------------------------------------- opening
+
+    def open(self, recipe: Recipe, *, resume: bool) -> None:
+        """Makes the folder, or checks that a resumed run has the same recipe; writes recipe and environment.
+
+        Raises ConfigError where a run lies already and `resume` is not set, or lies there with another recipe.
+        """
+        old = self.path / "recipe.toml"
+        if old.exists() and not resume:
+            raise ConfigError(f"{str(self.path)!r} holds a run already: go on with --resume, or choose another --out.")
+        if old.exists():
+            _check_same(read_recipe(old), recipe)
+        if not self.writes:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_whole(old, recipe.to_toml())
+            self._write_environment()
+            self._mend_best()
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def start_logging(self, position: int, step: int) -> None:
+        """Opens the logs; lines after `position` bytes (written after the last state) are cut off."""
+        if not self.writes:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._metrics = (self.path / "metrics.jsonl").open("ab")
+            self._metrics.truncate(position)
+            self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=step or None)
+        except ImportError:
+            self._tensorboard = None  # the numbers are in metrics.jsonl all the same
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def close(self) -> None:
+        """Closes the logs."""
+        for log in (self._metrics, self._tensorboard):
+            if log is not None:
+                log.close()
+        self._metrics = self._tensorboard = None
+
+    # ------------------------------------------------------------------------------------------------- writing
+
+    def log(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl, and its numbers to TensorBoard under kind/."""
+        if self._metrics is None:
+            return
+        line = json.dumps({"kind": kind, "step": step, **values})
+        try:
+            self._metrics.write(line.encode() + b"\n")
+            self._metrics.flush()
+            if self._tensorboard is not None:
+                prefix = "/".join([kind, *([values["weights"]] if "weights" in values else [])])
+                for name, value in values.items():
+                    if isinstance(value, int | float) and name != "epoch":
+                        self._tensorboard.add_scalar(f"{prefix}/{name}", value, step)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def position(self) -> int:
+        """Makes the metrics durable and returns how many bytes they have."""
+        if self._metrics is None:
+            return 0
+        try:
+            os.fsync(self._metrics.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+        return self._metrics.tell()
+
+    def write_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Writes the pictures that could not be read, one JSON line each."""
+        if self.writes and skipped:
+            lines = [json.dumps({"name": name, "reason": reason}) for name, reason in sorted(skipped.items())]
+            try:
+                self._write_whole(self.path / "skipped.jsonl", "\n".join(lines) + "\n")
+            except OSError as error:
+                raise cannot_write(self.path, error) from None
+
+    def write_best(self, save: Callable[[Path], Any]) -> None:
+        """Replaces best/ by what `save` writes into a new folder; the old one stays until the new is complete."""
+        if not self.writes:
+            return
+        new, old = self.path / "best.new", self.path / "best.old"
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            save(new)
+            for file in new.rglob("*"):
+                _sync(file)
+            if self.best.exists():
+                self.best.rename(old)
+            new.rename(self.best)
+            _sync(self.path)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+
+    def draw(self) -> None:
+        """Draws curves.png from metrics.jsonl."""
+        if self.writes:
+            from sparsevision.training.curves import draw_curves
+
+            try:
+                draw_curves(read_metrics(self.path), self.path / "curves.png")
+            except OSError as error:
+                raise cannot_write(self.path, error) from None
+
+    # ------------------------------------------------------------------------------------------------ internals
+
+    def _mend_best(self) -> None:
+        # A run killed between the two renames of write_best left the complete old folder under this name.
+        old = self.path / "best.old"
+        if old.exists() and not self.best.exists():
+            old.rename(self.best)
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.path / "best.new", ignore_errors=True)
+
+    def _write_environment(self) -> None:
+        path = self.path / "environment.json"
+        try:
+            starts = json.loads(path.read_text())["starts"]
+        except (OSError, ValueError, KeyError):
+            starts = []
+        self._write_whole(path, json.dumps({"starts": [*starts, environment()]}, indent=2) + "\n")
+
+    @staticmethod
+    def _write_whole(path: Path, text: str) -> None:
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(text, encoding="utf-8")
+        _sync(temporary)
+        os.replace(temporary, path)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Reads metrics.jsonl of a run folder; a last line that was being written is left out."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def environment() -> dict[str, Any]:
+    """Says with what, where and how the run was started."""
+    import torch
+
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "packages": found,
+        "machine": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "devices": devices,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def _check_same(old: Recipe, new: Recipe) -> None:
+    changed = [
+        (f"{section}.{field}", before, after)
+        for section, fields in old.model_dump().items()
+        if isinstance(fields, dict)
+        for field, before in fields.items()
+        if (after := new.model_dump()[section][field]) != before and not (section == "run" and field in HARMLESS)
+    ]
+    if changed:
+        field, before, after = changed[0]
+        raise ConfigError(
+            f"The run to resume was started with {field} = {before!r}, now it is {after!r}: "
+            f"resume with the run's own recipe.toml, or start anew in another --out."
+        )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

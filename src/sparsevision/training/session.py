@@ -1,0 +1,210 @@
+"""Everything that a step of training touches, and what is done with it around the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sparsevision.errors import CheckpointError, ConfigError
+from sparsevision.training import state
+from sparsevision.training.distillation import Learner, Teacher
+from sparsevision.training.optimisation import Schedule
+from sparsevision.training.recipe import Recipe
+from sparsevision.training.run_folder import RunFolder
+from sparsevision.training.watching import FiniteWatch, Meter
+from sparsevision.types import Batch
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from timm.utils import ModelEmaV3
+
+    from sparsevision.tasks import ClassificationTask
+    from sparsevision.training.display import Display
+
+
+@dataclass
+class Progress:
+    """How far a run is: the epoch, the batches of it that are done, optimiser steps in all, the best score."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_score: float | None = None
+    best_weights: str | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Session:
+    """A run in memory. `model` is the bare network inside `learner`, which is what accelerate prepared."""
+
+    recipe: Recipe
+    task: ClassificationTask
+    accelerator: Accelerator
+    model: nn.Module
+    learner: nn.Module
+    optimiser: Optimizer
+    schedule: Schedule
+    ema: ModelEmaV3 | None
+    teacher: Teacher | None
+    folder: RunFolder
+    fingerprint: str
+    display: Display
+    progress: Progress = field(default_factory=Progress)
+    meter: Meter = field(default_factory=Meter)
+    finite: FiniteWatch = field(default_factory=FiniteWatch)
+    started: float = field(default_factory=time.monotonic)
+    last_lr: float = 0.0
+
+    # ------------------------------------------------------------------------------------------ parts of a step
+
+    def placed(self, batch: Batch) -> Batch:
+        """Moves a batch to the device; stands a blank picture in for pictures that could all not be read."""
+        self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
+        if not len(batch):
+            size = self.recipe.data.size
+            targets = torch.zeros(1, len(self.task.classes))
+            batch = replace(batch, images=torch.zeros(1, 3, size, size), targets=targets, sizes=None)
+        batch = batch.to(self.accelerator.device, non_blocking=True)
+        if self.recipe.run.channels_last:
+            batch.images = batch.images.contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def total_count(self, batches: Sequence[Batch]) -> Tensor:
+        """Counts what the loss of one step is averaged over, on all processes; at least 1."""
+        count = torch.tensor(sum(self.task.count(batch) for batch in batches), device=self.accelerator.device)
+        return self._sum(count).clamp(min=1.0)
+
+    def tell_gradient_scale(self) -> None:
+        """Tells models that clamp gradients inside how much the loss is scaled at the moment."""
+        if hasattr(self.model, "set_gradient_scale"):
+            scaler = self.accelerator.scaler
+            self.model.set_gradient_scale(1.0 if scaler is None else float(scaler.get_scale()))
+
+    def clip_gradients(self) -> Tensor | None:
+        """Clips the gradients' global norm where the recipe says so; returns the norm from before."""
+        clip = self.recipe.optimiser.clip
+        return None if clip is None else self.accelerator.clip_grad_norm_(self.learner.parameters(), clip)
+
+    def average_weights(self) -> None:
+        """Moves the averaged weights towards the current ones."""
+        if self.ema is not None:
+            self.ema.update(self.model, self.progress.step + 1 if self.recipe.ema.warmup else None)
+
+    def finish_step(self, batches: int, lr: float, norm: Tensor | None) -> None:
+        """Counts a step; logs and writes the state where it is time."""
+        self.progress.step += 1
+        self.progress.batch += batches
+        self.meter.steps += 1
+        self.last_lr = lr
+        self.display.step()
+        every = self.recipe.run.checkpoint_every
+        if every and self.progress.step % every == 0:
+            self.write_state()
+        elif self.progress.step % self.recipe.run.log_every == 0:
+            self.log_training()
+
+    def out_of_time(self) -> bool:
+        """Says whether the recipe's time is used up; the first process's clock decides for all."""
+        budget = self.recipe.run.time_budget_minutes
+        if budget is None:
+            return False
+        over = torch.tensor(float(self.seconds() > 60 * budget), device=self.accelerator.device)
+        return bool(self._sum(over if self.accelerator.is_main_process else torch.zeros_like(over)) > 0)
+
+    def seconds(self) -> float:
+        """The time that the run has taken, over all its starts."""
+        return self.progress.seconds + time.monotonic() - self.started
+
+    # -------------------------------------------------------------------------------------------- what is kept
+
+    def log_training(self) -> None:
+        """Writes a line with the means since the last one."""
+        if not self.meter.steps:
+            return
+        self.finite.settle()
+        elapsed = max(time.monotonic() - self.meter.started, 1e-9)
+        rate = self.meter.pictures * self.accelerator.num_processes / elapsed
+        means = self.meter.means(self._sum)
+        values = {"epoch": self.progress.epoch + 1, "lr": self.last_lr, **means}
+        timing = {"images_per_second": round(rate, 1), "seconds": round(self.seconds(), 1)}
+        self.folder.log("train", self.progress.step, values | timing)
+        self.display.losses(means)
+        self.meter.reset()
+
+    def write_state(self) -> None:
+        """Writes everything that resuming needs, after the log it belongs to."""
+        from accelerate.utils import gather_object
+
+        self.log_training()
+        generators = gather_object([state.random_state()])
+        for names in gather_object([self.progress.skipped]):
+            self.progress.skipped.update(names)
+        if not self.accelerator.is_main_process:
+            return
+        tensors = state.module_tensors("learner", self._bare())
+        if self.ema is not None:
+            tensors |= state.module_tensors("ema", self.ema.module)
+        slots, values = state.optimiser_tensors(self.optimiser)
+        tensors |= slots
+        for rank, generator in enumerate(generators):
+            tensors |= {f"random.{rank}.{name}": tensor for name, tensor in generator["tensors"].items()}
+        scaler = self.accelerator.scaler
+        facts = {
+            "format": 1,
+            "data": self.fingerprint,
+            "progress": asdict(replace(self.progress, seconds=self.seconds())),
+            "metrics": self.folder.position(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "optimiser": values,
+            "random": [generator["values"] for generator in generators],
+        }
+        self.folder.write_skipped(self.progress.skipped)
+        state.write_state(self.folder.last, tensors, facts)
+
+    def restore(self) -> int:
+        """Goes back to the last state, if there is one; returns the length that the metrics file had then."""
+        found = state.read_state(self.folder.last)
+        if found is None:
+            return 0
+        tensors, facts = found
+        if facts.get("format") != 1 or len(facts["random"]) != self.accelerator.num_processes:
+            raise ConfigError(
+                f"The run in {str(self.folder.path)!r} had {len(facts['random'])} processes, now there are "
+                f"{self.accelerator.num_processes}: resume with as many as it was started with."
+            )
+        if facts["data"] != self.fingerprint:
+            raise ConfigError(
+                f"The data set is not the one that {str(self.folder.path)!r} was trained on (files were added, removed "
+                f"or changed): start anew in another --out."
+            )
+        try:
+            self._restore(tensors, facts)
+        except (KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew.") from None
+        return int(facts["metrics"])
+
+    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        state.restore_module("learner", self._bare(), tensors)
+        if self.ema is not None:
+            state.restore_module("ema", self.ema.module, tensors)
+        state.restore_optimiser(self.optimiser, tensors, facts["optimiser"])
+        if self.accelerator.scaler is not None and facts["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(facts["scaler"])
+        rank = self.accelerator.process_index
+        state.restore_random_state(state.part(f"random.{rank}", tensors), facts["random"][rank])
+        self.progress = Progress(**facts["progress"])
+
+    def _bare(self) -> Learner:
+        return self.accelerator.unwrap_model(self.learner)
+
+    def _sum(self, value: Tensor) -> Tensor:
+        return self.accelerator.reduce(value, reduction="sum")
