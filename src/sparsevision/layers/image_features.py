@@ -61,7 +61,10 @@ class EarlyConv(nn.Conv2d):
         batch, _, height, width = images.shape
         conv_rows, conv_cols = (height + 1) // 2, (width + 1) // 2
         rows, cols = (conv_rows + 1) // 2, (conv_cols + 1) // 2
-        result = images.new_empty((batch, self.out_channels, rows, cols), memory_format=torch.channels_last)
+        result = torch.empty(
+            (batch, self.out_channels, rows, cols), dtype=self.weight.dtype, device=images.device,
+            memory_format=torch.channels_last,
+        )  # fmt: skip
         weight = self.weight.contiguous(memory_format=torch.channels_last)
         for start in range(0, rows, STRIP_ROWS):
             stop = min(start + STRIP_ROWS, rows)

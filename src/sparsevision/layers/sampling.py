@@ -1,4 +1,4 @@
-"""Sparse feature sampling: from a token's offsets to points in the picture, and the features read there (Section 3.1)."""
+"""Sparse feature sampling: from a token's offsets to points in the picture, and what is read there (Section 3.1)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,252 @@
+"""The SparseFormer network: early features, focusing unit, bridge, cortex, head (Section 3.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.layers.groups import ParameterGroup, decay_groups
+from sparsevision.layers.image_features import EarlyConv, PatchEmbedding, Pixels
+from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.layers.rois import grid_rois
+from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
+from sparsevision.models.sparseformer.unit import Adjust, FixedOffsets, Offsets, Scene, Unit
+from sparsevision.types import Control, Regions, Response, Trace
+
+
+class TokenTable(nn.Module):
+    """What tokens start from: embeddings (N or 1, d) and regions (N, 4), and the class token if there is one."""
+
+    def __init__(self, config: SparseFormerConfig) -> None:
+        super().__init__()
+        rows = 1 if config.embeddings == "shared" else config.num_tokens
+        self.num_tokens, self.roi_init = config.num_tokens, config.roi_init
+        self.embedding = nn.Parameter(torch.empty(rows, config.token_width))
+        self.roi = nn.Parameter(torch.empty(config.num_tokens, 4), requires_grad=not config.looks_are_fixed)
+        self.cls = nn.Parameter(torch.empty(1, config.cortex_width)) if config.readout == "class_token" else None
+
+    def init_weights(self) -> None:
+        """Draws the embeddings, and lays the regions on a grid (A.3, Table 9)."""
+        nn.init.trunc_normal_(self.embedding, std=1.0, a=-2.0, b=2.0)
+        with torch.no_grad():
+            self.roi.copy_(grid_rois(self.num_tokens, self.roi_init))
+        if self.cls is not None:
+            nn.init.normal_(self.cls)
+
+    def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:
+        """Returns the tokens and their regions, once for every picture of the batch."""
+        return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
+
+
+class Bridge(nn.Module):
+    """Widens the tokens between the focusing unit and the cortex."""
+
+    def __init__(self, width: int, out_width: int, kind: str, eps: float) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, out_width)
+        self.norm = nn.LayerNorm(out_width, eps=eps) if kind == "norm" else nn.Identity()
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens out_width"]:
+        """Returns the tokens in the width of the cortex."""
+        return self.norm(self.fc(tokens))
+
+
+class Head(nn.Module):
+    """Pools the tokens, normalises, classifies; the mean comes before the norm."""
+
+    def __init__(self, config: SparseFormerConfig) -> None:
+        super().__init__()
+        width, bias = config.cortex_width, config.head_bias == "learned"
+        self.norm = nn.LayerNorm(width, eps=NUMERICS[config.numerics].norm_eps)
+        self.fc: nn.Module = nn.Linear(width, config.num_classes, bias=bias) if config.num_classes else nn.Identity()
+        self.pool: Literal["avg", "token", ""] = "token" if config.readout == "class_token" else "avg"
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
+        """Returns logits, or with `pre_logits` the features in front of the classifier."""
+        if self.pool == "avg":
+            tokens = tokens.mean(dim=1)
+        elif self.pool == "token":
+            tokens = tokens[:, 0]
+        features = self.norm(tokens)
+        return features if pre_logits else self.fc(features)
+
+
+class SparseFormer(nn.Module):
+    """The network: early features once, the focusing unit L_f times, the cortex, the head.
+
+    Takes any height and width. `forward` returns logits (B, K).
+    """
+
+    controls: ClassVar[dict[str, Control]] = {}
+
+    def __init__(self, config: SparseFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = config.num_classes
+        self.num_features = self.embed_dim = self.head_hidden_size = config.cortex_width
+        self.default_cfg: dict[str, Any] = {}
+        self.grad_checkpointing = False
+        numerics = NUMERICS[config.numerics]
+        self.early_conv = _image_feature(config, numerics)
+        self.tokens = TokenTable(config)
+        rates = torch.linspace(
+            0, config.drop_path_rate, config.focusing_repeats + config.cortex_depth, device="cpu"
+        ).tolist()
+        focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
+        if config.focusing_repeats:
+            self.focusing = Unit(config, config.focusing_width, config.focusing_order, focusing_rates)
+            self.bridge = Bridge(config.focusing_width, config.cortex_width, config.bridge, numerics.norm_eps)
+        self.cortex = nn.ModuleList(
+            Unit(config, config.cortex_width, order, [rate])
+            for order, rate in zip(config.cortex_orders, cortex_rates, strict=True)
+        )
+        # The class token takes no part in sampling, so it enters after the last unit that samples.
+        self.class_token_at = 1 + max(
+            (i for i, order in enumerate(config.cortex_orders) if "sample" in order), default=-1
+        )
+        self.head = Head(config)
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Initialises as the released codes do (A.3, and where the two differ, as `numerics` says)."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                # Truncated at an absolute ±2, which at this deviation cuts nothing; as released.
+                nn.init.trunc_normal_(module.weight, std=0.02, a=-2.0, b=2.0)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, Offsets | FixedOffsets):
+                module.init_weights(self.config.numerics)
+            elif isinstance(
+                module,
+                Adjust | TokenTable | AdaptiveMixing | StaticMixing | LinearDecoding | EarlyConv | PatchEmbedding,
+            ):
+                module.init_weights()
+            elif isinstance(module, Unit) and module.stage_embedding is not None:
+                nn.init.normal_(module.stage_embedding)
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Classifies normalised images; `sizes` (B, 2) are valid heights and widths, where a batch is padded."""
+        tokens = self.forward_features(images, sizes=sizes, trace=trace)
+        if trace is not None and trace.wants("response"):
+            trace.record("head", Response(self.head.fc(self.head.norm(tokens))))
+        return self.forward_head(tokens)
+
+    def forward_features(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Returns the tokens after the last cortex unit, the class token first if there is one."""
+        self._check_images(images)
+        scene = Scene(self.early_conv(images), _valid_share(images, sizes))
+        tokens, rois = self.tokens(images.shape[0])
+        if trace is not None:
+            trace.record("initial", Regions(rois))
+        if self.config.focusing_repeats:
+            for repeat in range(self.config.focusing_repeats):
+                tokens, rois = self._run(self.focusing, tokens, rois, scene, repeat, trace, f"focusing.{repeat + 1}")
+            tokens = self.bridge(tokens)
+        for index, unit in enumerate(self.cortex):
+            if index == self.class_token_at and self.tokens.cls is not None:
+                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
+            tokens, rois = self._run(unit, tokens, rois, scene, 0, trace, f"cortex.{index + 1}")
+        return tokens
+
+    def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
+        """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
+        return self.head(tokens, pre_logits)
+
+    def _run(self, unit: nn.Module, *inputs: Any) -> tuple[Tensor, Tensor]:
+        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(unit, *inputs, use_reentrant=False)
+        return unit(*inputs)
+
+    def _check_images(self, images: Tensor) -> None:
+        expected = self.config.in_chans
+        if images.ndim != 4 or images.shape[1] != expected:
+            raise ConfigError(
+                f"The model takes images of shape (batch, {expected}, height, width); "
+                f"it was given {tuple(images.shape)}."
+            )
+
+    def set_gradient_scale(self, scale: float) -> None:
+        """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
+        for unit in self.modules():
+            if isinstance(unit, Unit):
+                unit.gradient_scale = scale
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Returns the groups of the released recipe: vectors (norms, biases) and the RoI table do not decay."""
+        return decay_groups(self, exempt=lambda name, parameter: parameter.ndim <= 1 or name in self.no_weight_decay())
+
+    # timm's verbs, which other tools call
+
+    def no_weight_decay(self) -> set[str]:
+        """Names the parameters with two axes that do not decay."""
+        return {"tokens.roi"}
+
+    def get_classifier(self) -> nn.Module:
+        """Returns the last linear layer."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: Literal["avg", "token", ""] | None = None) -> None:
+        """Gives the head fresh outputs (0: none, the features come out), and optionally another pooling."""
+        if global_pool is not None:
+            if global_pool not in ("avg", "token", ""):
+                raise UnknownNameError("pooling", str(global_pool), ("avg", "token", ""))
+            self.head.pool = global_pool
+        self.config = replace(self.config, num_classes=num_classes)
+        self.num_classes = num_classes
+        if not num_classes:
+            self.head.fc = nn.Identity()
+            return
+        reference = self.head.norm.weight
+        bias = self.config.head_bias == "learned"
+        self.head.fc = nn.Linear(
+            self.num_features, num_classes, bias=bias, device=reference.device, dtype=reference.dtype
+        )
+        nn.init.trunc_normal_(self.head.fc.weight, std=0.02, a=-2.0, b=2.0)
+        if bias:
+            nn.init.zeros_(self.head.fc.bias)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes each unit's activations in the backward pass instead of keeping them."""
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
+        blocks: Any = [(r"^focusing", (0,)), (r"^bridge", (0,)), (r"^cortex\.(\d+)", None), (r"^head\.norm", (99999,))]
+        return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
+
+
+def _image_feature(config: SparseFormerConfig, numerics: Numerics) -> EarlyConv | PatchEmbedding | Pixels:
+    """Builds what tokens sample from (Table 3d)."""
+    eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
+    if config.image_feature == "rgb":
+        return Pixels()
+    kind = EarlyConv if config.image_feature == "early_conv" else PatchEmbedding
+    return kind(config.in_chans, config.feature_channels, eps=eps, unbiased=unbiased)
+
+
+def _valid_share(images: Tensor, sizes: Tensor | None) -> Tensor | None:
+    """Turns valid sizes (height, width) into factors (x, y) on fractions of the valid picture."""
+    if sizes is None:
+        return None
+    padded = sizes.new_tensor(images.shape[-2:])
+    return (sizes / padded).flip(-1).float().view(-1, 1, 1, 2)

@@ -1,0 +1,208 @@
+"""A SparseFormer's unit: tokens attend to each other, move their regions, sample the picture, digest (Section 3.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.layers.drop import DropPath
+from torch import Tensor, nn
+
+from sparsevision.errors import ConfigError
+from sparsevision.layers.attention import FeedForward, SelfAttention
+from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets
+from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
+from sparsevision.models.sparseformer.config import NUMERICS, Numerics, Operation, SparseFormerConfig
+from sparsevision.types import Points, Regions, Trace
+
+
+class Scene(NamedTuple):
+    """What all samplings of one forward pass read: the feature map, and the valid share (x, y) of a padded batch."""
+
+    features: Float[Tensor, "batch channels height width"]
+    valid: Float[Tensor, "batch 1 1 2"] | None
+
+
+class Adjust(nn.Module):
+    """Says how a token moves its region: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
+
+    def __init__(self, width: int, kind: str, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.hidden = nn.Linear(width, width) if kind == "mlp" else None
+        self.fc = nn.Linear(width, 4, bias=False)
+
+    def init_weights(self) -> None:
+        """Starts without any movement."""
+        nn.init.constant_(self.norm.weight, self.norm.normalized_shape[0] ** -0.5)
+        nn.init.zeros_(self.fc.weight)
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens 4"]:
+        """Returns the deltas, in fp32."""
+        tokens = self.norm(tokens)
+        if self.hidden is not None:
+            tokens = F.gelu(self.hidden(tokens))
+        return self.fc(tokens).float()
+
+
+class Offsets(nn.Module):
+    """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
+
+    def __init__(self, width: int, num_points: int, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.fc = nn.Linear(width, 2 * num_points, bias=False)
+        self.bias = nn.Parameter(torch.empty(2 * num_points))
+
+    def init_weights(self, numerics: str) -> None:
+        """Starts with a grid of points (A.3)."""
+        nn.init.constant_(self.norm.weight, self.norm.normalized_shape[0] ** -0.5)
+        # The paper zeroes the weight; the first released code meant to and did not, and its models were trained so.
+        if numerics != "v1":
+            nn.init.zeros_(self.fc.weight)
+        grid = grid_offsets(self.bias.numel() // 2).flatten()
+        with torch.no_grad():
+            if grid.numel() == self.bias.numel():
+                self.bias.copy_(grid)
+            elif numerics == "v1":
+                nn.init.normal_(self.bias)
+                self.bias[: grid.numel()].copy_(grid)
+            else:
+                nn.init.uniform_(self.bias, -0.5, 0.5)
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens points 2"]:
+        """Returns the raw offsets, in fp32."""
+        return (self.fc(self.norm(tokens)).float() + self.bias).unflatten(-1, (-1, 2))
+
+
+class FixedOffsets(nn.Module):
+    """The grid of offsets, for every token and every picture the same (Table 3b, "nil")."""
+
+    def __init__(self, num_points: int) -> None:
+        super().__init__()
+        side = grid_offsets(num_points)
+        if len(side) != num_points:
+            raise ConfigError(
+                f"Fixed sampling points form a square grid, which {num_points} points do not; choose a square number."
+            )
+        self.register_buffer("grid", side, persistent=False)
+        self.grid: Tensor
+
+    def init_weights(self, numerics: str) -> None:
+        """Fills the grid, which a model built on the meta device does not have yet."""
+        self.grid.copy_(grid_offsets(self.grid.shape[0]))
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens points 2"]:
+        """Returns the grid for every token."""
+        return self.grid.expand(*tokens.shape[:2], -1, -1)
+
+
+class RoIEncoding(nn.Module):
+    """Tells a token where its region lies (bootstrapped models)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.fc = nn.Linear(width, width)
+
+    def forward(self, rois: Float[Tensor, "batch tokens 4"]) -> Float[Tensor, "batch tokens width"]:
+        """Returns what the encoding adds to the tokens."""
+        return self.fc(self.norm(encode_rois(rois, self.fc.in_features)))
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's approximation of GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class Unit(nn.Module):
+    """One transformer stage: its operations in their order, run once or several times with the same weights.
+
+    The paper's order is attention, region adjustment, sampling with mixing, feed-forward (Section 3.1); a plain cortex
+    unit has the first and the last only.
+    """
+
+    def __init__(
+        self, config: SparseFormerConfig, width: int, order: tuple[Operation, ...], drop_rates: list[float]
+    ) -> None:
+        super().__init__()
+        numerics = NUMERICS[config.numerics]
+        self.order, self.numerics, self.offset_scale = order, numerics, config.offset_scale
+        self.gradient_scale = 1.0
+        self.drops = nn.ModuleList(DropPath(rate) for rate in drop_rates)
+        # The second released code drops no deltas of its two-layer adjustment.
+        self.drops_deltas = config.adjustment == "linear"
+        plain = len(drop_rates) == 1 and "sample" not in order
+        activation = quick_gelu if plain and config.cortex_activation == "quick_gelu" else F.gelu
+        learned = config.stage_embedding == "learned" and len(drop_rates) > 1
+        self.stage_embedding = nn.Parameter(torch.empty(len(drop_rates), width)) if learned else None
+        if "attention" in order:
+            self.attn = SelfAttention(width, config.num_heads(width), numerics.norm_eps)
+        if "adjust" in order:
+            self.adjust = Adjust(width, config.adjustment, numerics.norm_eps)
+        if "sample" in order:
+            points = config.num_points
+            self.offset = FixedOffsets(points) if config.looks_are_fixed else Offsets(width, points, numerics.norm_eps)
+            self.mixing = _decoder(config, width, numerics)
+        if "encode" in order:
+            self.pe = RoIEncoding(width, numerics.norm_eps)
+        if "ffn" in order:
+            self.ffn = FeedForward(width, numerics.norm_eps, activation)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], scene: Scene,
+        repeat: int = 0, trace: Trace | None = None, stage: str = "",
+    ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:  # fmt: skip
+        """Returns the tokens and their regions after one run; `repeat` says which one it is."""
+        drop = self.drops[repeat]
+        if self.stage_embedding is not None:
+            tokens = tokens + self.stage_embedding[repeat]
+        for operation in self.order:
+            if operation == "attention":
+                tokens = tokens + drop(self.attn(tokens))
+            elif operation == "adjust":
+                delta = self.adjust(tokens)
+                rois = adjust_rois(rois, drop(delta) if self.drops_deltas else delta)
+            elif operation == "sample":
+                tokens = tokens + drop(self.mixing(self._look(tokens, rois, scene, trace, stage), tokens))
+            elif operation == "encode":
+                tokens = tokens + self.pe(rois)
+            else:
+                tokens = tokens + drop(self.ffn(tokens))
+        return tokens, rois
+
+    def _look(
+        self, tokens: Tensor, rois: Tensor, scene: Scene, trace: Trace | None, stage: str
+    ) -> Float[Tensor, "batch tokens points channels"]:
+        """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
+        # Coordinates stay fp32 under autocast: half precision would move points by pixels.
+        with torch.autocast(tokens.device.type, enabled=False):
+            points = decode_points(
+                rois, self.offset(tokens.float()), eps=self.numerics.offset_eps, scale=self.offset_scale
+            )
+            if trace is not None:
+                trace.record(stage, Points(points))
+                trace.record(stage, Regions(rois))
+            if self.numerics.clamps_point_gradients:
+                points = clamp_gradient(points, self.gradient_scale / scene.features.shape[2])
+            if scene.valid is not None:
+                points = points * scene.valid
+            return sample_points(scene.features.float(), points, self.numerics.padding)
+
+
+def _decoder(
+    config: SparseFormerConfig, width: int, numerics: Numerics
+) -> AdaptiveMixing | StaticMixing | LinearDecoding:
+    """Builds the part that decodes samples (Table 3e)."""
+    channels, num_points, out_points = config.sampled_channels, config.num_points, config.out_points
+    if config.decoding == "linear":
+        return LinearDecoding(width, channels, num_points)
+    if config.decoding == "static":
+        return StaticMixing(width, channels, num_points, out_points)
+    return AdaptiveMixing(
+        width, channels, num_points, out_points, config.generator_width or width // 4,
+        biases=config.mixing == "biased", eps=numerics.generator_norm_eps,
+    )  # fmt: skip
