@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 from PIL import Image
 
@@ -39,17 +39,32 @@ class Dataset(Protocol):
     """
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """The names of the labels."""
+
     @property
-    def labels(self) -> Sequence[int]: ...
+    def labels(self) -> Sequence[int]:
+        """The class index of every picture."""
+
     @property
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]:
+        """What messages call each picture: a path, or a place in a shard."""
+
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """A hash of the list of pictures and classes."""
+
     @property
-    def origin(self) -> str: ...
+    def origin(self) -> str:
+        """A sentence for the run's record."""
+
     def __len__(self) -> int: ...
-    def read(self, index: int) -> Record: ...
+
+    def read(self, index: int) -> Record:
+        """Decodes one picture."""
+
+    def content(self, index: int) -> bytes:
+        """The picture's file, undecoded: equal bytes are the same picture. Raises UnreadablePictureError."""
 
 
 def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
@@ -62,6 +77,6 @@ def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -
 
 def check_split(split: str) -> Split:
     """Returns the split if there is one of that name."""
-    if split not in ("train", "val", "all"):
+    if split not in get_args(Split):
         raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'all'.")
-    return split  # type: ignore[return-value]
+    return cast(Split, split)

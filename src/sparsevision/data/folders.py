@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from sparsevision.data.dataset import Record, Split, check_split, fingerprint_of
-from sparsevision.data.reading import decode_picture, is_picture_name
+from sparsevision.data.reading import decode_picture, is_picture_name, read_bytes
 from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
 from sparsevision.errors import DataError
 
@@ -49,7 +47,7 @@ class ImageFolder:
             if split not in parts:
                 raise DataError(f"{self.root} has a folder of validation pictures but no 'train' folder: add it.")
             homes = [parts[split]]
-        self._paths, self._labels, self._sizes = _pictures(self.root, homes, self._folders)
+        self.names, self.labels, self._sizes = _pictures(self.root, homes, self._folders)
         self.origin = f"{self.root}, split {split!r} as its folders have it"
         if not divided and split != "all":
             self._hold_out(val_fraction, seed)
@@ -57,43 +55,38 @@ class ImageFolder:
                 f"{self.root}, split {split!r} of a stratified split by file hash "
                 f"({val_fraction:.0%} of each class for validation, seed {seed})"
             )
-        if not self._paths:
+        if not self.names:
             raise DataError(f"The split {split!r} of {self.root} has no pictures: put some in or choose another split.")
 
     def __len__(self) -> int:
-        return len(self._paths)
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """The class index of every picture."""
-        return self._labels.tolist()
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The path of every picture, relative to the data set's folder."""
-        return self._paths
+        return len(self.names)
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the classes, and with the path, size or label of any picture."""
-        return fingerprint_of(self.classes, zip(self._paths, self._labels, self._sizes, strict=True))
+        return fingerprint_of(self.classes, zip(self.names, self.labels, self._sizes, strict=True))
 
     def path(self, index: int) -> Path:
         """Returns where a picture lies."""
-        return self.root / self._paths[index]
+        return self.root / self.names[index]
 
     def read(self, index: int) -> Record:
         """Decodes one picture; raises UnreadablePictureError."""
         path = os.fspath(self.path(index))
         image, size = decode_picture(path, side=self.side)
-        return Record(image, int(self._labels[index]), path, original_size=size)
+        return Record(image, self.labels[index], path, original_size=size)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of the picture's file; raises UnreadablePictureError."""
+        return read_bytes(os.fspath(self.path(index)))
 
     def _hold_out(self, fraction: float, seed: int) -> None:
-        digests = [_digest(os.fspath(self.path(index)), int(size)) for index, size in enumerate(self._sizes)]
-        validation = held_out(digests, self._labels.tolist(), fraction, seed)
+        digests = [_digest(os.fspath(self.path(index)), size) for index, size in enumerate(self._sizes)]
+        validation = held_out(digests, self.labels, fraction, seed)
         kept = [index for index, is_val in enumerate(validation) if is_val == (self.split == "val")]
-        self._paths = [self._paths[index] for index in kept]
-        self._labels, self._sizes = self._labels[kept], self._sizes[kept]
+        self.names = [self.names[index] for index in kept]
+        self.labels = [self.labels[index] for index in kept]
+        self._sizes = [self._sizes[index] for index in kept]
 
 
 @lru_cache(maxsize=1 << 18)
@@ -133,15 +126,13 @@ def _class_folders(homes: Sequence[Path], required: Path) -> tuple[str, ...]:
         for entry in _entries(home):
             if entry.is_dir() and not entry.name.startswith(".") and entry.name not in names and _walk(entry.path):
                 raise DataError(
-                    f"{home} has pictures of a class {entry.name!r} that {required} has not: every class needs a folder "
-                    f"in {required}."
+                    f"{home} has pictures of a class {entry.name!r} that {required} has not: every class needs a "
+                    f"folder in {required}."
                 )
     return tuple(names)
 
 
-def _pictures(
-    root: Path, homes: Sequence[Path], folders: Sequence[str]
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
     """Lists (path relative to root, label, bytes) of all pictures in the class folders of `homes`."""
     paths: list[str] = []
     labels: list[int] = []
@@ -158,7 +149,7 @@ def _pictures(
             paths.extend(os.path.relpath(path, root) for path, _ in found)
             labels.extend([label] * len(found))
             sizes.extend(size for _, size in found)
-    return paths, np.asarray(labels, np.int64), np.asarray(sizes, np.int64)
+    return paths, labels, sizes
 
 
 def _walk(folder: str) -> list[tuple[str, int]]:
@@ -189,4 +180,6 @@ def _readable_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
     pairs = dict(line.split("\t", 1) for line in lines if "\t" in line)
     names = [pairs.get(folder, folder).strip() for folder in folders]
     times = Counter(names)
-    return tuple(name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(names, folders, strict=True))
+    return tuple(
+        name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(names, folders, strict=True)
+    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Dataset
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.sampling import EpochPlan
@@ -45,23 +45,31 @@ def make_loader(
     Every sample's randomness is drawn from (seed, epoch, position in the epoch), and `collate`'s (mixing) from (seed,
     epoch, batch, rank), so neither `num_workers` nor `start_batch` nor the `start_method` of the worker processes
     changes a batch, and nobody else's random numbers are touched. `EpochPlan` says how samples are ordered and dealt
-    out. Pictures that cannot be read are left out and listed in `batch.skipped`; a batch may come out empty.
+    out. Pictures that cannot be read are left out and listed in `batch.skipped`; `collate` may be handed an empty list.
     """
     plan = EpochPlan(
-        len(dataset), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, repeats=repeats, drop_last=drop_last,
-        rank=rank, world=world,
+        len(dataset),
+        batch_size,
+        epoch=epoch,
+        seed=seed,
+        shuffle=shuffle,
+        repeats=repeats,
+        drop_last=drop_last,
+        rank=rank,
+        world=world,
     )
     return Loader(_Batches(dataset, transform, collate, plan), start_batch, num_workers, start_method)
 
 
 class Loader:
-    """Iterates over the batches of an epoch; `len` is how many come. Errors arrive as one sentence, from workers too."""
+    """Iterates over the batches of an epoch; `len` is how many come. A worker's error arrives as one sentence, too."""
 
     def __init__(self, batches: _Batches, start_batch: int, num_workers: int, start_method: str | None) -> None:
         self.plan = batches.plan
         self.numbers = range(start_batch, self.plan.batches)
         workers = min(num_workers, len(self.numbers))
-        if workers > 0 and hasattr(batches.dataset, "fill"):
+        method = start_method or torch.multiprocessing.get_start_method()
+        if workers > 0 and method == "fork" and isinstance(batches.dataset, CachedDataset):
             # Workers that are forked share what is in memory by now, and nothing that one of them adds later.
             batches.dataset.fill()
         self._loader: DataLoader[Batch | _Failure] = DataLoader(
@@ -69,7 +77,7 @@ class Loader:
             batch_size=None,
             sampler=self.numbers,
             num_workers=workers,
-            multiprocessing_context=start_method if workers > 0 else None,
+            multiprocessing_context=method if workers > 0 else None,
             # Its own generator: the default would draw from torch's global one, with workers only.
             generator=torch.Generator(),
         )
@@ -128,7 +136,7 @@ class _Batches(TorchDataset["Batch | _Failure"]):
             except UnreadablePictureError as error:
                 skipped.append(Skipped(str(self.dataset.names[index]), str(error)))
         seed_globals(self.plan.seed, self.plan.epoch, "batch", number, self.plan.rank)
-        batch = self.collate(samples) if samples else _empty()
+        batch = self.collate(samples)
         batch.skipped = [*batch.skipped, *skipped]
         return batch
 
@@ -138,9 +146,3 @@ class _Batches(TorchDataset["Batch | _Failure"]):
             image, geometry = self.transform(record.image, record.original_size)
             return Sample(image, record.label, record.name, index, geometry)
         return Sample(self.transform(record.image), record.label, record.name, index)
-
-
-def _empty(names: Sequence[str] = ()) -> Batch:
-    """Returns the batch of which nothing could be read."""
-    nothing: Any = torch.empty(0, dtype=torch.int64)
-    return Batch(images=torch.empty(0, 3, 1, 1), targets=nothing, names=list(names), indices=[])

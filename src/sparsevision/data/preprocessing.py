@@ -50,7 +50,7 @@ class EvaluationTransform:
 def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Turns a picture into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey."""
     if len(mean) != len(std) or len(mean) not in (1, 3):
-        raise ConfigError(f"A mean of {len(mean)} and a std of {len(std)} channels fit no picture: give 1 or 3 of both.")
+        raise ConfigError(f"A mean of {len(mean)} and a std of {len(std)} channels do not fit: give 1 or 3 of both.")
     wanted = "L" if len(mean) == 1 else "RGB"
     values = np.array(image if image.mode == wanted else image.convert(wanted))
     tensor = torch.from_numpy(values).reshape(image.height, image.width, len(mean)).permute(2, 0, 1)
@@ -78,9 +78,7 @@ def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image
     else:
         resized_width, resized_height = max(int(cover_height * image.width / image.height), cover_width), cover_height
     left, top = round((resized_width - width) / 2), round((resized_height - height) / 2)
-    box = (
-        left / resized_width, top / resized_height, (left + width) / resized_width, (top + height) / resized_height
-    )
+    box = (left / resized_width, top / resized_height, (left + width) / resized_width, (top + height) / resized_height)
     if max(resized_width, resized_height) > 16 * max(cover_width, cover_height):
         # A strip: resizing all of it would take gigabytes, so only what is seen is resized.
         source = (box[0] * image.width, box[1] * image.height, box[2] * image.width, box[3] * image.height)
@@ -90,7 +88,7 @@ def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image
 
 
 def _whole_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
-    """Returns the (height, width) of the picture's aspect ratio that has the area of `size`, no side under 32 pixels."""
+    """Returns the (height, width) with the picture's aspect ratio and the area of `size`, no side under 32 pixels."""
     area = size[0] * size[1]
     height = math.sqrt(area * image.height / image.width)
     longest = area / LEAST_SIDE

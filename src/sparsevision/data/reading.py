@@ -20,7 +20,11 @@ from PIL import Image, UnidentifiedImageError
 from sparsevision.errors import UnreadablePictureError
 
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .avif .tif .tiff .bmp .dib .gif .ppm .pgm .pbm .pnm .jp2 .j2k".split()
+    f".{suffix}"
+    for suffix in (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "tif", "tiff", "bmp", "dib", "gif"),
+        *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k"),
+    )
 )
 # A list of our own, because Pillow's has formats that start other programs (EPS) or are no pictures at all.
 _WANTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
@@ -59,8 +63,8 @@ def read_picture(
 ) -> Image.Image:
     """Decodes a picture into an upright RGB image; of an animation, the first frame.
 
-    `source` is a path, the file's bytes or an open binary file; `name` is what messages call it. With `side`, a JPEG may
-    be decoded at a half, a quarter or an eighth of its size as long as its short side keeps `side` pixels, which is
+    `source` is a path, the file's bytes or an open binary file; `name` is what messages call it. With `side`, a JPEG
+    may be decoded at a half, a quarter or an eighth of its size as long as its short side keeps `side` pixels, which is
     several times faster for photographs from a camera. Transparent parts show `background`.
     Raises UnreadablePictureError, and nothing else, for everything that cannot be decoded.
     """
@@ -76,10 +80,8 @@ def decode_picture(
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `read_picture`, and beside the image the (height, width) that the upright picture has undecimated."""
     name = name or _name_of(source)
+    data = read_bytes(source, name)
     try:
-        data = _bytes_of(source)
-        if not data:
-            raise _Refused("it is empty (0 bytes)")
         with _quiet, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             stored = image.size
             _choose_scale(image, side)
@@ -89,7 +91,18 @@ def decode_picture(
             rgb = as_rgb(image, background=background)
             return (rgb.transpose(turn) if turn is not None else rgb), size
     except Exception as error:  # decoders of hostile bytes raise nearly every built-in exception
-        raise UnreadablePictureError(f"{name} cannot be read as a picture: {_reason(error)}.") from error
+        raise _unreadable(name, error) from error
+
+
+def read_bytes(source: PictureSource, name: str | None = None) -> bytes:
+    """Returns a picture's file, undecoded; raises UnreadablePictureError where there is none, or nothing in it."""
+    try:
+        data = _loaded(source)
+        if not data:
+            raise _RefusalError("it is empty (0 bytes)")
+        return data
+    except Exception as error:  # a file object may raise what it likes
+        raise _unreadable(name or _name_of(source), error) from error
 
 
 def as_rgb(image: Image.Image, *, background: tuple[int, int, int] = WHITE) -> Image.Image:
@@ -119,7 +132,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _choose_scale(image: Image.Image, side: int | None) -> None:
-    """Asks a JPEG's decoder for a smaller picture, where that is wanted or the only way; refuses what stays too large."""
+    """Asks a JPEG's decoder for a smaller picture where that is wanted or the only way; refuses what stays too big."""
     width, height = image.size
     if side is not None and min(width, height) >= 2 * side:
         image.draft(None, (side, side))
@@ -128,7 +141,7 @@ def _choose_scale(image: Image.Image, side: int | None) -> None:
             image.draft(None, (max(width // divisor, 1), max(height // divisor, 1)))
     if image.size[0] * image.size[1] > MAX_PIXELS:
         millions = MAX_PIXELS // 1_000_000
-        raise _Refused(f"its {width} x {height} pixels are more than the {millions} million that are decoded")
+        raise _RefusalError(f"its {width} x {height} pixels are more than the {millions} million that are decoded")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -139,18 +152,18 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _bytes_of(source: PictureSource) -> bytes:
+def _loaded(source: PictureSource) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if not isinstance(source, str | os.PathLike):
         return source.read(MAX_BYTES)
     status = os.stat(source)
     if stat.S_ISDIR(status.st_mode):
-        raise _Refused("it is a folder")
+        raise _RefusalError("it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise _Refused("it is no regular file")
+        raise _RefusalError("it is no regular file")
     if status.st_size > MAX_BYTES:
-        raise _Refused(f"its {status.st_size >> 20} MiB are more than the {MAX_BYTES >> 20} MiB that are read")
+        raise _RefusalError(f"its {status.st_size >> 20} MiB are more than the {MAX_BYTES >> 20} MiB that are read")
     return Path(source).read_bytes()
 
 
@@ -160,12 +173,16 @@ def _name_of(source: PictureSource) -> str:
     return str(getattr(source, "name", None) or "the given data")
 
 
-class _Refused(Exception):
+class _RefusalError(Exception):
     """A reason that already reads as the end of the sentence."""
 
 
+def _unreadable(name: str, error: Exception) -> UnreadablePictureError:
+    return UnreadablePictureError(f"{name} cannot be read as a picture: {_reason(error)}.")
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, _Refused):
+    if isinstance(error, _RefusalError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "there is no such file"

@@ -16,10 +16,10 @@ class EpochPlan:
     """The list of an epoch's samples and how it is dealt out.
 
     The list holds every picture `repeats` times in a row, in random order if `shuffle`. Rank r of `world` takes
-    positions r, r + world, ..., so that repeats of a picture meet in the joint batch of all ranks. With repeats an epoch
-    keeps the length of one without: floor(n / b) * b samples over all ranks for batches of b per rank. `drop_last`
-    leaves out what does not fill a batch on every rank; otherwise each rank takes its share and nothing is shown twice
-    for padding.
+    positions r, r + world, ..., so that repeats of a picture meet in the joint batch of all ranks. With repeats an
+    epoch keeps the length of one without: floor(n / b) * b samples over all ranks for batches of b per rank.
+    `drop_last` leaves out what does not fill a batch on every rank; otherwise each rank takes its share and nothing is
+    shown twice for padding.
     """
 
     pictures: int
@@ -35,22 +35,21 @@ class EpochPlan:
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.repeats < 1 or not 0 <= self.rank < self.world or self.epoch < 0:
             raise ConfigError(
-                f"A loader needs a batch size and repeats of at least 1, an epoch from 0 and a rank below the number of "
-                f"processes; it got {self.batch_size}, {self.repeats}, {self.epoch} and {self.rank} of {self.world}."
+                f"A loader needs a batch size and repeats of at least 1, an epoch from 0 and a rank below the number "
+                f"of processes; it got {self.batch_size}, {self.repeats}, {self.epoch} and {self.rank} of {self.world}."
             )
         if self.drop_last and self.batches == 0:
             raise DataError(
-                f"{self.pictures} pictures do not fill one batch of {self.batch_size} on each of {self.world} processes: "
-                f"lower the batch size."
+                f"{self.pictures} pictures do not fill one batch of {self.batch_size} on each of {self.world} "
+                f"process(es): lower the batch size."
             )
 
     @cached_property
     def samples(self) -> int:
         """How many samples this rank shows in the epoch."""
         if self.repeats > 1:
-            share = self.pictures // self.batch_size * self.batch_size // self.world
-            if not self.drop_last:
-                share = max(share, min(self.pictures // self.world, self.batch_size))
+            # A set smaller than a batch is shown whole, where it would otherwise not be shown at all.
+            share = (self.pictures // self.batch_size * self.batch_size or self.pictures) // self.world
         else:
             share = len(range(self.rank, self.pictures, self.world))
         if self.drop_last:

@@ -27,7 +27,8 @@ class TransformSettings:
     `size` (height, width) in pixels; `crop_scale` the share of the area and `crop_ratio` the aspect ratio (width to
     height) of the random crop; `flip` the probability of mirroring; `rand_augment` in timm's spelling, None for none;
     `color_jitter` the strength for brightness, contrast and saturation, which RandAugment switches off as in timm;
-    `erasing` the probability of filling one rectangle with noise. `mean` and `std` of one channel make pictures grey.
+    `erasing` the probability of filling one rectangle with noise, or with the mean in mode "constant". `mean` and `std`
+    of one channel make pictures grey.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -36,9 +37,9 @@ class TransformSettings:
     interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
     flip: float = 0.5
     rand_augment: str | None = "rand-m9-mstd0.5-inc1"
-    color_jitter: float = 0.4
+    color_jitter: float = 0.0
     erasing: float = 0.25
-    erasing_mode: Literal["pixel", "const", "rand"] = "pixel"
+    erasing_mode: Literal["pixel", "constant"] = "pixel"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -80,7 +81,8 @@ class TrainTransform:
             self._augment = rand_augment_transform(settings.rand_augment, hints)
         elif settings.color_jitter > 0:
             self._jitter = ColorJitter(settings.color_jitter, settings.color_jitter, settings.color_jitter)
-        self._erase = RandomErasing(settings.erasing, mode=settings.erasing_mode, device="cpu")
+        mode = {"pixel": "pixel", "constant": "const"}[settings.erasing_mode]
+        self._erase = RandomErasing(settings.erasing, mode=mode, device="cpu")
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Draws one training sample from a picture."""

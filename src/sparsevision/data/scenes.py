@@ -1,0 +1,109 @@
+"""Small digits on photographs: most of the picture does not matter, so it pays to look in the right place."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from sparsevision.data.dataset import Dataset, Record, fingerprint_of
+from sparsevision.data.digits import Digits
+from sparsevision.errors import ConfigError
+
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+_LEAST_CONTRAST = 100.0
+
+
+class PlacedDigits:
+    """Photographs with one digit each; the label is the digit, the record's `box` where it is. A `Dataset`.
+
+    A scene is a random `size` x `size` crop of a photograph, with a digit of `digit_side` pixels (least, most) drawn
+    over it at a random place, in a random colour at least 100 of 255 grey levels brighter or darker than the ground.
+    Scene `index` depends on nothing but `seed` and `index`. Photographs and digits come from the data sets given, so
+    that splits which share neither are made of splits which share neither. The photographs' own labels are not used.
+    """
+
+    def __init__(
+        self,
+        photographs: Dataset,
+        digits: Digits,
+        *,
+        length: int = 8000,
+        size: int = 224,
+        digit_side: tuple[int, int] = (24, 48),
+        seed: int = 0,
+    ) -> None:
+        if not 1 <= digit_side[0] <= digit_side[1] <= size:
+            raise ConfigError(
+                f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit pictures of {size} pixels."
+            )
+        if length < 1:
+            raise ConfigError(f"A data set of {length} scenes is empty: give at least 1.")
+        self.photographs, self.digits = photographs, digits
+        self.size, self.digit_side, self.seed = size, digit_side, seed
+        # A generator of its own for each, so that scene i is the same in a longer data set.
+        self._photograph = np.random.default_rng([seed, 0]).integers(len(photographs), size=length)
+        self._digit = np.random.default_rng([seed, 1]).integers(len(digits), size=length)
+        self.classes = digits.classes
+        self.labels = [digits.labels[digit] for digit in self._digit]
+        self.origin = (
+            f"{length} scenes of {size} px (seed {seed}) with {digits.origin}, {digit_side[0]} to {digit_side[1]} px, "
+            f"on photographs from {photographs.origin}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Which digit lies on which photograph."""
+        parts = zip(self._digit, self._photograph, strict=True)
+        return [f"{self.digits.names[digit]} on {self.photographs.names[photograph]}" for digit, photograph in parts]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with the digits, the photographs and how they are put together."""
+        parts = (
+            self.photographs.fingerprint,
+            self.digits.fingerprint,
+            self.size,
+            self.digit_side,
+            self.seed,
+            len(self),
+        )
+        return fingerprint_of(self.classes, [parts])
+
+    def read(self, index: int) -> Record:
+        """Draws one scene; raises UnreadablePictureError where its photograph cannot be decoded."""
+        draws = np.random.default_rng([self.seed, 2, index])
+        ground = _random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
+        side = int(draws.integers(self.digit_side[0], self.digit_side[1] + 1))
+        left, top = (int(draws.integers(self.size - side + 1)) for _ in range(2))
+        digit = Image.fromarray(self.digits.pixels[self._digit[index]])
+        mask = digit.resize((side, side), Image.Resampling.BICUBIC)
+        patch = ground.crop((left, top, left + side, top + side))
+        ground.paste(Image.new("RGB", (side, side), _ink(patch, draws)), (left, top), mask)
+        box = (left / self.size, top / self.size, (left + side) / self.size, (top + side) / self.size)
+        return Record(ground, self.labels[index], self.names[index], (self.size, self.size), box)
+
+    def content(self, index: int) -> bytes:
+        """The scene's pixels."""
+        return self.read(index).image.tobytes()
+
+
+def _random_crop(photograph: Image.Image, size: int, draws: np.random.Generator) -> Image.Image:
+    """Cuts a random square whose side is 70 to 100 % of the photograph's short side; resizes it."""
+    side = max(min(photograph.size) * draws.uniform(0.7, 1.0), 1.0)
+    left, top = (draws.uniform(0, extent - side) for extent in photograph.size)
+    return photograph.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def _ink(patch: Image.Image, draws: np.random.Generator) -> tuple[int, int, int]:
+    """Draws a colour that stands out from the patch's mean; black or white does where none of eight draws."""
+    ground = float(np.asarray(patch, dtype=np.float64).reshape(-1, 3).mean(0) @ _LUMINANCE)
+    for _ in range(8):
+        red, green, blue = draws.integers(0, 256, size=3).tolist()
+        if abs(float(np.array([red, green, blue]) @ _LUMINANCE) - ground) >= _LEAST_CONTRAST:
+            return red, green, blue
+    return (0, 0, 0) if ground > 127 else (255, 255, 255)
