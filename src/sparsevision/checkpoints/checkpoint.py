@@ -1,0 +1,63 @@
+"""What a file of weights holds, once it is read: tensors under our names and all that is known of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from sparsevision.checkpoints.layouts import Layout
+from sparsevision.types import Preprocessing
+
+FORMAT_VERSION = 1
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+METADATA_KEY = "sparsevision"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights in memory.
+
+    Attributes:
+        layout: what the file's own names were.
+        state: tensors by our names.
+        model_name, config, preprocessing, labels: what our own format says of the model; None in other files.
+        origin: where it came from, for messages.
+        original_names: our name -> the name in the file, for every tensor.
+    """
+
+    layout: Layout
+    state: Mapping[str, Tensor]
+    model_name: str | None = None
+    config: Mapping[str, Any] | None = None
+    preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] | None = None
+    origin: str = "the state dict"
+    original_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading did, tensor by tensor.
+
+    `renamed` are (name in the file, our name); `missing` were absent and tolerated (zeros); `unexpected` were in the
+    file and had no use; `fresh` kept the model's initialisation because that was asked for; `adapted` were summed or
+    repeated over the image's channels.
+    """
+
+    loaded: int = 0
+    layout: Layout = "sparsevision"
+    origin: str = ""
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{self.loaded} tensors from {self.origin} (layout {self.layout}, {len(self.renamed)} renamed)"]
+        kinds = ("missing", "unexpected", "fresh", "adapted")
+        lines += [f"  {kind}: {', '.join(names)}" for kind in kinds if (names := getattr(self, kind))]
+        return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""The JSON that our own format keeps beside the tensors: which model, its input, its labels."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from sparsevision.checkpoints.checkpoint import FORMAT_VERSION
+from sparsevision.errors import CheckpointError
+from sparsevision.types import Preprocessing
+
+# Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
+_LARGEST_NUMBER = 1_000_000
+
+
+class Description(BaseModel):
+    """What our format says of a model; unknown keys at the top are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    format_version: int
+    model: Annotated[str, Field(min_length=1)]
+    config: dict[str, Any]
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None = None
+
+
+def format_description(
+    model: str, config: Mapping[str, Any], preprocessing: Preprocessing, labels: Sequence[str] | None
+) -> str:
+    """Writes the JSON of a checkpoint."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "model": model,
+        "config": dict(config),
+        "preprocessing": asdict(preprocessing),
+        "labels": None if labels is None else list(labels),
+    }
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def parse_description(text: str, origin: str) -> Description:
+    """Reads the JSON of a checkpoint.
+
+    Raises:
+        CheckpointError: it is damaged, of another format version, or its values make no sense.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"The description of the model in {origin!r} is no intact JSON.") from error
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise CheckpointError(
+            f"The JSON in {origin!r} does not describe a sparsevision model: it has no 'format_version'."
+        )
+    if content["format_version"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{origin!r} has format version {str(content['format_version'])[:40]}, and this sparsevision reads version "
+            f"{FORMAT_VERSION}: update the package, or save the model again with it."
+        )
+    try:
+        description = TypeAdapter(Description).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])[:80]
+        raise CheckpointError(
+            f"The description of the model in {origin!r} is wrong at {where!r}: {first['msg']}."
+        ) from error
+    _check_numbers(description.config, origin)
+    _check_preprocessing(description.preprocessing, origin)
+    return description
+
+
+def _check_numbers(config: Mapping[str, Any], origin: str) -> None:
+    for name, value in config.items():
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST_NUMBER:
+            raise CheckpointError(f"{name[:80]!r} is {str(value)[:40]} in {origin!r}, which no model has.")
+
+
+def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
+    sides, channels = preprocessing.size, (*preprocessing.mean, *preprocessing.std)
+    fits = (
+        all(1 <= side <= 16384 for side in sides)
+        and 0 < preprocessing.crop_fraction <= 1
+        and all(math.isfinite(value) for value in channels)
+        and all(value > 0 for value in preprocessing.std)
+        and len(preprocessing.mean) == len(preprocessing.std) > 0
+    )
+    if not fits:
+        raise CheckpointError(
+            f"The preprocessing in {origin!r} makes no sense: sizes must be 1 to 16384, "
+            "crop_fraction above 0 and at most 1, means finite, as many deviations as means, and all of them positive."
+        )

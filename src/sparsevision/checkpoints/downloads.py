@@ -1,0 +1,108 @@
+"""Released weights: from the package or from where their authors put them, into a cache, checked before use."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from sparsevision import __version__
+from sparsevision.checkpoints.assembly import assemble
+from sparsevision.checkpoints.checkpoint import Checkpoint
+from sparsevision.checkpoints.reading import read_checkpoint
+from sparsevision.errors import CheckpointError
+from sparsevision.models.registry import Variant
+
+_SECONDS_WITHOUT_AN_ANSWER = 30
+_CHUNK = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Returns where downloads are kept: SPARSEVISION_CACHE if it is set, else `sparsevision` in the user's cache."""
+    if chosen := os.environ.get("SPARSEVISION_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsevision"
+
+
+def released_weights(variant: Variant) -> Path:
+    """Returns the file with a variant's published weights; fetches it where it is not yet in the cache.
+
+    A fetched file takes its place in the cache only after its names and shapes were found to be the variant's.
+
+    Raises:
+        CheckpointError: there are no weights, they cannot be fetched (the sentence says which file to put where), or
+            what came is something else.
+    """
+    weights = variant.weights
+    if weights is None:
+        raise CheckpointError(f"No weights are published for {variant.name!r}: give a checkpoint, or train it.")
+    if "://" not in weights.location:
+        return _packaged(variant, weights.location)
+    path = cache_folder() / weights.location.rsplit("/", 1)[-1]
+    if path.is_file():
+        return path
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(weights.location, part)
+        _check(variant, read_checkpoint(part), weights.location)
+        os.replace(part, path)
+    # An address that no server answers raises OSError, a broken answer HTTPException, a malformed address ValueError.
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise CheckpointError(
+            f"The weights of {variant.name!r} could not be fetched ({reason}): get {weights.location} on a machine "
+            f"that can, and put it at {path}."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _packaged(variant: Variant, name: str) -> Path:
+    path = Path(str(files("sparsevision") / "weights" / name))
+    if not path.is_file():
+        raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put {name} at {path}.")
+    return path
+
+
+def _download(address: str, target: Path) -> None:
+    """Fetches a file with a progress bar on stderr; an answer shorter than announced is an error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    request = urllib.request.Request(address, headers={"User-Agent": f"sparsevision/{__version__}"})
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_AN_ANSWER) as answer,
+        target.open("wb") as file,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        announced = answer.headers.get("Content-Length")
+        total = int(announced) if announced else None
+        bar = progress.add_task(address.rsplit("/", 1)[-1], total=total)
+        while chunk := answer.read(_CHUNK):
+            file.write(chunk)
+            progress.advance(bar, len(chunk))
+        if total is not None and file.tell() != total:
+            raise http.client.IncompleteRead(b"", total - file.tell())
+
+
+def _check(variant: Variant, checkpoint: Checkpoint, address: str) -> None:
+    """Finds out on the meta device, without computing anything, whether a file holds the variant's tensors."""
+    try:
+        with torch.device("meta"):
+            assemble(variant.name, checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"What {address} sent is not the weights of {variant.name!r}. {error}") from error

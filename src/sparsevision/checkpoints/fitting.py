@@ -1,0 +1,74 @@
+"""What tensors alone say of the SparseFormer that they belong to, read off their shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from sparsevision.models.registry import VARIANTS
+
+# Fields that a user changes without it becoming another model.
+_FREE_FIELDS = ("num_classes", "in_chans")
+_CORTEX = re.compile(r"cortex\.(\d{1,4})\.")
+
+
+def config_fields(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Returns the configuration's fields that the shapes of a SparseFormer's tensors (our names) determine.
+
+    How often the focusing unit is repeated, the number of heads and the order of operations leave no trace in the
+    shapes of a v1 model, so they are not among them.
+    """
+    found: dict[str, int] = {}
+
+    def note(field: str, name: str, axis: int, divisor: int = 1) -> None:
+        tensor = state.get(name)
+        if tensor is not None and tensor.ndim > axis:
+            found.setdefault(field, tensor.shape[axis] // divisor)
+
+    focusing = any(name.startswith("focusing.") for name in state)
+    note("num_tokens", "tokens.roi", 0)
+    if focusing:
+        note("focusing_width", "tokens.embedding", 1)
+        note("num_points", "focusing.offset.bias", 0, divisor=2)
+        note("focusing_repeats", "focusing.stage_embedding", 0)
+    note("cortex_width", "head.norm.weight", 0)
+    note("num_points", "cortex.0.offset.bias", 0, divisor=2)
+    note("feature_channels", "early_conv.weight", 0)
+    note("in_chans", "early_conv.weight", 1)
+    note("num_classes", "head.fc.weight", 0)
+    units = [int(match[1]) for match in map(_CORTEX.match, state) if match]
+    if units:
+        found["cortex_depth"] = 1 + max(units)
+    return found
+
+
+def likely_variants(fields: Mapping[str, int], layout: str = "sparsevision") -> list[str]:
+    """Names the registered models whose configuration agrees with everything that the shapes determine."""
+    wanted = {name: value for name, value in fields.items() if name not in _FREE_FIELDS}
+    if len(wanted) < 4:
+        return []
+    fitting = [name for name, variant in VARIANTS.items() if _agrees(variant.config, wanted)]
+    # AugReg's and CLIP's base models have the same shapes; only the head's bias and size tell them apart.
+    exact = [
+        name for name in fitting if getattr(VARIANTS[name].config, "num_classes", None) == fields.get("num_classes")
+    ]
+    bootstrapped = layout == "bootstrapped"
+    if layout in ("v1", "v2", "bootstrapped"):
+        exact = [n for n in exact if (VARIANTS[n].config.numerics == "bootstrapped") == bootstrapped]
+    return exact or fitting
+
+
+def disagreements(fields: Mapping[str, int], config: Any) -> list[str]:
+    """Says field by field where the shapes contradict a configuration: "cortex_width is 640, not 512"."""
+    return [
+        f"{name} is {value}, not {getattr(config, name)}"
+        for name, value in fields.items()
+        if hasattr(config, name) and getattr(config, name) != value
+    ]
+
+
+def _agrees(config: Any, wanted: Mapping[str, int]) -> bool:
+    return all(getattr(config, name, None) == value for name, value in wanted.items())

@@ -1,0 +1,114 @@
+"""Models to and from the Hugging Face Hub in our own format, by huggingface_hub's mixin."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HFValidationError
+from torch import nn
+
+from sparsevision.checkpoints.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from sparsevision.checkpoints.identity import identity_of
+from sparsevision.checkpoints.reading import read_checkpoint
+from sparsevision.checkpoints.saving import save_checkpoint
+from sparsevision.errors import CheckpointError
+
+
+class HubModel(
+    ModelHubMixin,
+    library_name="sparsevision",
+    pipeline_tag="image-classification",
+    license="apache-2.0",
+    tags=["sparseformer", "pytorch"],
+    repo_url="https://github.com/sparsevision/sparsevision",
+):
+    """Adds `save_pretrained`, `from_pretrained` and `push_to_hub` to a model.
+
+    `HubModel.from_pretrained` makes whatever model the files describe; called on a model's own class, it insists on
+    that class.
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        **config: Any,
+    ) -> Self:
+        """Makes a model from a local folder or from a repository of the Hub, in evaluation mode.
+
+        `config` overrides fields of the configuration, as in `create_model`.
+
+        Raises:
+            CheckpointError: neither a folder nor a repository that can be reached has the files, or they do not fit.
+        """
+        # Imported here because assembly makes classes with this mixin.
+        from sparsevision.checkpoints.assembly import assemble
+
+        where = Path(pretrained_model_name_or_path).expanduser()
+        if not where.is_dir():
+            options = {"force_download": force_download, "token": token, "cache_dir": cache_dir, "revision": revision}
+            where = _fetch(str(pretrained_model_name_or_path), local_files_only=local_files_only, **options)
+        model = assemble(None, read_checkpoint(where), config=config).eval()
+        if not isinstance(model, cls):
+            raise CheckpointError(f"{str(where)!r} holds a {type(model).__name__}, not a {cls.__name__}.")
+        return model
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        identity = identity_of(self)  # type: ignore[arg-type]
+        if identity is None:
+            raise CheckpointError(
+                "Only models made by create_model know what to write beside their weights: use save_checkpoint."
+            )
+        save_checkpoint(
+            save_directory,
+            self,  # type: ignore[arg-type]
+            name=identity.name,
+            preprocessing=identity.preprocessing,
+            labels=identity.labels,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class is made on demand, so pickle and copy cannot find it by name.
+        return _blank, (type(self).__bases__[1],), self.__dict__
+
+
+_MADE: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def with_hub(model_class: type[nn.Module]) -> type[nn.Module]:
+    """Returns a subclass of a model with the Hub's verbs: the models themselves know nothing of files."""
+    if model_class not in _MADE:
+        names = {"__doc__": model_class.__doc__, "__module__": model_class.__module__}
+        _MADE[model_class] = type(model_class.__name__, (HubModel, model_class), names)
+    return _MADE[model_class]
+
+
+def _blank(model_class: type[nn.Module]) -> nn.Module:
+    made = with_hub(model_class)
+    return made.__new__(made)
+
+
+def _fetch(repository: str, **options: Any) -> Path:
+    try:
+        hf_hub_download(repository, CONFIG_FILE, **options)
+        return Path(hf_hub_download(repository, WEIGHTS_FILE, **options)).parent
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"{repository!r} is neither a folder nor the name of a repository (user/name)."
+        ) from error
+    # The library raises its own errors for what the Hub answers, and its HTTP client's for what the network does.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"{repository!r} is no local folder, and {CONFIG_FILE} and {WEIGHTS_FILE} could not be fetched "
+            f"from the Hub under that name ({type(error).__name__}: {reason})."
+        ) from error

@@ -1,0 +1,66 @@
+"""What a model is, carried with it: its name, what turns a picture into its input, what its outputs are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from sparsevision.checkpoints.checkpoint import LoadReport
+from sparsevision.types import Preprocessing
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What `create_model` knows of a model, and what is written beside its weights.
+
+    `report` says what loading did, if weights were loaded; `options` are the constructor's arguments of a model that
+    has no configuration of its own (timm's).
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] | None = None
+    report: LoadReport | None = field(default=None, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def identify(model: nn.Module, identity: Identity) -> None:
+    """Makes an identity a model's own; it stays with copies and pickles."""
+    object.__setattr__(model, "identity", identity)
+
+
+def identity_of(model: nn.Module) -> Identity | None:
+    """Returns the identity of a model that `create_model` made; None for any other.
+
+    Labels are left out where the model has been given another number of outputs since.
+    """
+    model = unwrapped(model)
+    identity = getattr(model, "identity", None)
+    if not isinstance(identity, Identity):
+        return None
+    if identity.labels is not None and len(identity.labels) != getattr(model, "num_classes", None):
+        return replace(identity, labels=None)
+    return identity
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """Returns the constructor's values of a model, with the outputs that it has now."""
+    config = getattr(model, "config", None)
+    values: dict[str, Any] = {}
+    if is_dataclass(config) and not isinstance(config, type):
+        values = asdict(config)
+    elif (identity := identity_of(model)) is not None:
+        values = dict(identity.options)
+    return {**values, "num_classes": model.num_classes} if hasattr(model, "num_classes") else values
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Takes the wrappers of data parallelism and torch.compile off a model."""
+    for attribute in ("_orig_mod", "module") * 2:
+        inner = getattr(model, attribute, None)
+        if isinstance(inner, nn.Module) and len(list(model.children())) == 1:
+            model = inner
+    return model

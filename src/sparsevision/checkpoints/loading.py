@@ -1,0 +1,192 @@
+"""Weights into a model: strict, and with a report of everything that was done."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
+from sparsevision.checkpoints.fitting import config_fields, disagreements, likely_variants
+from sparsevision.errors import CheckpointError
+
+_TOKENS = ("tokens.roi", "tokens.embedding")
+_RELEASED = ("v1", "v2", "bootstrapped")
+
+
+def load_into(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    fresh_head: bool = False,
+    fresh_tokens: bool = False,
+    adapt_channels: bool = False,
+    allow_nonfinite: bool = False,
+) -> LoadReport:
+    """Copies a checkpoint's tensors into a model; every tensor of either side must have its counterpart.
+
+    Nothing is copied before everything is known to fit. Two cases are tolerated: a head under its former name, and a
+    missing stage embedding in a released layout, which becomes zeros with a warning.
+
+    Args:
+        model: what to fill; parameters keep their dtype and device.
+        checkpoint: what `read_checkpoint` returned.
+        fresh_head: keep the model's own classifier where the checkpoint's has another size.
+        fresh_tokens: keep the model's own token embeddings and regions where the checkpoint has another number.
+        adapt_channels: sum or repeat the first convolution's weights where the image has another number of channels.
+        allow_nonfinite: load NaN and infinite weights too.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected, of another shape or type, or not finite.
+    """
+    own = model.state_dict()
+    state = dict(checkpoint.state)
+    kept = _kept_fresh(model, own, state, fresh_head=fresh_head, fresh_tokens=fresh_tokens)
+    unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
+    for name in unused:
+        del state[name]
+    adapted = _adapt_channels(own, state) if adapt_channels else []
+    missing = _zero_stage_embedding(own, state, checkpoint)
+    # A counter that only some batch norms use; files made for inference leave it out.
+    uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
+    _check_names_and_shapes(model, own, state, kept.union(uncounted), checkpoint)
+    _check_values(state, checkpoint.origin, allow_nonfinite)
+    # On the meta device, all that can be done is to find out whether the weights would fit.
+    if not all(tensor.is_meta for tensor in own.values()):
+        model.load_state_dict({**own, **state})
+    originals = checkpoint.original_names
+    return LoadReport(
+        loaded=len(state) - len(missing),
+        layout=checkpoint.layout,
+        origin=checkpoint.origin,
+        renamed=[(originals[name], name) for name in state if originals.get(name, name) != name],
+        missing=missing + uncounted,
+        unexpected=[originals.get(name, name) for name in unused],
+        fresh=[name for name in own if name in kept],
+        adapted=adapted,
+    )
+
+
+def _kept_fresh(
+    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, fresh_head: bool, fresh_tokens: bool
+) -> set[str]:
+    """Names the tensors of the model that keep their initialisation because that was asked for."""
+    kept: set[str] = set()
+    head = [name for name in own if _is_head(model, name)]
+    # A head's weight and bias belong together: if one does not fit, neither is used.
+    if fresh_head and any(not _fits(name, own, state) for name in head):
+        kept.update(head)
+    if fresh_tokens:
+        kept.update(name for name in _TOKENS if name in own and name in state and not _fits(name, own, state))
+    return kept
+
+
+def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    return name in state and state[name].shape == own[name].shape
+
+
+def _is_head(model: nn.Module, name: str) -> bool:
+    config = getattr(model, "default_cfg", None) or {}
+    heads = config.get("classifier") or "head.fc"
+    prefixes: Iterable[str] = (heads,) if isinstance(heads, str) else heads
+    return any(name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _adapt_channels(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+    """Fits the first convolution to another number of image channels, as timm does: the sum for one, else repeated."""
+    name = "early_conv.weight"
+    theirs, ours = state.get(name), own.get(name)
+    if theirs is None or ours is None or theirs.ndim != 4 or not theirs.is_floating_point():
+        return []
+    if theirs.shape[1] != 3 or theirs.shape[1] == ours.shape[1]:
+        return []
+    state[name] = adapt_input_conv(ours.shape[1], theirs)
+    return [name]
+
+
+def _zero_stage_embedding(own: Mapping[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> list[str]:
+    absent = [name for name in own if name.endswith(".stage_embedding") and name not in state]
+    if checkpoint.layout not in _RELEASED or not absent:
+        return []
+    for name in absent:
+        state[name] = torch.zeros(own[name].shape)
+    warnings.warn(
+        f"{checkpoint.origin} holds no {', '.join(absent)}, as files converted by early rules do; zeros are used.",
+        stacklevel=3,
+    )
+    return absent
+
+
+def _check_names_and_shapes(
+    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], kept: set[str], checkpoint: Checkpoint
+) -> None:
+    if checkpoint.layout == "other" and not set(own) & set(state):
+        raise CheckpointError(
+            f"The tensors of {checkpoint.origin} ({_listed(list(state))}) are named in none of the known layouts: "
+            "SparseFormer's released ones and ours."
+        )
+    missing = [name for name in own if name not in state and name not in kept]
+    unexpected = [name for name in state if name not in own]
+    shapes = [name for name in state if name in own and state[name].shape != own[name].shape]
+    if not missing and not unexpected and not shapes:
+        return
+    fields = config_fields(checkpoint.state)
+    contradictions = disagreements(fields, getattr(model, "config", None))
+    described = [f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}" for name in shapes]
+    findings = [
+        f"{len(items)} {verb} ({_listed(items)})"
+        for items, verb in ((missing, "missing"), (unexpected, "unexpected"), (described, "of another shape"))
+        if items
+    ]
+    # Where a setting explains the misfit, the hundred tensors that follow from it would only hide it.
+    if contradictions:
+        findings = [_listed(contradictions)]
+    advice = _advice(model, fields, contradictions, shapes, checkpoint)
+    raise CheckpointError(f"The weights in {checkpoint.origin} do not fit the model: {', '.join(findings)}{advice}.")
+
+
+def _advice(
+    model: nn.Module,
+    fields: Mapping[str, int],
+    contradictions: Sequence[str],
+    shapes: Sequence[str],
+    checkpoint: Checkpoint,
+) -> str:
+    """Says what to do when weights do not fit, where that can be told."""
+    changed = {text.split(" ", 1)[0] for text in contradictions}
+    if changed == {"num_classes"}:
+        return "; num_classes=N asks for a fresh head of N outputs"
+    if changed == {"num_tokens"}:
+        return "; fresh_tokens=True initialises the tokens anew"
+    if not changed and shapes and all(_is_head(model, name) for name in shapes):
+        return "; num_classes=N asks for a fresh head of N outputs"
+    likely = likely_variants(fields, checkpoint.layout)
+    return f"; they look like {' or '.join(likely)}" if likely else ""
+
+
+def _check_values(state: Mapping[str, Tensor], origin: str, allow_nonfinite: bool) -> None:
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() and not _may_be_integer(name):
+            raise CheckpointError(
+                f"{name!r} in {origin} is of type {tensor.dtype}, and weights are floating-point numbers."
+            )
+        if allow_nonfinite or not tensor.is_floating_point() or tensor.is_meta:
+            continue
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{name!r} in {origin} holds values that are NaN or infinite, so the model would answer nonsense: "
+                "use an earlier checkpoint."
+            )
+
+
+def _may_be_integer(name: str) -> bool:
+    # The counters and position tables of timm's models.
+    return name.endswith(("num_batches_tracked", "relative_position_index"))
+
+
+def _listed(items: Sequence[str]) -> str:
+    shown = ", ".join(item[:120] for item in items[:3])
+    return shown if len(items) <= 3 else f"{shown}, ..."

@@ -1,0 +1,91 @@
+"""Our own format: one folder with config.json and model.safetensors, or one safetensors file that holds both."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE
+from sparsevision.checkpoints.description import format_description
+from sparsevision.checkpoints.identity import config_of, unwrapped
+from sparsevision.errors import CheckpointError
+from sparsevision.types import Preprocessing
+
+
+def save_checkpoint(
+    target: str | os.PathLike[str],
+    model: nn.Module,
+    *,
+    name: str,
+    preprocessing: Preprocessing,
+    labels: Sequence[str] | None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Writes a model with everything needed to use it, so that a kill at any moment leaves whole files.
+
+    Args:
+        target: a folder, or a path that ends in .safetensors for a single file.
+        model: the model; wrappers of data parallelism and torch.compile are taken off.
+        name: what `create_model` calls the model.
+        preprocessing: what turns pictures into the model's input.
+        labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
+        dtype: of the stored floating-point tensors, e.g. torch.float16 for files to ship; None keeps the model's.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        CheckpointError: labels and outputs disagree, a weight does not fit `dtype`, or the disk refuses.
+    """
+    model = unwrapped(model)
+    outputs = getattr(model, "num_classes", None)
+    if labels is not None and outputs is not None and len(labels) != outputs:
+        raise CheckpointError(
+            f"The model has {outputs} outputs and was given {len(labels)} labels: they must be as many."
+        )
+    text = format_description(name, config_of(model), preprocessing, labels)
+    state = {key: _stored(key, tensor, dtype) for key, tensor in model.state_dict().items()}
+    path = Path(target).expanduser()
+    metadata = {METADATA_KEY: text, "format": "pt"}
+    try:
+        if path.suffix == ".safetensors":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, lambda part: save_file(state, part, metadata))
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+            _replace(path / WEIGHTS_FILE, lambda part: save_file(state, part, metadata))
+            _replace(path / CONFIG_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"The checkpoint {str(path)!r} could not be written: {error}.") from error
+    return path
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    # A copy for each: safetensors refuses tensors that share memory.
+    stored = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if dtype is None or not stored.is_floating_point():
+        return stored
+    converted = stored.to(dtype)
+    if not bool(torch.isfinite(converted).all()) and bool(torch.isfinite(stored).all()):
+        raise CheckpointError(f"{name!r} has values that {dtype} cannot hold: save the checkpoint in another dtype.")
+    return converted
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes beside the final place, forces it to the disk, and takes the place in one step."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""Models by name: made, filled with weights, listed; the one door that other rooms and users come through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sparsevision.checkpoints import read_checkpoint
+from sparsevision.checkpoints.assembly import assemble, variant_named
+from sparsevision.checkpoints.checkpoint import Checkpoint
+from sparsevision.checkpoints.downloads import released_weights
+from sparsevision.checkpoints.hub import HubModel
+from sparsevision.checkpoints.identity import Identity, identity_of
+from sparsevision.checkpoints.peers import check_peer_name, is_peer, make_peer, peer_names, peer_preprocessing
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.models.registry import VARIANTS
+from sparsevision.types import Preprocessing
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+HUB_PREFIX = "hf-hub:"
+
+__all__ = [
+    "HubModel",
+    "Identity",
+    "check_name",
+    "create_model",
+    "identity_of",
+    "list_models",
+    "load_model",
+    "open_model",
+    "preprocessing_of",
+]
+
+
+def create_model(
+    name: str,
+    pretrained: bool = False,
+    checkpoint: Source | Checkpoint | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    *,
+    fresh_tokens: bool = False,
+    **config: Any,
+) -> nn.Module:
+    """Makes a model by name, with fresh, published or given weights.
+
+    The model carries an `identity`: its preprocessing, its labels, and the report of what loading did.
+
+    Args:
+        name: one of `list_models()`, or "timm/NAME" for a model of timm's.
+        pretrained: take the published weights; they are fetched once and cached.
+        checkpoint: a file or folder of weights, or a state dict, in any known layout. Its numerics, outputs and, where
+            it tells, its whole configuration are used unless other ones are asked for here.
+        num_classes: outputs; a head of another size than the weights have starts fresh, and the report says so.
+            0 leaves the features.
+        in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
+        fresh_tokens: initialise tokens and regions anew where `num_tokens` is not what the weights have (Table 4).
+        config: fields of the model's configuration.
+
+    Raises:
+        UnknownNameError: no such model, or no such field of its configuration.
+        ConfigError: a value makes no sense.
+        CheckpointError: weights are missing, damaged or do not fit.
+    """
+    if pretrained and checkpoint is not None:
+        raise ConfigError("pretrained=True and checkpoint= were both given: choose one source of weights.")
+    _check_count("num_classes", num_classes, 0)
+    _check_count("in_chans", in_chans, 1)
+    given = _read(checkpoint)
+    if is_peer(name):
+        return make_peer(name, given, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, config=config)
+    variant = variant_named(name)
+    if pretrained:
+        given = read_checkpoint(released_weights(variant))
+    return assemble(name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config)
+
+
+def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
+    """Makes the model that weights belong to: as their description says, or else as their shapes tell.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged, or do not tell which model they are for.
+    """
+    given = _read(checkpoint)
+    if given is not None and given.model_name is not None and is_peer(given.model_name):
+        return make_peer(given.model_name, given)
+    return assemble(None, given)
+
+
+def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
+    """Makes a trained model from whatever names one.
+
+    A registered name or "timm/NAME" gives the published weights, "hf-hub:USER/NAME" a model of the Hub, and
+    anything else is the path of a checkpoint.
+
+    Raises:
+        UnknownNameError: it is neither a model nor a path.
+        CheckpointError: the weights are missing or damaged.
+    """
+    text = os.fspath(name_or_path)
+    if text in VARIANTS or (is_peer(text) and not Path(text).exists()):
+        return create_model(text, pretrained=True)
+    if text.startswith(HUB_PREFIX):
+        return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]
+    looks_like_path = os.sep in text or Path(text).suffix or Path(text).exists()
+    if not looks_like_path:
+        raise UnknownNameError("model or checkpoint", text, VARIANTS)
+    return load_model(text)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/"."""
+    if is_peer(pattern):
+        return peer_names(pattern)
+    return sorted(name for name in VARIANTS if fnmatchcase(name, pattern))
+
+
+def check_name(name: str) -> None:
+    """Makes sure that `create_model` knows a name.
+
+    Raises:
+        UnknownNameError: it does not; the nearest names are offered.
+    """
+    if is_peer(name):
+        check_peer_name(name)
+    else:
+        variant_named(name)
+
+
+def preprocessing_of(name: str) -> Preprocessing:
+    """Returns what turns a picture into the input of a model, by the model's name."""
+    return peer_preprocessing(name) if is_peer(name) else variant_named(name).preprocessing
+
+
+def _read(source: Source | Checkpoint | None) -> Checkpoint | None:
+    return source if source is None or isinstance(source, Checkpoint) else read_checkpoint(source)
+
+
+def _check_count(field: str, value: int | None, least: int) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise ConfigError(f"{field} is {value!r}; it must be a whole number of at least {least}.")
