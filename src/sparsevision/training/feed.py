@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sparsevision.data.dataset import Dataset
 from sparsevision.data.loading import Loader, make_loader
+from sparsevision.data.mixing import Mixing
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.transforms import TrainTransform, TransformSettings
 from sparsevision.errors import ConfigError, DataError
@@ -53,12 +54,13 @@ class ClassificationFeed:
         self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
         self.batch_size = data.batch // parts
         self.transform = TrainTransform(_settings(data))
+        self.mixed = _mixing(data, len(self.classes)).after(self.task.collate) if data.mixes else self.task.collate
         self.batches = len(self.train(0))
 
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""
         return self._loader(
-            self.train_set, self.transform, self.task.collate, batch_size=self.batch_size, epoch=epoch,
+            self.train_set, self.transform, self.mixed, batch_size=self.batch_size, epoch=epoch,
             shuffle=True, repeats=self.recipe.data.repeats, drop_last=True, start_batch=start_batch,
         )
 
@@ -99,6 +101,10 @@ def class_weights(recipe: Recipe, labels: Sequence[int], number: int) -> tuple[f
         counts[label] += 1
     present = sum(1 for count in counts if count)
     return tuple(len(labels) / (present * count) if count else 0.0 for count in counts)
+
+
+def _mixing(data: DataSection, classes: int) -> Mixing:
+    return Mixing(classes, data.mixup, data.cutmix, data.mix_probability, data.mix_switch)
 
 
 def _settings(data: DataSection) -> TransformSettings:

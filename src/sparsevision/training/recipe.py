@@ -90,10 +90,16 @@ class DataSection(Section):
     mix_probability: float = Field(1.0, ge=0.0, le=1.0)
     mix_switch: float = Field(0.5, ge=0.0, le=1.0)
     decode_side: PositiveInt | None = None
+    cache_mebibytes: NonNegativeInt = 0
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)
     train: TransformSection = TransformSection()
     evaluation: EvaluationSection = EvaluationSection()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures of a batch are mixed at all."""
+        return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)
 
 
 class OptimiserSection(Section):

@@ -14,6 +14,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from sparsevision.data.dataset import Split
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.display import Display
@@ -28,6 +29,7 @@ from sparsevision.training.session import Session
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+SPLITS: tuple[Split, Split] = ("train", "val")
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -168,17 +170,19 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Opens the data, makes model and teacher as the recipe says."""
     from sparsevision.data import open_dataset
+    from sparsevision.data.caching import CachedDataset
     from sparsevision.training.starting import make_model, make_teacher
 
     data, seed = recipe.data, recipe.run.seed
     assert data.spec is not None
-    train_set = open_dataset(data.spec, "train", seed=seed, side=data.decode_side)
-    val_set = open_dataset(data.spec, "val", seed=seed, side=data.decode_side)
+    train_set, val_set = (open_dataset(data.spec, split, seed=seed, side=data.decode_side) for split in SPLITS)
     if not len(train_set) or not len(val_set):
         raise DataError(f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some.")
     classes = train_set.classes
     weights = class_weights(recipe, train_set.labels, len(classes))
     task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
+    if data.cache_mebibytes:
+        train_set = CachedDataset(train_set, data.cache_mebibytes)
     feed = ClassificationFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
     return Parts(make_model(recipe, classes), task, feed, make_teacher(recipe, classes))
 

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from sparsevision.errors import ConfigError
 from sparsevision.training.recipe import Recipe, read_recipe
-from sparsevision.training.state import cannot_write
+from sparsevision.training.state import cannot_write, state_exists
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 HARMLESS = ("workers", "log_every", "evaluate_every", "time_budget_minutes")
@@ -61,9 +61,9 @@ class RunFolder:
         Raises ConfigError where a run lies already and `resume` is not set, or lies there with another recipe.
         """
         old = self.path / "recipe.toml"
-        if old.exists() and not resume:
+        if (self.best.exists() or state_exists(self.last)) and not resume:
             raise ConfigError(f"{str(self.path)!r} holds a run already: go on with --resume, or choose another --out.")
-        if old.exists():
+        if resume and old.exists():
             _check_same(read_recipe(old), recipe)
         if not self.writes:
             return

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from sparsevision.checkpoints import read_checkpoint
 from sparsevision.errors import ConfigError
-from sparsevision.factory import create_model, preprocessing_of
+from sparsevision.factory import create_model, identity_of, load_model
 from sparsevision.training.distillation import Teacher
 from sparsevision.training.feed import evaluation_preprocessing
-from sparsevision.training.recipe import Recipe
+from sparsevision.training.recipe import DistillationSection, Recipe
 
 
 def make_model(recipe: Recipe, classes: Sequence[str]) -> nn.Module:
     """Makes the network of a recipe with as many outputs as there are classes, with its starting weights."""
     section = recipe.model
-    options: dict[str, Any] = dict(section.config)
-    if section.fresh_tokens:
-        options["fresh_tokens"] = True
     return create_model(
-        section.name, pretrained=section.pretrained, checkpoint=section.checkpoint, num_classes=len(classes), **options
+        section.name,
+        pretrained=section.pretrained,
+        checkpoint=section.checkpoint,
+        num_classes=len(classes),
+        fresh_tokens=section.fresh_tokens,
+        **section.config,
     )
 
 
@@ -35,24 +35,23 @@ def make_teacher(recipe: Recipe, classes: Sequence[str]) -> Teacher | None:
     section = recipe.distillation
     if section.teacher is None:
         return None
-    student = evaluation_preprocessing(recipe.data)
-    path = Path(section.teacher)
-    if not path.exists() and section.teacher.startswith("timm/"):
-        model = create_model(
-            section.teacher, checkpoint=section.checkpoint, pretrained=section.checkpoint is None,
-            num_classes=len(classes), **section.config,
-        )
-        return Teacher(model, preprocessing_of(section.teacher), section, student)
-    checkpoint = read_checkpoint(path / "best" if (path / "best").is_dir() else path)
-    if checkpoint.model_name is None or checkpoint.preprocessing is None:
+    model = _teacher_model(section)
+    identity = identity_of(model)
+    outputs = getattr(model, "num_classes", None)
+    other_names = identity.labels is not None and tuple(identity.labels) != tuple(classes)
+    if section.logits > 0 and (other_names or outputs != len(classes)):
         raise ConfigError(
-            f"The teacher {section.teacher!r} does not say which model it is: give a run folder or a checkpoint folder."
-        )
-    if section.logits > 0 and checkpoint.labels != tuple(classes):
-        raise ConfigError(
-            f"The teacher {section.teacher!r} was trained on other classes than the data set has: "
+            f"The teacher {section.teacher!r} was trained on other classes than the data set has: train it on them, or "
             f"set distillation.logits=0 to learn from its features alone."
         )
-    config = dict(checkpoint.config or {})
-    model = create_model(checkpoint.model_name, checkpoint=dict(checkpoint.state), **config)
-    return Teacher(model, checkpoint.preprocessing, section, student)
+    return Teacher(model, identity.preprocessing, section, evaluation_preprocessing(recipe.data))
+
+
+def _teacher_model(section: DistillationSection) -> nn.Module:
+    assert section.teacher is not None
+    path = Path(section.teacher)
+    if path.exists():
+        return load_model(path / "best" if (path / "best").is_dir() else path)
+    return create_model(
+        section.teacher, pretrained=section.checkpoint is None, checkpoint=section.checkpoint, **section.config
+    )

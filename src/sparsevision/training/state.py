@@ -38,6 +38,11 @@ def write_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
         raise cannot_write(folder, error) from None
 
 
+def state_exists(folder: Path) -> bool:
+    """Says whether a complete state lies in a folder."""
+    return (folder / FILE).exists()
+
+
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Reads (tensors, facts) of the last complete state, None where there is none yet."""
     path = folder / FILE
