@@ -36,12 +36,12 @@ class _Entry:
 class Shards:
     """Pictures in uncompressed tar files; a `Dataset`.
 
-    `pattern` is a path, a glob or has braces, `shards/train-{000..146}.tar`; or a folder of tar files. Members that share
-    their name up to the first dot are one sample: a picture, and a label in `.cls` (a number or a class name) or in
-    `.json` under "label", "cls" or "class". Class names come from `classes.txt` (a line each, or `key<TAB>name`) or
+    `pattern` is a path, a glob or has braces, `shards/train-{000..146}.tar`; or a folder of tar files. Members that
+    share their name up to the first dot are one sample: a picture, and a label in `.cls` (a number or a class name) or
+    in `.json` under "label", "cls" or "class". Class names come from `classes.txt` (a line each, or `key<TAB>name`) or
     `classes.json` (a list, or number to name) beside the shards or one folder up; without, from the labels themselves.
-    Shards whose names say train or val are the splits; without such names a stratified `val_fraction` is held out by the
-    hash of the pictures' bytes and `seed`. Every shard is indexed once, from its headers, when the data set is opened.
+    Shards whose names say train or val are the splits; without such names a stratified `val_fraction` is held out by
+    the hash of the pictures' bytes and `seed`. Every shard is indexed once, from its headers, when it is opened.
     Raises DataError for everything that does not fit.
     """
 
@@ -113,7 +113,10 @@ def is_shard_pattern(spec: str) -> bool:
     """Says whether a data set's name means tar shards: a pattern, a tar file, or a folder of them."""
     if has_magic(spec) or "{" in spec or re.search(r"\.(tar(\.\w+)?|tgz)$", spec):
         return True
-    return bool(_tars_in(spec))
+    if not _tars_in(spec):
+        return False
+    # A tar file may lie beside the class folders that were unpacked from it.
+    return all(glob(os.path.join(entry.path, "*.tar")) for entry in os.scandir(spec) if entry.is_dir())
 
 
 def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
@@ -144,12 +147,12 @@ def _expanded(pattern: str) -> list[str]:
     if "{" not in pattern:
         return [pattern]
     try:
-        from braceexpand import UnbalancedBracesError, braceexpand
+        from braceexpand import braceexpand
     except ImportError:
         raise MissingExtraError("webdataset", "train", "A shard pattern with braces") from None
     try:
         return list(braceexpand(pattern))
-    except UnbalancedBracesError:
+    except ValueError:
         raise DataError(
             f"The braces of the shard pattern {pattern!r} do not close: write name-{{000..009}}.tar."
         ) from None
@@ -178,7 +181,8 @@ def _index(path: str) -> list[_Entry]:
 
 
 def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
-    key, members = "", {}
+    key = ""
+    members: dict[str, tarfile.TarInfo] = {}
     for member in shard:
         if not member.isfile():
             continue

@@ -1,0 +1,223 @@
+"""What is in a data set, and what of it would hurt a training; nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsevision.data.dataset import Dataset, Split
+from sparsevision.data.opening import open_dataset
+from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.types import Skipped
+
+TINY_SIDE = 16
+GIGANTIC_PIXELS = 25_000_000
+FEW_PICTURES = 5
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split: pictures per class, the range of sides in pixels, and the pictures that stand out.
+
+    `sides` is (least, median, most) over short sides, then over long sides; None where nothing could be decoded.
+    """
+
+    split: str
+    origin: str
+    fingerprint: str
+    pictures: int
+    per_class: dict[str, int]
+    sides: tuple[tuple[int, int, int], tuple[int, int, int]] | None
+    broken: tuple[Skipped, ...]
+    tiny: tuple[str, ...]
+    gigantic: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """A data set seen as a whole. `harmful` says, a sentence each, what would hurt; `notes` what is good to know.
+
+    `leaked` are groups of names, of identical pictures that lie in both splits; `contradictory` of identical pictures
+    with different labels.
+    """
+
+    spec: str
+    classes: tuple[str, ...]
+    splits: tuple[SplitReport, ...]
+    leaked: tuple[tuple[str, ...], ...]
+    contradictory: tuple[tuple[str, ...], ...]
+    harmful: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON takes it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    split: str
+    name: str
+    label: int
+    digest: bytes
+
+
+def inspect_dataset(
+    spec: str,
+    *,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    progress: Callable[[int, int], None] | None = None,
+) -> DatasetReport:
+    """Decodes every picture of both splits once and reports what is there; `progress(done, of)` is told along the way.
+
+    A data set that cannot be opened gives a report with that one sentence in `harmful`, not an exception.
+    """
+    try:
+        datasets = {split: open_dataset(spec, split, seed=seed, val_fraction=val_fraction) for split in _splits()}
+    except DataError as error:
+        return DatasetReport(str(spec), (), (), (), (), (str(error),), ())
+    total, done = sum(map(len, datasets.values())), 0
+    reports, seen = [], []
+    for split, dataset in datasets.items():
+        examined = _Examination(split, dataset)
+        for index in range(len(dataset)):
+            examined.take(index)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        reports.append(examined.report())
+        seen.extend(examined.seen)
+    leaked, contradictory = _copies(seen)
+    classes = datasets["train"].classes
+    harmful = _harmful(classes, reports, leaked, contradictory)
+    return DatasetReport(
+        str(spec), classes, tuple(reports), leaked, contradictory, tuple(harmful), tuple(_notes(classes, reports))
+    )
+
+
+def _splits() -> tuple[Split, ...]:
+    return ("train", "val")
+
+
+class _Examination:
+    """Looks at the pictures of one split, one after the other."""
+
+    def __init__(self, split: str, dataset: Dataset) -> None:
+        self.split, self.dataset = split, dataset
+        self.seen: list[_Seen] = []
+        self.sizes: list[tuple[int, int]] = []
+        self.broken: list[Skipped] = []
+        self.tiny: list[str] = []
+        self.gigantic: list[str] = []
+
+    def take(self, index: int) -> None:
+        """Reads one picture, for its content and for its size."""
+        name, label = str(self.dataset.names[index]), self.dataset.labels[index]
+        try:
+            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
+            record = self.dataset.read(index)
+        except UnreadablePictureError as error:
+            self.broken.append(Skipped(name, str(error)))
+            return
+        self.seen.append(_Seen(self.split, name, label, digest))
+        height, width = record.original_size or (record.image.height, record.image.width)
+        self.sizes.append((height, width))
+        if min(height, width) < TINY_SIDE:
+            self.tiny.append(name)
+        if height * width > GIGANTIC_PIXELS:
+            self.gigantic.append(name)
+
+    def report(self) -> SplitReport:
+        """Sums up."""
+        dataset = self.dataset
+        counts = Counter(dataset.labels)
+        sides = None
+        if self.sizes:
+            ordered = np.sort(np.asarray(self.sizes), axis=1)
+            short, long = ((int(s.min()), int(np.median(s)), int(s.max())) for s in ordered.T)
+            sides = (short, long)
+        return SplitReport(
+            self.split, dataset.origin, dataset.fingerprint, len(dataset),
+            {name: counts[label] for label, name in enumerate(dataset.classes)},
+            sides, tuple(self.broken), tuple(self.tiny), tuple(self.gigantic),
+        )  # fmt: skip
+
+
+def _copies(seen: list[_Seen]) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Groups identical pictures: those that lie in several splits, and those that have several labels."""
+    groups: dict[bytes, list[_Seen]] = defaultdict(list)
+    for one in seen:
+        groups[one.digest].append(one)
+    several = [group for group in groups.values() if len(group) > 1]
+    leaked = tuple(tuple(one.name for one in group) for group in several if len({one.split for one in group}) > 1)
+    unsure = tuple(tuple(one.name for one in group) for group in several if len({one.label for one in group}) > 1)
+    return leaked, unsure
+
+
+def _harmful(
+    classes: tuple[str, ...],
+    reports: list[SplitReport],
+    leaked: tuple[tuple[str, ...], ...],
+    contradictory: tuple[tuple[str, ...], ...],
+) -> list[str]:
+    found = []
+    broken = [skipped for report in reports for skipped in report.broken]
+    if broken:
+        found.append(f"{_count(len(broken), 'picture')} cannot be read and would be skipped, first {broken[0].name}.")
+    if leaked:
+        found.append(
+            f"{_count(len(leaked), 'picture')} in train and in val, so the score would be too good, first "
+            f"{' = '.join(leaked[0])}."
+        )
+    if contradictory:
+        found.append(
+            f"{_count(len(contradictory), 'picture')} with more than one label, first {' = '.join(contradictory[0])}."
+        )
+    for report in reports:
+        absent = [name for name in classes if not report.per_class[name]]
+        if absent:
+            found.append(
+                f"{_count(len(absent), 'class', 'classes')} without a picture in {report.split}: {_some(absent)}."
+            )
+    if len(classes) < 2:
+        found.append(f"There is only one class ({classes[0]}), so there is nothing to learn.")
+    return found
+
+
+def _notes(classes: tuple[str, ...], reports: list[SplitReport]) -> list[str]:
+    notes = []
+    for report in reports:
+        if report.tiny:
+            count = _count(len(report.tiny), "picture")
+            notes.append(f"{count} in {report.split} with a side under {TINY_SIDE} pixels: {_some(report.tiny)}.")
+        if report.gigantic:
+            count = _count(len(report.gigantic), "picture")
+            notes.append(
+                f"{count} in {report.split} with more than {GIGANTIC_PIXELS // 1_000_000} million pixels, slow to "
+                f"decode: {_some(report.gigantic)}."
+            )
+    counts = reports[0].per_class
+    few = [name for name in classes if 0 < counts[name] < FEW_PICTURES]
+    if few:
+        notes.append(f"{_count(len(few), 'class', 'classes')} with fewer than {FEW_PICTURES} in train: {_some(few)}.")
+    present = [count for count in counts.values() if count]
+    if present and max(present) >= 10 * min(present):
+        notes.append(
+            f"Classes are of very different size in train ({min(present)} to {max(present)} pictures): read the mean "
+            f"over classes beside the share that is right."
+        )
+    return notes
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
