@@ -1,0 +1,91 @@
+"""A whole benchmark: models x sizes x batches x precisions x paths, one interleaved run per workload."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from sparsevision.errors import ConfigError
+from sparsevision.measure.candidates import Candidate, Dtype, Work, Workload, build_model, is_ours
+from sparsevision.measure.memory import measure_memory
+from sparsevision.measure.operations import OperationCount, count_macs, count_parameters
+from sparsevision.measure.report import Result
+from sparsevision.measure.speed import Progress, Settings, compare, group_by_workload
+
+
+def make_candidates(
+    models: Sequence[str],
+    *,
+    sizes: Sequence[int] = (224,),
+    batches: Sequence[int] = (1,),
+    dtypes: Sequence[Dtype] = ("fp32",),
+    work: Work = "inference",
+    device: str = "cpu",
+    plain: bool = False,
+    compiled: bool = False,
+) -> list[Candidate]:
+    """Returns every combination; `plain` adds our models' plain path, `compiled` adds every candidate compiled."""
+    candidates: list[Candidate] = []
+    for size, batch, dtype in itertools.product(sizes, batches, dtypes):
+        load = Workload(size, batch, dtype, work, device)
+        for model in dict.fromkeys(models):
+            sides = [Candidate(model, load)]
+            if plain and is_ours(model):
+                sides.append(Candidate(model, load, path="plain"))
+            candidates += sides + [replace(side, compiled=True) for side in sides if compiled]
+    return candidates
+
+
+def choose_peer(models: Sequence[str]) -> str:
+    """Returns whom the others are compared with: the first model that is not ours, or else the first."""
+    return next((model for model in models if not is_ours(model)), models[0])
+
+
+def run_benchmark(
+    candidates: Sequence[Candidate],
+    settings: Settings,
+    *,
+    peer: str,
+    memory: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[list[Result]]:
+    """Yields the results of one workload after the other; ratios are to `peer`, eager and on its default path."""
+    for load, group in group_by_workload(candidates).items():
+        timings = compare(group, settings, peer=Candidate(peer, load), progress=progress)
+        results: list[Result] = []
+        for timing in timings:
+            candidate = timing.candidate
+            use = None
+            if memory:
+                if progress is not None:
+                    progress(f"memory of {candidate.label}")
+                use = measure_memory(
+                    candidate, timing.memory_format, threads=torch.get_num_threads(), compile_mode=settings.compile_mode
+                )
+            results.append(Result(timing, use, cost_of(candidate.model, load.size)[1].total))
+        yield results
+
+
+def check_candidates(candidates: Sequence[Candidate]) -> None:
+    """Raises for an unknown model, and for a size that a model cannot take, before anything is computed."""
+    for candidate in candidates:
+        if min(candidate.workload.size, candidate.workload.batch) < 1:
+            raise ConfigError(f"Sizes and batches must be at least 1; {candidate.workload} was asked for.")
+    for model, size in dict.fromkeys((one.model, one.workload.size) for one in candidates):
+        cost_of(model, size)
+
+
+@cache
+def cost_of(model: str, size: int) -> tuple[int, OperationCount]:
+    """Returns a model's parameters and its operations for one square picture, without computing anything."""
+    with torch.device("meta"):
+        network = build_model(model, size)
+    try:
+        return count_parameters(network), count_macs(network, (3, size, size))
+    except (RuntimeError, AssertionError) as failure:
+        reason = str(failure).strip().splitlines()[0]
+        raise ConfigError(f"{model} cannot take pictures of {size} px ({reason}): choose another size.") from failure

@@ -1,0 +1,64 @@
+"""Speed of the data loader alone: how fast pictures could arrive if the model cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sparsevision.data.loading import make_loader
+from sparsevision.data.opening import open_dataset
+from sparsevision.data.transforms import TrainTransform, TransformSettings
+from sparsevision.tasks.classification import ClassificationTask
+from sparsevision.types import Batch
+
+
+@dataclass(frozen=True)
+class LoaderSpeed:
+    """Pictures that came in `seconds` through the training transforms, and those `skipped` as unreadable."""
+
+    pictures: int
+    skipped: int
+    seconds: float
+    size: int
+    batch: int
+    workers: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures a second, reading, decoding, transforming and collating."""
+        return self.pictures / self.seconds if self.seconds else 0.0
+
+
+def measure_loader(
+    spec: str,
+    *,
+    size: int = 224,
+    batch: int = 32,
+    workers: int = 0,
+    seconds: float = 10.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> LoaderSpeed:
+    """Loads the training split of a data set in training order until `seconds` are over, epoch after epoch.
+
+    The first batch, for which workers start and files are found, is not counted.
+    """
+    batches = _epochs(spec, size, batch, workers)
+    next(batches)
+    pictures = skipped = 0
+    start = now = clock()
+    while now - start < seconds:
+        arrived = next(batches)
+        pictures, skipped = pictures + len(arrived), skipped + len(arrived.skipped)
+        now = clock()
+    return LoaderSpeed(pictures, skipped, now - start, size, batch, workers)
+
+
+def _epochs(spec: str, size: int, batch: int, workers: int) -> Iterator[Batch]:
+    dataset = open_dataset(spec, "train")
+    transform, task = TrainTransform(TransformSettings(size=(size, size))), ClassificationTask(dataset.classes)
+    for epoch in itertools.count():
+        yield from make_loader(
+            dataset, transform, task.collate, batch_size=batch, epoch=epoch, shuffle=True, num_workers=workers
+        )

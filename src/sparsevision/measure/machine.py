@@ -1,0 +1,97 @@
+"""What a figure was measured on, without saying whose machine it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processor, memory, accelerator and versions: what a reader needs to repeat a measurement."""
+
+    processor: str
+    cores: int
+    threads: int
+    vector: str
+    memory_gib: float
+    accelerator: str
+    torch: str
+    python: str
+    system: str
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.processor}, cores: {self.cores}, threads: {self.threads}, {self.vector}",
+            f"{self.memory_gib:.0f} GiB",
+            self.accelerator,
+            f"torch {self.torch}",
+            f"Python {self.python}",
+            self.system,
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+def describe_machine(device: str = "cpu") -> Machine:
+    """Describes the machine as torch sees it now; `device` says whether an accelerator takes part."""
+    accelerator = ""
+    if torch.device(device).type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        accelerator = f"{torch.cuda.get_device_name(device)} (capability {major}.{minor}, CUDA {torch.version.cuda})"
+    return Machine(
+        processor=_processor_name(),
+        cores=usable_cores(),
+        threads=torch.get_num_threads(),
+        vector=torch.backends.cpu.get_cpu_capability(),
+        memory_gib=total_memory() / 2**30,
+        accelerator=accelerator,
+        torch=torch.__version__,
+        python=platform.python_version(),
+        system=platform.system(),
+    )
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def total_memory() -> int:
+    """Returns the machine's memory in bytes, 0 where it cannot be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def available_memory() -> int:
+    """Returns the bytes that can be had without swapping, as the kernel estimates; 0 where it cannot be told."""
+    return read_kibibytes(Path("/proc/meminfo"), "MemAvailable") or 0
+
+
+def read_kibibytes(path: Path, key: str) -> int | None:
+    """Reads a line `key: N kB` of one of the kernel's tables as bytes; None where there is no such table or line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -1,0 +1,117 @@
+"""Multiply-adds of a forward pass, counted operator by operator on shapes alone.
+
+Counted are convolutions and matrix products, by `torch.utils.flop_counter` (which counts a multiplication and an
+addition as two; halved here). Norms, activations, softmax and pooling are elementwise and not counted, as is the
+custom. Our models are counted on their plain path: a fused form does the same work under names that no counter knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from sparsevision.layers.mixing import AdaptiveMixing
+from sparsevision.layers.paths import plain_operators
+
+_BATCHED_PRODUCTS = ("bmm", "baddbmm")
+
+
+@dataclass(frozen=True)
+class OperationCount:
+    """Multiply-adds of one forward pass.
+
+    `total` is everything counted; `mixing` the batched products inside adaptive mixing, which are in `total` too (some
+    counters know no rule for them, and papers leave them out); `by_kind` splits the total by operator.
+    """
+
+    total: int
+    mixing: int = 0
+    by_kind: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def without_mixing(self) -> int:
+        """What a counter reports that has no rule for the batched products of mixing."""
+        return self.total - self.mixing
+
+
+def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount:
+    """Counts the multiply-adds of one forward pass in evaluation mode; nothing is computed, whatever the size.
+
+    `input_shape` is (channels, height, width) of one picture, or (batch, channels, height, width). The model may live
+    on any device, the meta device included. It is left as it was.
+    """
+    shape = input_shape if len(input_shape) == 4 else (1, *input_shape)
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
+    counter = FlopCounterMode(display=False)
+    with FakeTensorMode(allow_non_fake_inputs=True), _evaluating(model), _countable(), torch.no_grad():
+        # Shapes that claim to lie on the CPU: models ask their tensors' device, and some operators know no "meta".
+        named = [*model.named_parameters(), *model.named_buffers()]
+        stand_ins = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in named}
+        images = torch.empty(shape, dtype=dtype)
+        with counter:
+            functional_call(model, stand_ins, (images,))
+    by_module = counter.get_flop_counts()
+    by_kind = {_kind(operator): count // 2 for operator, count in by_module.get("Global", {}).items()}
+    return OperationCount(sum(by_kind.values()), _mixing_products(model, by_module), by_kind)
+
+
+def count_sampling(num_tokens: int, num_points: int, channels: int, samplings: int) -> int:
+    """Returns the multiply-adds of bilinear sampling, which no counter sees: four per value read."""
+    return num_tokens * num_points * channels * 4 * samplings
+
+
+def sampling_of(model: nn.Module) -> int:
+    """Returns the sampling multiply-adds of a SparseFormer for one picture, and 0 for a model that does not sample."""
+    config: Any = getattr(model, "config", None)
+    if not hasattr(config, "num_points"):
+        return 0
+    looks = config.focusing_repeats * ("sample" in config.focusing_order)
+    looks += sum("sample" in order for order in config.cortex_orders)
+    return count_sampling(config.num_tokens, config.num_points, config.sampled_channels, looks)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Returns the number of parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _kind(operator: Any) -> str:
+    return str(operator).removeprefix("aten.")
+
+
+def _mixing_products(model: nn.Module, by_module: Mapping[str, Mapping[Any, int]]) -> int:
+    root = type(model).__name__
+    mixings = [f"{root}.{name}" for name, module in model.named_modules() if isinstance(module, AdaptiveMixing)]
+    counts = [(_kind(operator), count) for name in mixings for operator, count in by_module.get(name, {}).items()]
+    return sum(count // 2 for kind, count in counts if kind in _BATCHED_PRODUCTS)
+
+
+@contextmanager
+def _countable() -> Iterator[None]:
+    """Makes models take the operators that the counter has rules for: no fused attention, no fast paths."""
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(plain_operators())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
+        yield
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

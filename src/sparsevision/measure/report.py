@@ -1,0 +1,96 @@
+"""Measurements as records, JSON and Markdown, each with the machine that they were made on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sparsevision.measure.machine import Machine
+from sparsevision.measure.memory import MemoryUse
+from sparsevision.measure.speed import Settings, Timing
+
+COLUMNS = ("model", "img/s", "ms (quartiles)", "x peer (90 %)", "memory MB", "params M", "GMACs", "format")
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything measured of one candidate; `memory` and `macs` (of one picture) where they were asked for."""
+
+    timing: Timing
+    memory: MemoryUse | None = None
+    macs: int | None = None
+
+
+def cells(result: Result) -> tuple[str, ...]:
+    """Returns a result as the texts of a table's row, in the order of `COLUMNS`."""
+    timing, milliseconds = result.timing, 1e3
+    seconds, memory = timing.seconds, result.memory
+    return (
+        timing.candidate.label,
+        f"{timing.images_per_second:.1f}",
+        f"{seconds.value * milliseconds:.1f} ({seconds.low * milliseconds:.1f}–{seconds.high * milliseconds:.1f})",
+        "" if timing.speedup is None else str(timing.speedup),
+        "" if memory is None else f"{'' if memory.exact else '≥ '}{memory.megabytes:.0f}",
+        f"{timing.parameters / 1e6:.1f}",
+        "" if result.macs is None else f"{result.macs / 1e9:.2f}",
+        timing.memory_format.replace("_", " "),
+    )
+
+
+def as_record(result: Result) -> dict[str, Any]:
+    """Returns a result as plain values for JSON."""
+    timing = result.timing
+    candidate = asdict(timing.candidate)
+    workload = candidate.pop("workload")
+    return {
+        **candidate,
+        **workload,
+        "memory_format": timing.memory_format,
+        "label": timing.candidate.label,
+        "parameters": timing.parameters,
+        "macs": result.macs,
+        "images_per_second": timing.images_per_second,
+        "seconds": asdict(timing.seconds),
+        "rounds": list(timing.rounds),
+        "speedup": None if timing.speedup is None else asdict(timing.speedup),
+        "memory": None if result.memory is None else asdict(result.memory),
+    }
+
+
+def as_json(results: Sequence[Result], machine: Machine, settings: Settings, **more: Any) -> str:
+    """Returns all results with machine and settings as JSON text; `more` adds entries beside them."""
+    records = [as_record(result) for result in results]
+    whole = {"machine": asdict(machine), "settings": asdict(settings), "results": records, **more}
+    return json.dumps(whole, indent=1)
+
+
+def as_markdown(results: Sequence[Result], machine: Machine, settings: Settings, *, title: str = "Speed") -> str:
+    """Returns one table per workload, in the order in which workloads appear, under a description of the machine."""
+    lines = [f"# {title}", "", f"{machine}.", "", f"{how_measured(settings)}", ""]
+    workloads = dict.fromkeys(result.timing.candidate.workload for result in results)
+    for workload in workloads:
+        rows = [cells(result) for result in results if result.timing.candidate.workload == workload]
+        lines += [f"## {workload}", "", *markdown_table(COLUMNS, rows), ""]
+    return "\n".join(lines)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table; columns that are empty in every row are left out."""
+    kept = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
+
+    def line(texts: Sequence[str]) -> str:
+        return "| " + " | ".join(texts[i] for i in kept) + " |"
+
+    return [line(columns), "|" + "---|" * len(kept), *(line(row) for row in rows)]
+
+
+def how_measured(settings: Settings) -> str:
+    """Says in a sentence or two what the figures are."""
+    return (
+        f"Random weights; all candidates of a table took turns in one run of {settings.rounds} rounds: medians, with "
+        "the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap interval over rounds. Each side in "
+        "the memory format that is faster for it, found by a short eager trial. timm's reparameterisable models are "
+        "fused before inference. Memory is the peak above the loaded model, in a process of its own."
+    )
