@@ -32,6 +32,8 @@ Image.init()
 _FORMATS = tuple(name for name in _WANTED_FORMATS if name in Image.OPEN)
 MAX_PIXELS = 128_000_000
 MAX_BYTES = 1 << 30
+# What these formats can say at most with one byte; files that declare more would keep a process busy with nothing.
+_MOST_PIXELS_PER_BYTE = {"JPEG": 1024, "MPO": 1024, "PNG": 9000}
 WHITE = (255, 255, 255)
 
 PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -85,6 +87,8 @@ def decode_picture(
         with _quiet, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             stored = image.size
             _choose_scale(image, side)
+            if stored[0] * stored[1] > len(data) * _MOST_PIXELS_PER_BYTE.get(image.format or "", MAX_PIXELS):
+                raise _RefusalError(f"{len(data)} bytes cannot hold the {stored[0]} x {stored[1]} pixels it declares")
             image.load()
             turn = _turn(image)
             size = stored if turn in _SWAPPING else (stored[1], stored[0])
@@ -140,8 +144,7 @@ def _choose_scale(image: Image.Image, side: int | None) -> None:
         if image.size[0] * image.size[1] > MAX_PIXELS:
             image.draft(None, (max(width // divisor, 1), max(height // divisor, 1)))
     if image.size[0] * image.size[1] > MAX_PIXELS:
-        millions = MAX_PIXELS // 1_000_000
-        raise _RefusalError(f"its {width} x {height} pixels are more than the {millions} million that are decoded")
+        raise _RefusalError(f"its {width} x {height} pixels are more than the {MAX_PIXELS:,} that are decoded")
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
