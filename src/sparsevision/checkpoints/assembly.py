@@ -16,6 +16,7 @@ from sparsevision.checkpoints.hub import with_hub
 from sparsevision.checkpoints.identity import Identity, identify
 from sparsevision.checkpoints.labels import released_labels
 from sparsevision.checkpoints.loading import load_into
+from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import VARIANTS, Variant
 
@@ -153,7 +154,7 @@ def _construct(variant: Variant, config: Any) -> nn.Module:
 
 
 def _identified(
-    model: nn.Module, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None
+    model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None
 ) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
@@ -162,4 +163,5 @@ def _identified(
     elif labels is None and checkpoint is not None and checkpoint.layout in _RELEASED:
         labels = released_labels(model.config)
     identify(model, Identity(variant.name, preprocessing, labels, report))
+    model.default_cfg = timm_settings(variant)
     return model

@@ -1,0 +1,28 @@
+"""What timm's tools want to know of a model, in timm's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparsevision.models.registry import Variant
+
+
+def timm_settings(variant: Variant) -> dict[str, Any]:
+    """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
+    preprocessing = variant.preprocessing
+    weights = variant.weights.location if variant.weights is not None else None
+    return {
+        "url": weights if weights is not None and "://" in weights else None,
+        "num_classes": variant.config.num_classes,
+        "input_size": (variant.config.in_chans, *preprocessing.size),
+        "fixed_input_size": False,
+        "pool_size": None,
+        "crop_pct": preprocessing.crop_fraction,
+        "crop_mode": "squash" if preprocessing.fit == "stretch" else "center",
+        "interpolation": preprocessing.interpolation,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "first_conv": "early_conv",
+        "classifier": "head.fc",
+        "paper_ids": variant.paper,
+    }

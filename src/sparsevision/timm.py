@@ -1,0 +1,118 @@
+"""The door to timm: `import sparsevision.timm` makes every registered model one of timm's.
+
+Afterwards `timm.create_model("sparseformer_tiny")`, `timm.list_models("sparseformer*")` and timm's verbs work as timm
+documents them. What differs lies in the models: their tokens are on no grid, so features are (batch, tokens, width)
+and there are no feature maps to extract.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from timm.models import build_model_with_cfg, generate_default_cfgs, is_model, register_model
+from torch import Tensor, nn
+
+from sparsevision.checkpoints import read_checkpoint
+from sparsevision.checkpoints.downloads import released_weights
+from sparsevision.checkpoints.settings import timm_settings
+from sparsevision.errors import ConfigError
+from sparsevision.factory import create_model
+from sparsevision.models.registry import VARIANTS, Variant
+
+_WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
+
+
+def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
+    def entrypoint(pretrained: bool = False, **options: Any) -> nn.Module:
+        if options.pop("features_only", False):
+            raise ConfigError(
+                f"{variant.name} has no feature maps, because its tokens lie on no grid: use forward_features, or "
+                "forward_intermediates for the tokens after each unit."
+            )
+        given = options.get("pretrained_cfg_overlay") or {}
+        if pretrained and not options.get("pretrained_cfg") and not any(given.get(key) for key in _WEIGHT_SOURCES):
+            options["pretrained_cfg_overlay"] = {**given, "file": str(released_weights(variant))}
+        return build_model_with_cfg(
+            partial(_construct, variant.name), variant.name, pretrained, pretrained_filter_fn=_as_ours, **options
+        )
+
+    entrypoint.__name__ = entrypoint.__qualname__ = variant.name
+    entrypoint.__doc__ = f"{variant.name} of {variant.paper}, as timm makes models."
+    entrypoint.__module__ = __name__
+    return entrypoint
+
+
+def _construct(name: str, *, global_pool: str | None = None, **options: Any) -> nn.Module:
+    model: Any = create_model(name, **options)
+    if global_pool is not None:
+        model.reset_classifier(model.num_classes, global_pool)
+    model.forward_intermediates = partial(_forward_intermediates, model)
+    return model
+
+
+def _as_ours(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
+    """Renames whatever weights timm has read; the rest of fitting them is timm's."""
+    weights = dict(read_checkpoint(state).state)
+    for name, own in model.state_dict().items():
+        if name.endswith(".stage_embedding"):
+            weights.setdefault(name, torch.zeros_like(own))
+    return weights
+
+
+def _forward_intermediates(
+    model: Any,
+    x: Tensor,
+    indices: int | Sequence[int] | None = None,
+    norm: bool = False,
+    stop_early: bool = False,
+    output_fmt: str = "NLC",
+    intermediates_only: bool = False,
+) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+    """Returns the tokens after chosen cortex units, as timm's method of this name does with blocks.
+
+    `stop_early` is taken for timm's sake: the last units are run all the same.
+    """
+    if output_fmt != "NLC":
+        raise ConfigError(f"output_fmt is {output_fmt!r}; tokens that lie on no grid come out as 'NLC' only.")
+    wanted = _unit_indices(len(model.cortex), indices)
+    taken: dict[int, Tensor] = {}
+
+    def keep(index: int, *call: Any) -> None:
+        taken[index] = call[-1][0]
+
+    handles = [model.cortex[index].register_forward_hook(partial(keep, index)) for index in wanted]
+    try:
+        final = model.forward_features(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    tokens = [model.head.norm(taken[index]) if norm else taken[index] for index in wanted]
+    return tokens if intermediates_only else (final, tokens)
+
+
+def _unit_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
+    """Reads timm's ways to choose blocks: all, the last n, or a list in which negative numbers count from the end."""
+    chosen = range(count - indices, count) if isinstance(indices, int) else range(count) if indices is None else indices
+    wanted = [index + count if index < 0 and not isinstance(indices, int) else index for index in chosen]
+    if not wanted or not all(0 <= index < count for index in wanted):
+        raise ConfigError(f"indices is {indices!r}; the model has {count} units, numbered from 0.")
+    return wanted
+
+
+def _settings(variant: Variant) -> dict[str, Any]:
+    """Returns the variant's settings with the file of weights that ships with the package, where there is one."""
+    settings = timm_settings(variant)
+    if variant.weights is not None and settings["url"] is None:
+        settings["file"] = variant.weights.location
+    return settings
+
+
+default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in VARIANTS.items()})
+__all__ = [*VARIANTS]
+for _variant in VARIANTS.values():
+    if not is_model(_variant.name):
+        setattr(sys.modules[__name__], _variant.name, register_model(_entrypoint(_variant)))
