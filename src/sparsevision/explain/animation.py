@@ -22,7 +22,7 @@ _OVERSAMPLING = 2  # dots are drawn larger and reduced, which smooths their edge
 
 
 def save_animation(look: Look, path: Path | str, *, longest: int = 320) -> Path:
-    """Writes a GIF that runs through the stages and starts again; its picture's longer side has at most `longest` pixels."""
+    """Writes a GIF that runs through the stages and starts again, its longer side at most about `longest` pixels."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     frames, durations = zip(*_frames(look, longest), strict=True)
@@ -36,8 +36,8 @@ def save_animation(look: Look, path: Path | str, *, longest: int = 320) -> Path:
 
 def _frames(look: Look, longest: int) -> Iterator[tuple[Image.Image, int]]:
     """Yields each frame and for how many milliseconds it stands."""
-    scale = min(1.0, longest / max(look.picture.size))
     background = Image.fromarray(shaded(look, dimmed(reduced(look.picture, longest), saturation=0.0)))
+    scale = np.divide(background.size, look.size)
     colours = (255 * token_colours(look.num_tokens)).round().astype(int)
     places = [stage.points * scale for stage in look.stages]
     caption = [stage.title for stage in look.stages]

@@ -19,8 +19,9 @@ def density(
 ) -> NDArray[np.float32]:
     """Estimates the density of points with a top-hat kernel: (H, W), 1 where it is that of even sampling.
 
-    A pixel's value is the share of all points (or of their `weight`) that lie within `radius` of its centre, divided by the share of
-    the picture's area that such a disc covers. Exact, no binning of the points. Discs are not re-weighted at the border.
+    A pixel's value is the share of all points (or of their `weight`) that lie within `radius` of its centre, divided by
+    the share of the picture's area that such a disc covers. Exact: points are not binned. Discs are not re-weighted at
+    the border.
 
     Args:
         points: (..., 2) x and y as fractions of the picture; points outside count among all.

@@ -11,7 +11,7 @@ Disturbance = Callable[[Image.Image], Image.Image]
 
 
 def erase(picture: Image.Image, *, share: float = 0.15, count: int = 3, seed: int = 0) -> Image.Image:
-    """Blackens `count` seeded rectangles that cover `share` of the picture's area between them (less where they overlap)."""
+    """Blackens `count` seeded rectangles that together cover `share` of the picture (less where they overlap)."""
     draw = np.random.default_rng(seed)
     width, height = picture.size
     erased = picture.convert("RGB")
@@ -46,5 +46,7 @@ def _margins(picture: Image.Image, share: float) -> tuple[int, int]:
 
 
 DISTURBANCES: dict[str, Disturbance] = {
-    "erased": erase, "zero-padded": pad_zeros, "reflected": pad_reflection,
+    "erased": erase,
+    "zero-padded": pad_zeros,
+    "reflected": pad_reflection,
 }

@@ -1,4 +1,4 @@
-"""How each kind of observation is drawn over a picture: one function a kind, on matplotlib axes in the picture's pixels."""
+"""How each kind of observation is drawn over a picture: one function a kind, on axes in the picture's pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INK = "#1a1a1a"
 FAINT = "#6b6b6b"
 _DENSITY_PIXELS = 240
 DENSITY_MAP = colormaps["inferno"]
-DENSITY_GAMMA = 0.5  # of the colour scale: late stages are many times denser than early ones, and both should be readable
+DENSITY_GAMMA = 0.5  # of the colour scale: late stages are many times denser than early ones; both are to be read
 
 
 def dimmed(picture: Image.Image, brightness: float = 0.42, saturation: float = 0.35) -> NDArray[np.uint8]:
@@ -37,7 +37,7 @@ def draw_picture(axes: Axes, look: Look, *, dim: bool = True) -> None:
 
 def show_pixels(axes: Axes, look: Look, pixels: NDArray[np.uint8]) -> None:
     """Fills axes with pixels (H, W, 3) that cover the whole picture; the axes then count in the picture's pixels."""
-    width, height = look.picture.size
+    width, height = look.size
     axes.imshow(shaded(look, pixels), extent=(0, width, height, 0), interpolation="antialiased", aspect="equal")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -46,7 +46,7 @@ def show_pixels(axes: Axes, look: Look, pixels: NDArray[np.uint8]) -> None:
 def shaded(look: Look, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Darkens what lies outside the view that the model saw, in pixels (H, W, 3) that cover the whole picture."""
     rows, columns = pixels.shape[:2]
-    width, height = look.picture.size
+    width, height = look.size
     x0, y0, x1, y1 = look.geometry.box
     across = (np.arange(columns) + 0.5) * width / columns
     down = (np.arange(rows) + 0.5) * height / rows
@@ -57,7 +57,7 @@ def shaded(look: Look, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def draw_points(
     axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, diameter: float = 1.0
 ) -> None:
-    """Draws the sampling points of all tokens, or of some, each token in its colour; `diameter` is in typographic points."""
+    """Draws sampling points of all tokens, or of some, in their tokens' colours; `diameter` in typographic points."""
     chosen = list(range(len(stage.points)) if tokens is None else tokens)
     xy = stage.points[chosen].reshape(-1, 2)
     per_token = stage.points.shape[1]
@@ -69,7 +69,7 @@ def draw_points(
 def draw_regions(
     axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, line: float = 0.6
 ) -> None:
-    """Outlines the RoIs of all tokens, or of some, each in its token's colour; `line` is in typographic points."""
+    """Outlines RoIs of all tokens, or of some, in their tokens' colours; `line` in typographic points."""
     if stage.regions is None:
         return
     chosen = list(range(len(stage.regions)) if tokens is None else tokens)
@@ -95,7 +95,7 @@ def draw_density(axes: Axes, look: Look, values: NDArray[np.float32], most: floa
 
 def density_maps(look: Look, radius: float) -> list[NDArray[np.float32]]:
     """Computes every stage's density at the resolution at which it is drawn."""
-    width, height = look.picture.size
+    width, height = look.size
     scale = _DENSITY_PIXELS / max(width, height)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return [look.density(stage, size, radius) for stage in look.stages]
@@ -106,7 +106,7 @@ def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
     small = look.preview
     pixels, bright = dimmed(small, 0.35), np.asarray(small)
     if region is not None:
-        scale = small.width / look.picture.width
+        scale = small.width / look.size[0]
         x0, x1 = sorted(int(np.clip(round(x * scale), 0, small.width)) for x in (region[0], region[2]))
         y0, y1 = sorted(int(np.clip(round(y * scale), 0, small.height)) for y in (region[1], region[3]))
         pixels[y0:y1, x0:x1] = bright[y0:y1, x0:x1]

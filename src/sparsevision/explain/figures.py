@@ -1,4 +1,4 @@
-"""The paper's figures for any picture: Figures 3 and 4 (stages), Figure 6 (tokens of a class) and Figure 7 (disturbed pictures)."""
+"""The paper's figures for any picture: 3 and 4 (stages), 6 (the tokens of a class), 7 (disturbed pictures)."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def _amount(look: Look) -> str:
 
 def _ratio(look: Look) -> float:
     """Height of a panel per width: the picture's own, within what a page can hold."""
-    return float(np.clip(look.picture.height / look.picture.width, 0.4, 1.5))
+    width, height = look.size
+    return float(np.clip(height / width, 0.4, 1.5))
 
 
 def _dot(sheet: Sheet) -> float:
@@ -159,7 +160,8 @@ def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
     cell.set_axis_off()
     write(cell, 0.0, 0.80, "Samples near a pixel,", fontsize=6.0)
     write(cell, 0.0, 0.67, "1 = as if spread evenly", fontsize=6.0)
-    write(cell, 0.0, 0.12, f"top-hat kernel, radius\n{100 * radius:.3g} % of short side", fontsize=5.5, color=FAINT, va="center")
+    kernel = f"top-hat kernel, radius\n{100 * radius:.3g} % of short side"
+    write(cell, 0.0, 0.12, kernel, fontsize=5.5, color=FAINT, va="center")
     bar = cell.inset_axes((0.0, 0.47, 0.95, 0.09))
     norm = PowerNorm(DENSITY_GAMMA, 0, most)
     edges = np.linspace(0, 1, 129)

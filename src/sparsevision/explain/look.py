@@ -39,7 +39,8 @@ class Stage:
 class Look:
     """What is drawn: a picture (upright, RGB) and its result, which must hold a trace with points.
 
-    `classes` names the columns of the trace's response, in the model's order; only drawing the tokens of a class needs it.
+    The picture may be a reduced one; coordinates are pixels of the original that the result's geometry knows.
+    `classes` names the columns of the trace's response, in the model's order; drawing the tokens of a class needs it.
     """
 
     picture: Image.Image
@@ -47,10 +48,11 @@ class Look:
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        height, width = self.geometry.original_size
-        if self.picture.size != (width, height):
+        (width, height), (shown_width, shown_height) = self.size, self.picture.size
+        # Decoders that reduce a picture round its sides up, each for itself.
+        if abs(shown_width * height - shown_height * width) > width + height:
             raise ConfigError(
-                f"The picture of {self.result.name!r} has {self.picture.width} x {self.picture.height} pixels, but its result was "
+                f"The picture of {self.result.name!r} has {shown_width} x {shown_height} pixels, but its result was "
                 f"made from {width} x {height}; give the picture that was predicted, upright."
             )
 
@@ -67,16 +69,23 @@ class Look:
         width, height = self.picture.size
         return self.result.geometry or Geometry((height, width), (height, width), (0.0, 0.0, width, height))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the original picture in pixels, the unit of all coordinates here."""
+        height, width = self.geometry.original_size
+        return width, height
+
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that sampled points, in the model's order."""
         if not self.trace.points:
-            raise ConfigError(f"The trace of {self.result.name!r} has no sampling points: this model leaves none to draw.")
+            raise ConfigError(f"The trace of {self.result.name!r} holds no sampling points to draw.")
         return tuple(self._stage(name, points) for name, points in self.trace.points.items())
 
     def _stage(self, name: str, points: Points) -> Stage:
         if points.xy.ndim != 3 or points.xy.shape[-1] != 2:
-            raise ConfigError(f"Stage {name!r} has points of shape {tuple(points.xy.shape)}; expected (tokens, points, 2).")
+            shape = tuple(points.xy.shape)
+            raise ConfigError(f"Stage {name!r} has points of shape {shape}; expected (tokens, points, 2).")
         found = self.trace.regions.get(name)
         regions = None if found is None else self._pixels(found.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
         weight = None if points.weight is None else points.weight.double().numpy()
@@ -98,7 +107,7 @@ class Look:
 
     def density(self, stage: Stage, size: tuple[int, int], radius: float = DEFAULT_RADIUS) -> NDArray[np.float32]:
         """Maps how densely a stage sampled the original picture; see `density.density`."""
-        return density(stage.points / self.picture.size, size, radius=radius, weight=stage.weight)
+        return density(stage.points / self.size, size, radius=radius, weight=stage.weight)
 
     def response(self, label: str) -> Floats:
         """Returns (N,): each token's own logit for a class."""

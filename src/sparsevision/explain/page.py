@@ -81,7 +81,7 @@ def render_page(looks: Sequence[Look], *, title: str, model: str, radius: float)
 
 
 def _picture(look: Look) -> dict[str, Any]:
-    width, height = look.picture.size
+    width, height = look.size
     result = look.result
     shown = [label for label in result.labels if label in look.classes] if look.trace.response else []
     return {

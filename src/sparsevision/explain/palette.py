@@ -35,7 +35,7 @@ MOST_COLOURS = 512
 def token_colours(count: int) -> Floats:
     """Returns (count, 3) sRGB colours in 0..1; the first ones do not change when more are asked for.
 
-    Each next colour is the one farthest from all before it, in OKLab, as normal, protan and deutan eyes see them together.
+    Each next colour is the one farthest from all before it, in OKLab, to normal, protan and deutan eyes together.
     After the 512th they repeat.
     """
     if count < 0:
@@ -45,7 +45,7 @@ def token_colours(count: int) -> Floats:
 
 def hexadecimal(colours: Floats) -> list[str]:
     """Writes (N, 3) sRGB colours as '#rrggbb'."""
-    return ["#{:02x}{:02x}{:02x}".format(*(int(round(255 * value)) for value in colour)) for colour in colours]
+    return ["#{:02x}{:02x}{:02x}".format(*(round(255 * float(value)) for value in colour)) for colour in colours]
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ MARGIN = 0.03
 
 
 class Sheet:
-    """A figure of `len(row_heights)` rows and `columns` columns; heights are inches of height per inch of column width."""
+    """A figure of rows and columns of panels; `row_heights` are heights per width of a column."""
 
     def __init__(
         self, width: float, columns: int, row_heights: Sequence[float], *, heading: str, remark: str = "",

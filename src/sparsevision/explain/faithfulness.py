@@ -1,0 +1,186 @@
+"""Whether a saliency map is true: how fast a score falls when what it marks is deleted, and rises when it is inserted.
+
+Deletion and insertion curves after Petsiuk, Das & Saenko 2018 (RISE). Pixels are ranked by the map; a share of them,
+best first, is replaced by a baseline (deletion) or laid over the baseline (insertion), and the probability of the class
+that was predicted for the intact picture is read. A faithful map has a small area under the first curve and a large one
+under the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from sparsevision.errors import ConfigError
+from sparsevision.types import Batch
+
+Scores = Callable[[Tensor], Tensor]
+SaliencyMap = Callable[[Tensor, Tensor], Tensor]
+Baseline = Literal["blur", "mean"]
+BASELINES: tuple[Baseline, ...] = ("blur", "mean")
+
+
+@dataclass
+class Curves:
+    """Probabilities along the way: `deletion` and `insertion` (B, S+1) at the `shares` (S+1) of pixels changed."""
+
+    shares: Tensor
+    deletion: Tensor
+    insertion: Tensor
+
+    @property
+    def deletion_area(self) -> Tensor:
+        """(B,) areas under the deletion curves: small is faithful."""
+        return torch.trapezoid(self.deletion, self.shares)
+
+    @property
+    def insertion_area(self) -> Tensor:
+        """(B,) areas under the insertion curves: large is faithful."""
+        return torch.trapezoid(self.insertion, self.shares)
+
+
+def deletion_insertion(
+    scores: Scores, images: Tensor, saliency: Tensor, targets: Tensor, *,
+    steps: int = 20, baseline: Baseline = "blur", generator: torch.Generator | None = None,
+) -> Curves:
+    """Deletes and inserts pixels in the order of a saliency map and returns both curves.
+
+    Args:
+        scores: turns normalised images (B, C, H, W) into class probabilities (B, K).
+        images: (B, C, H, W), normalised.
+        saliency: (B, H, W), larger is more important. Ties are broken at random; in reading order the top would win.
+        targets: (B,) the class whose probability is read.
+        steps: how many equal shares of the pixels are changed one after the other.
+        baseline: what stands where nothing is known: the picture blurred by a tenth of its side, or the data's mean.
+        generator: of the random tie breaks; seed 0 if None.
+    """
+    if saliency.shape != images.shape[:1] + images.shape[2:]:
+        raise ConfigError(
+            f"A saliency map of shape {tuple(saliency.shape)} does not fit images of shape {tuple(images.shape)}; "
+            "expected (B, H, W)."
+        )
+    empty = _baseline(images, baseline)
+    rank = _ranks(saliency.cpu(), generator or torch.Generator().manual_seed(0)).to(images.device)
+    shares = torch.linspace(0, 1, steps + 1)
+    deletion, insertion = [], []
+    for share in shares.tolist():
+        marked = (rank < round(share * rank[0].numel()))[:, None]
+        deletion.append(_probability(scores, torch.where(marked, empty, images), targets))
+        insertion.append(_probability(scores, torch.where(marked, images, empty), targets))
+    return Curves(shares, torch.stack(deletion, 1), torch.stack(insertion, 1))
+
+
+def faithfulness(
+    scores: Scores, loader: Iterable[Batch], maps: Mapping[str, SaliencyMap], *,
+    steps: int = 20, baseline: Baseline = "blur", seed: int = 0, resamples: int = 2000,
+) -> list[dict[str, Any]]:
+    """Measures several saliency maps on the same pictures and returns a row for each, the control "random" among them.
+
+    A row holds the mean areas under both curves with 95 % bootstrap intervals over the pictures, the mean paired
+    differences from the random map with theirs, and the mean curves.
+
+    Args:
+        scores: turns normalised images (B, C, H, W) into class probabilities (B, K).
+        loader: yields batches of normalised images; targets are not used.
+        maps: by name, functions of images (B, C, H, W) and predicted classes (B,) that return maps (B, H, W).
+        steps: how many equal shares of the pixels are changed one after the other.
+        baseline: see `deletion_insertion`.
+        seed: of the random map, the tie breaks and the bootstrap.
+        resamples: of the bootstrap.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    measured = {name: _Measured() for name in ("random", *maps)}
+    shares = torch.linspace(0, 1, steps + 1)
+    for batch in loader:
+        if not len(batch):
+            continue
+        targets = scores(batch.images).argmax(1)
+        for name, found in measured.items():
+            saliency = _random_map(batch.images, generator) if name == "random" else maps[name](batch.images, targets)
+            curves = deletion_insertion(
+                scores, batch.images, saliency, targets, steps=steps, baseline=baseline, generator=generator
+            )
+            found.add(curves)
+    if not measured["random"].deletion:
+        raise ConfigError("There is no picture to measure faithfulness on: the loader gave none.")
+    control = measured["random"].arrays(shares)
+    draw = np.random.default_rng(seed).integers(0, len(control["deletion"]), (resamples, len(control["deletion"])))
+    return [_row(name, found.arrays(shares), control, draw, shares) for name, found in measured.items()]
+
+
+def centre_map(images: Tensor, targets: Tensor) -> Tensor:
+    """Marks the middle of every picture, whatever it shows: what a map must beat on photographs of centred objects."""
+    height, width = images.shape[-2:]
+    down, across = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    one = -(down[:, None] ** 2 + across[None] ** 2)
+    return one.to(images).expand(len(images), height, width)
+
+
+@dataclass
+class _Measured:
+    deletion: list[Tensor] = field(default_factory=list)
+    insertion: list[Tensor] = field(default_factory=list)
+
+    def add(self, curves: Curves) -> None:
+        self.deletion.append(curves.deletion)
+        self.insertion.append(curves.insertion)
+
+    def arrays(self, shares: Tensor) -> dict[str, NDArray[np.float64]]:
+        curves = Curves(shares, torch.cat(self.deletion), torch.cat(self.insertion))
+        named = {
+            "deletion": curves.deletion_area, "insertion": curves.insertion_area,
+            "deletion_curve": curves.deletion, "insertion_curve": curves.insertion,
+        }
+        return {name: value.double().numpy() for name, value in named.items()}
+
+
+def _row(
+    name: str, found: dict[str, NDArray[np.float64]], control: dict[str, NDArray[np.float64]],
+    draw: NDArray[np.int64], shares: Tensor,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"map": name, "pictures": len(found["deletion"])}
+    for side in ("deletion", "insertion"):
+        for label, values in ((side, found[side]), (f"{side}_minus_random", found[side] - control[side])):
+            low, high = np.quantile(values[draw].mean(1), (0.025, 0.975))
+            row |= {label: float(values.mean()), f"{label}_low": float(low), f"{label}_high": float(high)}
+    row["shares"] = shares.tolist()
+    for side in ("deletion", "insertion"):
+        row[f"{side}_curve"] = found[f"{side}_curve"].mean(0).tolist()
+    return row
+
+
+@torch.no_grad()
+def _probability(scores: Scores, images: Tensor, targets: Tensor) -> Tensor:
+    found = scores(images).float()
+    return found.gather(1, targets.to(found.device)[:, None])[:, 0].cpu()
+
+
+def _baseline(images: Tensor, kind: Baseline) -> Tensor:
+    if kind == "mean":
+        return torch.zeros_like(images)
+    if kind != "blur":
+        raise ConfigError(f"Unknown baseline {kind!r}; expected one of {', '.join(BASELINES)}.")
+    sigma = max(images.shape[-2:]) / 10
+    # Two standard deviations, odd, and within what reflection at the border can give.
+    reach = min(int(2 * sigma), min(images.shape[-2:]) - 1)
+    return transforms.gaussian_blur(images, [2 * reach + 1, 2 * reach + 1], [sigma, sigma])
+
+
+def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
+    """Returns (B, H, W): each pixel's place when sorted by saliency, the largest first, ties in random order."""
+    flat = saliency.flatten(1)
+    shuffled = torch.rand(flat.shape, generator=generator).argsort(1)
+    order = shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
+    places = torch.arange(flat.shape[1]).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places).view_as(saliency)
+
+
+def _random_map(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(images.shape[:1] + images.shape[2:], generator=generator)
