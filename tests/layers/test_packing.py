@@ -1,0 +1,38 @@
+"""Packed linear layers give the numbers of the model they were made from."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from sparsevision.layers.packing import PackedLinear, can_pack, pack_linear_layers
+from sparsevision.models.sparseformer import SparseFormer, SparseFormerConfig
+
+
+def small_model() -> SparseFormer:
+    torch.manual_seed(0)
+    config = SparseFormerConfig(
+        num_tokens=9, num_points=9, feature_channels=16, focusing_width=32, cortex_width=64, cortex_depth=2, num_classes=7
+    )
+    return SparseFormer(config).eval()
+
+
+def test_packed_model_agrees_and_has_no_linear_layer_left() -> None:
+    model = small_model()
+    packed = copy.deepcopy(model)
+    if not can_pack(model):
+        pytest.skip("this PyTorch has no packed kernels for the machine")
+    assert pack_linear_layers(packed)
+    assert not [module for module in packed.modules() if type(module) is nn.Linear]
+    images = torch.rand(3, 3, 50, 37)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(images), model(images), atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_is_left_alone() -> None:
+    model = small_model().to(torch.bfloat16)
+    assert not pack_linear_layers(model)
+    assert not [module for module in model.modules() if isinstance(module, PackedLinear)]
