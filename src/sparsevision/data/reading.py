@@ -7,6 +7,7 @@ Training runs for days over files that nobody has looked at. Whatever is wrong w
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import threading
@@ -138,11 +139,11 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 def _choose_scale(image: Image.Image, side: int | None) -> None:
     """Asks a JPEG's decoder for a smaller picture where that is wanted or the only way; refuses what stays too big."""
     width, height = image.size
-    if side is not None and min(width, height) >= 2 * side:
-        image.draft(None, (side, side))
-    for divisor in (2, 4, 8):
-        if image.size[0] * image.size[1] > MAX_PIXELS:
-            image.draft(None, (max(width // divisor, 1), max(height // divisor, 1)))
+    needed = math.sqrt(width * height / MAX_PIXELS)
+    wanted = min(width, height) // side if side else 1
+    divisor = next((scale for scale in (8, 4, 2) if scale <= wanted or scale < 2 * needed), 1)
+    if divisor > 1:
+        image.draft(None, (max(width // divisor, 1), max(height // divisor, 1)))
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise _RefusalError(f"its {width} x {height} pixels are more than the {MAX_PIXELS:,} that are decoded")
 
