@@ -7,6 +7,7 @@ custom. Our models are counted on their plain path: a fused form does the same w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -98,10 +99,15 @@ def _mixing_products(model: nn.Module, by_module: Mapping[str, Mapping[Any, int]
 @contextmanager
 def _countable() -> Iterator[None]:
     """Makes models take the operators that the counter has rules for: no fused attention, no fast paths."""
+    # Logs every shape error at length before raising it.
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
     fastpath = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.enter_context(plain_operators())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(log.setLevel, level)
+        log.setLevel(logging.CRITICAL)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
         yield
