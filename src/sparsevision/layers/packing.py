@@ -1,7 +1,7 @@
 """Linear layers with weights in the order in which a CPU's matrix kernels read them, for inference only.
 
-PyTorch's own linear layer hands rows of weights to a general product, which reorders them at every call. For the few dozen
-rows that a picture's tokens are, that costs a third of the time.
+PyTorch's own linear layer hands rows of weights to a general product, which reorders them at every call. For the few
+dozen rows that a picture's tokens are, that costs a third of the time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def can_pack(model: nn.Module) -> bool:
 def pack_linear_layers(model: nn.Module) -> bool:
     """Replaces every linear layer of a model, in place, by its packed form; returns False where that cannot be done.
 
-    The model can then neither be trained nor saved: it no longer has the weights as parameters. Numbers agree to rounding.
+    The model can then neither be trained nor saved: it no longer has the weights as parameters. Numbers agree to
+    rounding.
     """
     if not can_pack(model):
         return False
