@@ -116,7 +116,9 @@ class Look:
         logits = list(self.trace.response.values())[-1].logits
         if label not in self.classes:
             raise UnknownNameError("class", label, self.classes)
-        return np.asarray(logits[:, list(self.classes).index(label)].double().numpy(), dtype=np.float64)
+        # A class token comes before the tokens that sample.
+        own = logits[-self.num_tokens :, list(self.classes).index(label)]
+        return np.asarray(own.double().numpy(), dtype=np.float64)
 
     def responding(self, label: str, count: int) -> list[int]:
         """Lists the tokens that respond most to a class, strongest first."""

@@ -1,0 +1,82 @@
+"""`sparsevision demo`: photographs that are already on the machine, recognised by the shipped weights and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsevision.errors import DataError
+
+if TYPE_CHECKING:
+    from sparsevision.explain import Look
+
+_MODEL = "sparseformer_nano"
+# Photographs inside other packages, by package and path.
+_PHOTOGRAPHS = (
+    ("sklearn", "datasets/images/china.jpg"),
+    ("sklearn", "datasets/images/flower.jpg"),
+    ("skimage", "data/chelsea.png"),
+)
+
+
+def demo(pictures: list[Path] | None = None, /, *, out: Path = Path("demo-output")) -> int:
+    """Recognise photographs with the shipped weights and draw where the model looked.
+
+    Parameters
+    ----------
+    pictures
+        Files, and folders of pictures. Default: photographs that come with scikit-learn and scikit-image.
+    out
+        The folder that is written.
+    """
+    from sparsevision.cli.looking import Drawer, look_at, pictures_in
+    from sparsevision.inference import Predictor
+
+    files = pictures_in(pictures) if pictures else _photographs()
+    predictor = Predictor(_MODEL, "cpu")
+    looks = look_at(predictor, files, top_k=3)
+    drawer = Drawer(predictor, out, radius=0.05)
+    for look in looks:
+        name = drawer.name_for(look)
+        drawer.stages(look, name)
+        drawer.gif(look, name)
+        if look is looks[0]:
+            drawer.tokens(look, name, label=None, count=4)
+            drawer.disturbed(look, name)
+    drawer.page(looks, _MODEL)
+    _print(looks, predictor.labels, drawer.written)
+    return 0
+
+
+def _photographs() -> list[Path]:
+    """Finds the photographs without importing the packages that hold them."""
+    found = []
+    for package, inside in _PHOTOGRAPHS:
+        spec = find_spec(package)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        found += [path for place in places if (path := Path(place) / inside).is_file()]
+    if not found:
+        raise DataError("No photographs were found on this machine: give your own, as in `sparsevision demo cat.jpg`.")
+    return found
+
+
+def _print(looks: Sequence[Look], classes: Sequence[str], written: Sequence[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(title="What the pictures show, and how sure the model is")
+    for heading in ("picture", "first", "second", "third"):
+        table.add_column(heading, overflow="fold")
+    for look in looks:
+        guesses = [f"{label} {score:.2f}" for label, score in zip(look.result.labels, look.result.scores, strict=True)]
+        table.add_row(*map(Text, [Path(look.result.name).name, *guesses]))
+    console.print(table)
+    console.print(Text(f"The model knows {len(classes)} classes and nothing else: {', '.join(classes)}.", style="dim"))
+    console.print("Written:")
+    for path in written:
+        print(f"  {path}")
+    print(f"Open {written[-1]} in a browser to step through the stages.")
