@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from sparsevision.checkpoints import read_checkpoint
 from sparsevision.checkpoints.assembly import assemble, variant_named
 from sparsevision.checkpoints.checkpoint import Checkpoint
-from sparsevision.checkpoints.downloads import released_weights
+from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.checkpoints.identity import Identity, identity_of
-from sparsevision.checkpoints.peers import check_peer_name, is_peer, make_peer, peer_names, peer_preprocessing
+from sparsevision.checkpoints.peers import (
+    check_peer_name,
+    is_peer,
+    make_peer,
+    peer_names,
+    peer_preprocessing,
+    peer_settings,
+)
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.registry import VARIANTS
 from sparsevision.types import Preprocessing
@@ -27,6 +36,7 @@ HUB_PREFIX = "hf-hub:"
 __all__ = [
     "HubModel",
     "Identity",
+    "ModelSummary",
     "check_name",
     "create_model",
     "identity_of",
@@ -34,6 +44,7 @@ __all__ = [
     "load_model",
     "open_model",
     "preprocessing_of",
+    "summarise_models",
 ]
 
 
@@ -118,6 +129,51 @@ def list_models(pattern: str = "*") -> list[str]:
     if is_peer(pattern):
         return peer_names(pattern)
     return sorted(name for name in VARIANTS if fnmatchcase(name, pattern))
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What a table of models says of one; `top1` is the accuracy that the weights' authors report, in percent."""
+
+    name: str
+    parameters: int | None
+    input_size: tuple[int, int]
+    classes: int
+    weights: str
+    top1: float | None
+    paper: str
+
+
+def summarise_models(pattern: str = "*") -> list[ModelSummary]:
+    """Describes the models whose names fit a glob pattern; the parameters are counted without allocating any.
+
+    timm's models are not built for it, so their number of parameters is None.
+
+    Raises:
+        UnknownNameError: no name fits the pattern.
+    """
+    names = list_models(pattern)
+    if not names:
+        raise UnknownNameError("model", pattern, peer_names("timm/*") if is_peer(pattern) else VARIANTS)
+    return [_summary_of_peer(name) if is_peer(name) else _summary(name) for name in names]
+
+
+def _summary(name: str) -> ModelSummary:
+    variant = variant_named(name)
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
+    top1 = variant.weights.top1 if variant.weights else None
+    status = weights_status(variant)
+    size = variant.preprocessing.size
+    return ModelSummary(name, parameters, size, variant.config.num_classes, status, top1, variant.paper)
+
+
+def _summary_of_peer(name: str) -> ModelSummary:
+    settings = peer_settings(name)
+    return ModelSummary(
+        name, None, peer_preprocessing(name).size, settings.get("num_classes", 0),
+        "download" if settings.get("hf_hub_id") or settings.get("url") else "none", None, "timm",
+    )  # fmt: skip
 
 
 def check_name(name: str) -> None:

@@ -153,9 +153,7 @@ def _construct(variant: Variant, config: Any) -> nn.Module:
     return with_hub(variant.model_class)(config)
 
 
-def _identified(
-    model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None
-) -> nn.Module:
+def _identified(model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
     if report is not None and any(name.startswith("head.fc.") for name in report.fresh):

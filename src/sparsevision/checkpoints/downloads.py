@@ -16,7 +16,7 @@ from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.errors import CheckpointError
-from sparsevision.models.registry import Variant
+from sparsevision.models.registry import Variant, Weights
 
 _SECONDS_WITHOUT_AN_ANSWER = 30
 _CHUNK = 1 << 20
@@ -41,11 +41,11 @@ def released_weights(variant: Variant) -> Path:
     weights = variant.weights
     if weights is None:
         raise CheckpointError(f"No weights are published for {variant.name!r}: give a checkpoint, or train it.")
-    if "://" not in weights.location:
-        return _packaged(variant, weights.location)
-    path = cache_folder() / weights.location.rsplit("/", 1)[-1]
+    path = _place(weights)
     if path.is_file():
         return path
+    if not _is_address(weights):
+        raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put them at {path}.")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,25 @@ def released_weights(variant: Variant) -> Path:
     return path
 
 
-def _packaged(variant: Variant, name: str) -> Path:
-    path = Path(str(files("sparsevision") / "weights" / name))
-    if not path.is_file():
-        raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put {name} at {path}.")
-    return path
+def weights_status(variant: Variant) -> str:
+    """Says where a variant's weights are: "packaged", "cached", "download" (they can be) or "none"."""
+    weights = variant.weights
+    if weights is None:
+        return "none"
+    if _place(weights).is_file():
+        return "cached" if _is_address(weights) else "packaged"
+    return "download" if _is_address(weights) else "none"
+
+
+def _is_address(weights: Weights) -> bool:
+    return "://" in weights.location
+
+
+def _place(weights: Weights) -> Path:
+    """Returns where a file of weights is or will be on this machine."""
+    if _is_address(weights):
+        return cache_folder() / weights.location.rsplit("/", 1)[-1]
+    return Path(str(files("sparsevision") / "weights" / weights.location))
 
 
 def _download(address: str, target: Path) -> None:

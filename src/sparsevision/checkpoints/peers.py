@@ -60,7 +60,7 @@ def make_peer(
 def peer_preprocessing(name: str) -> Preprocessing:
     """Returns what timm prepares pictures with for a model."""
     check_peer_name(name)
-    settings = resolve_data_config({}, pretrained_cfg=_settings(name))
+    settings = resolve_data_config({}, pretrained_cfg=peer_settings(name))
     return Preprocessing(
         size=settings["input_size"][-2:],
         fit="stretch" if settings["crop_mode"] == "squash" else "crop",
@@ -83,7 +83,8 @@ def check_peer_name(name: str) -> None:
         raise UnknownNameError("timm model", bare, timm.list_models())
 
 
-def _settings(name: str) -> dict[str, Any]:
+def peer_settings(name: str) -> dict[str, Any]:
+    """Returns what timm's registry says of a model: its input, head and weights."""
     found = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
     return found.to_dict() if found is not None else {}
 
@@ -109,6 +110,6 @@ def _outputs(name: str, checkpoint: Checkpoint | None) -> int | None:
     """Reads the number of outputs off a checkpoint's classifier."""
     if checkpoint is None:
         return None
-    classifier = _settings(name).get("classifier")
+    classifier = peer_settings(name).get("classifier")
     weight = checkpoint.state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
     return None if weight is None else weight.shape[0]

@@ -1,0 +1,60 @@
+"""Pictures from what is typed on a command line: files, folders, patterns, a list on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sparsevision.data.reading import is_picture_name
+from sparsevision.types import Skipped
+
+STANDARD_INPUT = "-"
+
+
+def find_pictures(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]) -> Iterator[str]:
+    """Yields the paths of pictures one after another, in the order of the sources and sorted within each.
+
+    Args:
+        sources: files, folders (searched to any depth for files with a picture's suffix), glob patterns ("**" goes
+            deep), or "-" for the paths in `listed`.
+        listed: one path a line, read as the pictures are asked for.
+        missing: is given the sources in which there are no pictures.
+    """
+    for source in sources:
+        if source == STANDARD_INPUT:
+            yield from _lines(listed)
+            continue
+        found = _in_folder(source) if os.path.isdir(source) else _matching(source)
+        first = next(found, None)
+        if first is None:
+            reason = "has no pictures in it" if os.path.isdir(source) else "fits no file"
+            missing.append(Skipped(source, f"{source} {reason}."))
+            continue
+        yield first
+        yield from found
+
+
+def _in_folder(folder: str) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder):
+        # os.walk goes on with this very list, so sorting it in place makes the order the same everywhere.
+        folders.sort()
+        yield from (os.path.join(parent, name) for name in sorted(files) if is_picture_name(name))
+
+
+def _matching(source: str) -> Iterator[str]:
+    # A file's own name may hold what would be a pattern.
+    if os.path.lexists(source) or not glob.has_magic(source):
+        yield source
+        return
+    for path in sorted(glob.iglob(os.path.expanduser(source), recursive=True)):
+        if not os.path.isdir(path):
+            yield path
+
+
+def _lines(listed: BinaryIO) -> Iterator[str]:
+    for line in listed:
+        if path := os.fsdecode(line.rstrip(b"\r\n")):
+            yield str(Path(path))
