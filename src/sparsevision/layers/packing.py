@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.layers.attention import FeedForward
+from sparsevision.layers.mixing import SplitLinear
 
 
 class PackedLinear(nn.Module):
@@ -21,12 +22,31 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.bias = None if linear.bias is None else linear.bias.detach().clone()
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
-        """Multiplies, adds the bias, applies the activation."""
+        """Returns the product with the bias added and the activation applied."""
         algorithm = "none" if self.activation == "gelu" else ""
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], algorithm)
+
+
+class PackedSplitLinear(nn.Module):
+    """The packed form of `SplitLinear`."""
+
+    def __init__(self, linear: SplitLinear) -> None:
+        super().__init__()
+        rows = zip(linear.weight.detach().split(linear.parts), linear.bias.detach().split(linear.parts), strict=True)
+        self.products = nn.ModuleList(PackedLinear(_linear(weight, bias)) for weight, bias in rows)
+
+    def forward(self, x: Float[Tensor, "*batch in_features"]) -> tuple[Tensor, ...]:
+        """Returns one tensor (*batch, part) for each part."""
+        return tuple(product(x) for product in self.products)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+    linear.weight, linear.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return linear
 
 
 def can_pack(model: nn.Module) -> bool:
@@ -53,7 +73,9 @@ def pack_linear_layers(model: nn.Module) -> bool:
     for parent in list(model.modules()):
         fused = isinstance(parent, FeedForward) and parent.activation is F.gelu
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear:
+            if isinstance(child, SplitLinear):
+                setattr(parent, name, PackedSplitLinear(child))
+            elif type(child) is nn.Linear:
                 setattr(parent, name, PackedLinear(child, "gelu" if fused and name == "fc1" else "none"))
         if fused:
             parent.activation = nn.Identity()
