@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,7 @@ class TinyFeed:
 
     classes = CLASSES
     fingerprint = "tiny"
+    origin = MappingProxyType({"train": "drawn", "scored": "drawn"})
 
     def __init__(self, *, size: int = 4, batches: int = 6, skipped: dict[int, list[Skipped]] | None = None) -> None:
         self.size, self.batches, self.skipped = size, batches, skipped or {}
@@ -76,8 +78,15 @@ class TinyFeed:
 
 def recipe(**values: object) -> Recipe:
     base = {
-        "data.batch": 4, "data.size": 8, "data.spec": "tiny", "schedule.epochs": 2, "schedule.warmup_epochs": 0.5,
-        "run.workers": 0, "run.log_every": 2, "ema.decay": 0.9, "model.name": "tiny_net",
+        "data.batch": 4,
+        "data.size": 8,
+        "data.spec": "tiny",
+        "schedule.epochs": 2,
+        "schedule.warmup_epochs": 0.5,
+        "run.workers": 0,
+        "run.log_every": 2,
+        "ema.decay": 0.9,
+        "model.name": "tiny_net",
     }
     return Recipe().with_values({**base, **values})
 

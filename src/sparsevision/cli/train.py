@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+SHOWN = 20
+
 
 def train(
     *,
@@ -44,4 +46,8 @@ def train(
         print(note, file=sys.stderr)
     summary = run_training(chosen, out=out, resume=resume)
     print(summary)
+    for name, reason in sorted(summary.skipped.items())[:SHOWN]:
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    if len(summary.skipped) > SHOWN:
+        print(f"... and {len(summary.skipped) - SHOWN} more: see {out / 'skipped.jsonl'}", file=sys.stderr)
     return 0

@@ -61,7 +61,9 @@ class ClassificationTask:
         self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
     ) -> None:
         if class_weights is not None and len(class_weights) != len(classes):
-            raise ConfigError(f"There are {len(class_weights)} class weights for {len(classes)} classes: give one each.")
+            raise ConfigError(
+                f"There are {len(class_weights)} class weights for {len(classes)} classes: give one each."
+            )
         self.classes = tuple(classes)
         self.label_smoothing = label_smoothing
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
@@ -99,7 +101,9 @@ class ClassificationTask:
         geometries = batch.geometries or [None] * len(batch)
         return [
             Classification(name, tuple(self.classes[i] for i in row), tuple(values), geometry)
-            for name, row, values, geometry in zip(batch.names, indices.tolist(), scores.tolist(), geometries, strict=True)
+            for name, row, values, geometry in zip(
+                batch.names, indices.tolist(), scores.tolist(), geometries, strict=True
+            )
         ]
 
     def merge(self, results: Sequence[Classification]) -> Classification:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,9 +26,15 @@ class Feed(Protocol):
     classes: tuple[str, ...]
     fingerprint: str
     batches: int
+    origin: Mapping[str, str]
 
-    def train(self, epoch: int, start_batch: int = 0) -> Iterable[Batch]: ...
-    def scored(self) -> Iterable[Batch]: ...
+    def train(self, epoch: int, start_batch: int = 0) -> Iterable[Batch]:
+        """Returns an epoch's batches from one of them on."""
+        ...
+
+    def scored(self) -> Iterable[Batch]:
+        """Returns the batches that weights are scored on."""
+        ...
 
 
 @dataclass
@@ -48,10 +54,11 @@ class ClassificationFeed:
         data, parts = self.recipe.data, self.world * self.recipe.run.accumulation
         if data.batch % parts:
             raise ConfigError(
-                f"data.batch ({data.batch}) must be a multiple of processes x accumulation ({parts}): change one of them."
+                f"data.batch ({data.batch}) must be a multiple of processes times accumulation ({parts}): change one."
             )
         self.classes = self.train_set.classes
         self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
+        self.origin: Mapping[str, str] = {"train": self.train_set.origin, "scored": self.val_set.origin}
         self.batch_size = data.batch // parts
         self.transform = TrainTransform(_settings(data))
         self.mixed = _mixing(data, len(self.classes)).after(self.task.collate) if data.mixes else self.task.collate
@@ -60,8 +67,15 @@ class ClassificationFeed:
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""
         return self._loader(
-            self.train_set, self.transform, self.mixed, batch_size=self.batch_size, epoch=epoch,
-            shuffle=True, repeats=self.recipe.data.repeats, drop_last=True, start_batch=start_batch,
+            self.train_set,
+            self.transform,
+            self.mixed,
+            batch_size=self.batch_size,
+            epoch=epoch,
+            shuffle=True,
+            repeats=self.recipe.data.repeats,
+            drop_last=True,
+            start_batch=start_batch,
         )
 
     def scored(self) -> Loader:
@@ -72,7 +86,7 @@ class ClassificationFeed:
 
     def _loader(self, dataset: Dataset, transform: Any, collate: Any, **options: Any) -> Loader:
         run = self.recipe.run
-        place = {"rank": self.rank, "world": self.world, "num_workers": run.workers, "seed": run.seed}
+        place: dict[str, Any] = {"rank": self.rank, "world": self.world, "num_workers": run.workers, "seed": run.seed}
         return make_loader(dataset, transform, collate, **place, **options)
 
 

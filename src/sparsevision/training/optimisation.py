@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import timm.optim
 from timm.models import group_parameters
-from timm.scheduler import CosineLRScheduler
+from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -46,7 +46,7 @@ def _own_rules(model: Any) -> dict[str, tuple[bool, float]]:
     return {name: (group.decay, group.lr_scale) for group in model.parameter_groups() for name, _ in group.parameters}
 
 
-def _timm_rules(model: nn.Module) -> dict[str, tuple[bool, float]]:
+def _timm_rules(model: Any) -> dict[str, tuple[bool, float]]:
     spared = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
     return {
         name: (parameter.ndim > 1 and not name.endswith(".bias") and name not in spared, 1.0)
@@ -73,17 +73,18 @@ def _head_parameters(model: Any) -> Iterable[nn.Parameter]:
 
 def make_optimiser(groups: list[dict[str, Any]], section: OptimiserSection, lr: float) -> Optimizer:
     """Makes timm's optimiser of the recipe's name over groups from `parameter_groups`."""
-    if section.name not in timm.optim.list_optimizers():
-        raise UnknownNameError("optimiser", section.name, timm.optim.list_optimizers())
+    known = [str(name) for name in list_optimizers()]
+    if section.name not in known:
+        raise UnknownNameError("optimiser", section.name, known)
     options = {"betas": section.betas, "eps": section.eps, "momentum": section.momentum}
-    given = {key: value for key, value in options.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
     try:
-        return timm.optim.create_optimizer_v2(plain, opt=section.name, lr=lr, weight_decay=section.weight_decay, **given)
+        return create_optimizer_v2(plain, opt=section.name, lr=lr, weight_decay=section.weight_decay, **given)
     except TypeError as error:
         raise ConfigError(
             f"The optimiser {section.name!r} refused its options {sorted(given)}: {error}. "
-            f"Set what it does not know to \"none\", as in optimiser.betas=none."
+            "Set what it does not know to none, as in optimiser.betas=none."
         ) from None
 
 

@@ -14,8 +14,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from sparsevision.errors import ConfigError, UnknownNameError
 
@@ -61,10 +70,10 @@ class TransformSection(Section):
     crop_scale: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
     crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
-    flip: float = Field(0.5, ge=0.0, le=1.0)
+    flip: float = Field(default=0.5, ge=0.0, le=1.0)
     rand_augment: str | None = None
     color_jitter: NonNegativeFloat = 0.0
-    erasing: float = Field(0.0, ge=0.0, le=1.0)
+    erasing: float = Field(default=0.0, ge=0.0, le=1.0)
     erasing_mode: Literal["pixel", "const", "rand"] = "pixel"
 
 
@@ -73,13 +82,17 @@ class EvaluationSection(Section):
 
     size: PositiveInt | None = None
     fit: Literal["crop", "stretch", "whole"] = "crop"
-    crop_fraction: float = Field(0.875, gt=0.0, le=1.0)
+    crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     batch: PositiveInt | None = None
 
 
 class DataSection(Section):
-    """What is learned from. `batch` counts pictures per optimiser step, over all devices and accumulated parts."""
+    """What is learned from. `batch` counts pictures per optimiser step, over all devices and accumulated parts.
+
+    With `held_out` that share of every class of train is not learned from and is scored instead of val, so that
+    settings can be chosen without reading val. `decode_side` lets large JPEGs be decoded smaller.
+    """
 
     spec: str | None = None
     size: PositiveInt = 224
@@ -87,10 +100,11 @@ class DataSection(Section):
     repeats: PositiveInt = 1
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
-    mix_probability: float = Field(1.0, ge=0.0, le=1.0)
-    mix_switch: float = Field(0.5, ge=0.0, le=1.0)
+    mix_probability: float = Field(default=1.0, ge=0.0, le=1.0)
+    mix_switch: float = Field(default=0.5, ge=0.0, le=1.0)
     decode_side: PositiveInt | None = None
     cache_mebibytes: NonNegativeInt = 0
+    held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)
     train: TransformSection = TransformSection()
@@ -113,7 +127,7 @@ class OptimiserSection(Section):
     eps: PositiveFloat | None = 1e-8
     momentum: float | None = None
     weight_decay: NonNegativeFloat = 0.05
-    layer_decay: float | None = Field(None, gt=0.0, le=1.0)
+    layer_decay: float | None = Field(default=None, gt=0.0, le=1.0)
     clip: PositiveFloat | None = 5.0
 
 
@@ -126,8 +140,8 @@ class ScheduleSection(Section):
 
     epochs: PositiveInt = 30
     warmup_epochs: NonNegativeFloat = 0.0
-    warmup_start: float = Field(0.001, ge=0.0, le=1.0)
-    floor: float = Field(0.01, ge=0.0, le=1.0)
+    warmup_start: float = Field(default=0.001, ge=0.0, le=1.0)
+    floor: float = Field(default=0.01, ge=0.0, le=1.0)
     form: Literal["shifted", "released"] = "shifted"
 
     @model_validator(mode="after")
@@ -140,7 +154,7 @@ class ScheduleSection(Section):
 class LossSection(Section):
     """Cross entropy's options; `class_weights` "balanced" weighs each class by the inverse of its share."""
 
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     class_weights: Literal["none", "balanced"] | tuple[NonNegativeFloat, ...] = "none"
 
 
@@ -167,7 +181,7 @@ class DistillationSection(Section):
 class EmaSection(Section):
     """The average of the weights that is evaluated besides the raw model; decay 0 keeps none."""
 
-    decay: float = Field(0.9999, ge=0.0, lt=1.0)
+    decay: float = Field(default=0.9999, ge=0.0, lt=1.0)
     warmup: bool = False
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from sparsevision.data.dataset import Split
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.display import Display
@@ -24,18 +23,18 @@ from sparsevision.training.loop import evaluate, train_one_epoch
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder
+from sparsevision.training.selection import divided
 from sparsevision.training.session import Session
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-SPLITS: tuple[Split, Split] = ("train", "val")
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What came out of a run; `best` is the last report of the weights in best/, None if none were scored."""
+    """What came out of a run; the best_ fields tell of the weights in best/, None if none were scored."""
 
     out: Path
     finished: bool
@@ -45,6 +44,16 @@ class RunSummary:
     best_weights: str | None
     best_epoch: int | None
     skipped: dict[str, str]
+
+    def __str__(self) -> str:
+        end = "finished" if self.finished else "stopped"
+        lines = [f"{end} after {self.steps} steps, {self.seconds / 60:.1f} minutes: {self.out}"]
+        if self.best_score is not None:
+            scored = f"top-1 {self.best_score:.2%} ({self.best_weights} weights, epoch {self.best_epoch})"
+            lines.append(f"best: {scored}, in {self.out / 'best'}")
+        if self.skipped:
+            lines.append(f"{len(self.skipped)} pictures could not be read and were left out")
+        return "\n".join(lines)
 
 
 @dataclass
@@ -70,9 +79,7 @@ def train(recipe: Recipe, *, data: str | None = None, out: str | Path, resume: b
     return fit(recipe, lambda accelerator: make_parts(recipe, accelerator), out=out, resume=resume)
 
 
-def fit(
-    recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Path, resume: bool = False
-) -> RunSummary:
+def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Path, resume: bool = False) -> RunSummary:
     """Trains what `parts` makes (after everything is seeded) by a recipe; see `train`."""
     accelerator = make_accelerator(recipe)
     folder = RunFolder(out, writes=accelerator.is_main_process)
@@ -84,6 +91,7 @@ def fit(
         run = make_session(recipe, made, accelerator, folder, display)
         seed_everything(recipe.run.seed + accelerator.process_index)
         position = run.restore() if resume else 0
+        folder.write_data({"classes": len(made.task.classes), "fingerprint": made.feed.fingerprint, **made.feed.origin})
         folder.start_logging(position, run.progress.step)
         try:
             finished = run_epochs(run, made.feed)
@@ -164,35 +172,42 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
     AcceleratorState._reset_state()
     if recipe.run.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("run.precision=fp16 needs a GPU and there is none: use bf16 or fp32.")
-    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision])
+    # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.
+    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision], cpu=not torch.accelerator.is_available())
 
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Opens the data, makes model and teacher as the recipe says."""
     from sparsevision.data import open_dataset
-    from sparsevision.data.caching import CachedDataset
     from sparsevision.training.starting import make_model, make_teacher
 
     data, seed = recipe.data, recipe.run.seed
     assert data.spec is not None
-    train_set, val_set = (open_dataset(data.spec, split, seed=seed, side=data.decode_side) for split in SPLITS)
+    options: dict[str, Any] = {"seed": seed, "side": data.decode_side, "cache": data.cache_mebibytes}
+    train_set = open_dataset(data.spec, "train", **options)
+    if data.held_out:
+        train_set, val_set = divided(train_set, data.held_out, seed)
+    else:
+        val_set = open_dataset(data.spec, "val", **options)
     if not len(train_set) or not len(val_set):
-        raise DataError(f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some.")
+        raise DataError(
+            f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some."
+        )
     classes = train_set.classes
     weights = class_weights(recipe, train_set.labels, len(classes))
     task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
-    if data.cache_mebibytes:
-        train_set = CachedDataset(train_set, data.cache_mebibytes)
     feed = ClassificationFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
     return Parts(make_model(recipe, classes), task, feed, make_teacher(recipe, classes))
 
 
-def make_session(recipe: Recipe, parts: Parts, accelerator: Accelerator, folder: RunFolder, display: Display) -> Session:
+def make_session(
+    recipe: Recipe, parts: Parts, accelerator: Accelerator, folder: RunFolder, display: Display
+) -> Session:
     """Puts model, teacher, optimiser, schedule and average together, on the device."""
-    model, teacher, layout = parts.model.to(accelerator.device), parts.teacher, torch.contiguous_format
+    model: Any = parts.model.to(accelerator.device)
+    teacher = parts.teacher
     if recipe.run.channels_last:
-        layout = torch.channels_last
-    model = model.to(memory_format=layout)
+        model = model.to(memory_format=torch.channels_last)
     if recipe.run.gradient_checkpointing:
         model.set_grad_checkpointing(True)
     feature_map = None
@@ -216,8 +231,18 @@ def make_session(recipe: Recipe, parts: Parts, accelerator: Accelerator, folder:
         learner.compile()
     prepared, optimiser = accelerator.prepare(learner, optimiser)
     return Session(
-        recipe, parts.task, accelerator, model, prepared, optimiser, schedule, ema, teacher, folder,
-        parts.feed.fingerprint, display,
+        recipe,
+        parts.task,
+        accelerator,
+        model,
+        prepared,
+        optimiser,
+        schedule,
+        ema,
+        teacher,
+        folder,
+        parts.feed.fingerprint,
+        display,
     )
 
 
@@ -247,8 +272,14 @@ def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
 def _summary(run: Session, finished: bool) -> RunSummary:
     progress = run.progress
     return RunSummary(
-        run.folder.path, finished, progress.step, run.seconds(), progress.best_score, progress.best_weights,
-        progress.best_epoch, dict(progress.skipped),
+        run.folder.path,
+        finished,
+        progress.step,
+        run.seconds(),
+        progress.best_score,
+        progress.best_weights,
+        progress.best_epoch,
+        dict(progress.skipped),
     )
 
 

@@ -1,13 +1,14 @@
 """The folder of a run: recipe, environment, metrics as JSON lines, TensorBoard, curves, skipped pictures, weights.
 
-    recipe.toml         as resolved; running it again repeats the run
-    environment.json    versions, machine, command; one entry for each start
-    metrics.jsonl       one line for each logging interval and each evaluation
-    tensorboard/        the same numbers for TensorBoard
-    curves.png          the same numbers drawn
-    skipped.jsonl       pictures that could not be read, and why
-    last/               the training state that `--resume` goes on from
-    best/               the checkpoint folder of the best weights so far
+recipe.toml         as resolved; running it again repeats the run
+data.json           where the pictures came from and how they were divided
+environment.json    versions, machine, command; one entry for each start
+metrics.jsonl       one line for each logging interval and each evaluation
+tensorboard/        the same numbers for TensorBoard
+curves.png          the same numbers drawn
+skipped.jsonl       pictures that could not be read, and why
+last/               the training state that `--resume` goes on from
+best/               the checkpoint folder of the best weights so far
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.state import cannot_write, state_exists
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
-HARMLESS = ("workers", "log_every", "evaluate_every", "time_budget_minutes")
+HARMLESS = ("data.spec", "run.workers", "run.checkpoint_every", "run.evaluate_every", "run.time_budget_minutes")
 
 
 class RunFolder:
@@ -89,6 +90,14 @@ class RunFolder:
             self._tensorboard = None  # the numbers are in metrics.jsonl all the same
         except OSError as error:
             raise cannot_write(self.path, error) from None
+
+    def write_data(self, facts: Mapping[str, Any]) -> None:
+        """Writes where the data came from and how it was divided."""
+        if self.writes:
+            try:
+                self._write_whole(self.path / "data.json", json.dumps(dict(facts), indent=2) + "\n")
+            except OSError as error:
+                raise cannot_write(self.path, error) from None
 
     def close(self) -> None:
         """Closes the logs."""
@@ -226,7 +235,7 @@ def _check_same(old: Recipe, new: Recipe) -> None:
         for section, fields in old.model_dump().items()
         if isinstance(fields, dict)
         for field, before in fields.items()
-        if (after := new.model_dump()[section][field]) != before and not (section == "run" and field in HARMLESS)
+        if (after := new.model_dump()[section][field]) != before and f"{section}.{field}" not in HARMLESS
     ]
     if changed:
         field, before, after = changed[0]

@@ -22,7 +22,7 @@ from sparsevision.types import Batch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from timm.utils import ModelEmaV3
+    from timm.utils.model_ema import ModelEmaV3
 
     from sparsevision.tasks import ClassificationTask
     from sparsevision.training.display import Display
@@ -49,7 +49,7 @@ class Session:
     recipe: Recipe
     task: ClassificationTask
     accelerator: Accelerator
-    model: nn.Module
+    model: Any
     learner: nn.Module
     optimiser: Optimizer
     schedule: Schedule
@@ -189,7 +189,9 @@ class Session:
         try:
             self._restore(tensors, facts)
         except (KeyError, ValueError, TypeError) as error:
-            raise CheckpointError(f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew.") from None
+            raise CheckpointError(
+                f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew in another --out."
+            ) from None
         return int(facts["metrics"])
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

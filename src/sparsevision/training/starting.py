@@ -37,6 +37,7 @@ def make_teacher(recipe: Recipe, classes: Sequence[str]) -> Teacher | None:
         return None
     model = _teacher_model(section)
     identity = identity_of(model)
+    assert identity is not None  # create_model and load_model give every model one
     outputs = getattr(model, "num_classes", None)
     other_names = identity.labels is not None and tuple(identity.labels) != tuple(classes)
     if section.logits > 0 and (other_names or outputs != len(classes)):

@@ -51,9 +51,10 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["state"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, facts
     except (SafetensorError, OSError, KeyError, ValueError):
-        raise CheckpointError(f"{str(path)!r} is no training state, or it is damaged: start anew without --resume.") from None
+        raise CheckpointError(f"{str(path)!r} is no training state, or damaged: start anew in another --out.") from None
 
 
 def cannot_write(place: Path, error: BaseException) -> DataError:
@@ -102,7 +103,8 @@ def restore_module(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -
     try:
         module.load_state_dict(part(prefix, tensors))
     except RuntimeError:
-        raise CheckpointError("The state in the run folder belongs to another model: start anew in another --out.") from None
+        sentence = "The state in the run folder belongs to another model: start anew in another --out."
+        raise CheckpointError(sentence) from None
 
 
 def part(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +142,8 @@ def random_state() -> dict[str, Any]:
     tensors["numpy"] = torch.from_numpy(np.asarray(words).astype(np.int64))
     version, inner, following = random.getstate()
     tensors["python"] = torch.tensor(inner, dtype=torch.int64)
-    return {"tensors": tensors, "values": {"numpy": [int(position), int(gauss), float(cached)], "python": [version, following]}}
+    values = {"numpy": [int(position), int(gauss), float(cached)], "python": [version, following]}
+    return {"tensors": tensors, "values": values}
 
 
 def restore_random_state(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:

@@ -1,0 +1,73 @@
+"""What the shipped recipes promise: the paper's numbers in those that carry them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparsevision.training.optimisation import Schedule, make_optimiser
+from sparsevision.training.recipe import Recipe, read_recipe, recipe_names
+
+IMAGENET = ("imagenet1k_tiny", "imagenet1k_small", "imagenet1k_base")
+PROMISED = {
+    *IMAGENET, "imagenet21k_base", "finetune_384", "finetune_512", "finetune_384_n144", "finetune_384_n196",
+    "caltech101_nano", "caltech101_teacher", "caltech101_resnet18", "caltech101_deit", "tiny_imagenet50_nano",
+    "digits_nano", "scenes_nano", "folder_nano",
+}  # fmt: skip
+
+
+def rate(recipe: Recipe, step: int, steps_per_epoch: int = 1251) -> float:
+    group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
+    optimiser = make_optimiser([group], recipe.optimiser, recipe.peak_lr)
+    return Schedule(optimiser, recipe.schedule, recipe.peak_lr, steps_per_epoch).set(step)
+
+
+def test_all_are_there() -> None:
+    assert set(recipe_names()) >= PROMISED
+
+
+@pytest.mark.parametrize(("name", "drop"), list(zip(IMAGENET, (0.2, 0.3, 0.4), strict=True)))
+def test_imagenet_as_released(name: str, drop: float) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.schedule.epochs, recipe.schedule.warmup_epochs, recipe.data.batch) == (300, 20, 1024)
+    assert recipe.model.config["drop_path_rate"] == drop
+    assert (recipe.optimiser.betas, recipe.optimiser.eps) == ((0.9, 0.999), 1e-8)
+    assert (recipe.optimiser.weight_decay, recipe.optimiser.clip) == (0.05, 5.0)
+    assert (recipe.data.mixup, recipe.data.cutmix, recipe.data.repeats) == (0.8, 1.0, 3)
+    assert (recipe.data.train.rand_augment, recipe.data.train.erasing) == ("rand-m9-mstd0.5-inc1", 0.25)
+    assert (recipe.ema.decay, recipe.ema.warmup, recipe.loss.label_smoothing) == (0.9999, False, 0.1)
+
+
+def test_imagenet_rates_to_the_step() -> None:
+    recipe, warmup = read_recipe("imagenet1k_tiny"), 20 * 1251
+    assert recipe.peak_lr == pytest.approx(1e-3)
+    assert rate(recipe, 0) == rate(recipe, 1) == pytest.approx(1e-6)
+    assert rate(recipe, warmup) == pytest.approx(1e-3, rel=1e-3)
+    assert rate(recipe, warmup + 1) == pytest.approx(9.89e-4, rel=1e-3)
+    assert rate(recipe, 300 * 1251 - 1) == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_the_rate_follows_the_batch() -> None:
+    recipe = read_recipe("imagenet1k_tiny", ["data.batch=256"])
+    assert recipe.peak_lr == pytest.approx(2.5e-4)
+    assert rate(recipe, 0) == pytest.approx(2.5e-7)
+
+
+@pytest.mark.parametrize(("name", "size", "tokens"), [
+    ("finetune_384", 384, None), ("finetune_512", 512, None), ("finetune_384_n144", 384, 144), ("finetune_384_n196", 384, 196),
+])  # fmt: skip
+def test_fine_tuning(name: str, size: int, tokens: int | None) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.data.size, recipe.model.config.get("num_tokens")) == (size, tokens)
+    assert recipe.model.fresh_tokens == (tokens is not None)
+    assert (recipe.schedule.epochs, recipe.peak_lr, recipe.optimiser.weight_decay) == (30, 2e-4, 1e-8)
+    assert not recipe.data.mixes
+
+
+def test_peers_are_trained_like_nano() -> None:
+    nano = read_recipe("caltech101_nano")
+    for name in ("caltech101_resnet18", "caltech101_deit"):
+        peer = read_recipe(name)
+        assert peer.data == nano.data
+        assert peer.distillation == nano.distillation
+        assert peer.schedule.epochs == nano.schedule.epochs
