@@ -151,7 +151,7 @@ class SparseFormer(nn.Module):
         *,
         sizes: Tensor | None = None,
         trace: Trace | None = None,
-    ) -> Float[Tensor, "batch tokens width"]:
+    ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
         self._check_images(images)
         scene = Scene(self.early_conv(images), _valid_share(images, sizes))
@@ -231,7 +231,7 @@ class SparseFormer(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
-        blocks: Any = [(r"^focusing", (0,)), (r"^bridge", (0,)), (r"^cortex\.(\d+)", None), (r"^head\.norm", (99999,))]
+        blocks: Any = [(r"^focusing", (-1,)), (r"^bridge", (-1,)), (r"^cortex\.(\d+)", None), (r"^head\.norm", (99999,))]
         return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
 
 

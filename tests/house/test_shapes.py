@@ -1,0 +1,32 @@
+"""The shapes that stand in the types are the shapes that run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_layers_and_models_keep_to_their_annotated_shapes(repository: Path) -> None:
+    places = [
+        place
+        for place in ("tests/layers", "tests/models", "tests/house/test_models.py")
+        if (repository / place).exists()
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--check-shapes",
+        "-q",
+        "-m",
+        "not slow",
+        "-p",
+        "no:cacheprovider",
+        *places,
+    ]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-4000:]
