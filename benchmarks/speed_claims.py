@@ -1,0 +1,176 @@
+"""Measures what this project claims of SparseFormer-T's speed and says of every claim whether it holds.
+
+    python benchmarks/speed_claims.py --threads 2
+
+Each group is one interleaved run, so every ratio is between medians of the same rounds. Status 1 if a claim is missed.
+A full run takes about 20 minutes on two idle cores; on a busy machine the figures mean little.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cyclopts
+import torch
+from rich.console import Console
+
+from sparsevision.measure.candidates import Candidate, Workload
+from sparsevision.measure.machine import describe_machine
+from sparsevision.measure.memory import measure_memory
+from sparsevision.measure.report import how_measured, markdown_table
+from sparsevision.measure.speed import Settings, Timing, compare, use_threads
+from sparsevision.measure.statistics import Spread, ratio_of_medians
+
+TINY, SWIN, MOBILENET = "sparseformer_tiny", "timm/swin_tiny_patch4_window7_224", "timm/mobilenetv4_conv_medium"
+COLUMNS = ("group", "claim", "figure (90 %)", "threshold", "verdict")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`fast` is at least `threshold` times as fast as `slow`; both are candidates of one group."""
+
+    text: str
+    fast: Candidate
+    slow: Candidate
+    threshold: float
+
+
+@dataclass(frozen=True)
+class MemoryClaim:
+    """`candidate` takes at most `threshold` MB above the model."""
+
+    text: str
+    candidate: Candidate
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    group: str
+    claim: str
+    figure: str
+    threshold: str
+    verdict: str
+
+
+def claims_at_224(batch: int) -> list[Claim]:
+    load = Workload(224, batch)
+    swin, default = Candidate(SWIN, load), Candidate(TINY, load)
+    plain = Candidate(TINY, load, path="plain")
+    compiled, plain_compiled = Candidate(TINY, load, compiled=True), Candidate(TINY, load, path="plain", compiled=True)
+    both = [
+        Claim("compiled / plain path", compiled, plain, 1.5),
+        Claim("compiled / plain path compiled", compiled, plain_compiled, 1.0),
+    ]
+    if batch == 1:
+        return [Claim("default path / swin_tiny", default, swin, 2.0), *both]
+    return [
+        Claim("plain path / swin_tiny", plain, swin, 2.1),
+        Claim("default path / swin_tiny", default, swin, 2.6),
+        *both,
+    ]
+
+
+def claims_at_1024() -> list[Claim]:
+    load = Workload(1024, 1)
+    default = Candidate(TINY, load)
+    return [
+        Claim("default path / swin_tiny", default, Candidate(SWIN, load), 12.0),
+        Claim("default path / mobilenetv4_conv_medium", default, Candidate(MOBILENET, load), 3.0),
+        Claim("default path / plain path", default, Candidate(TINY, load, path="plain"), 2.0),
+    ]
+
+
+def claims_of_training() -> list[Claim]:
+    load = Workload(224, 8, work="training")
+    return [Claim("default path / plain path", Candidate(TINY, load), Candidate(TINY, load, path="plain"), 1.15)]
+
+
+GROUPS: dict[str, list[Claim]] = {
+    "batch8": claims_at_224(8),
+    "batch1": claims_at_224(1),
+    "1024px": claims_at_1024(),
+    "training": claims_of_training(),
+}
+MEMORY = [
+    MemoryClaim("memory above the model, default path", Candidate(TINY, Workload(1024, 1)), 80),
+    MemoryClaim("memory above the model, plain path", Candidate(TINY, Workload(1024, 1), path="plain"), 200),
+]
+
+
+def main(
+    *, groups: list[str] | None = None, rounds: int = 15, threads: int = 2, out: Path = Path("benchmarks/results")
+) -> int:
+    """Run the groups (batch8, batch1, 1024px, training, memory; default: all), print and write the verdicts."""
+    chosen = groups or [*GROUPS, "memory"]
+    unknown = set(chosen) - {*GROUPS, "memory"}
+    if unknown:
+        raise SystemExit(f"There is no group {sorted(unknown)}; there are {[*GROUPS, 'memory']}.")
+    settings, verdicts, records = Settings(rounds=rounds), [], []
+    with use_threads(threads), Console(stderr=True).status("starting") as status:
+        machine = describe_machine()
+        for name in chosen:
+            if name == "memory":
+                verdicts += judge_memory(threads)
+                continue
+            timings = measure(GROUPS[name], settings, lambda text, name=name: status.update(f"{name}: {text}"))
+            verdicts += judge(name, GROUPS[name], timings)
+            records += [asdict(timing) for timing in timings]
+    rows = [tuple(asdict(verdict).values()) for verdict in verdicts]
+    text = "\n".join(
+        ["# Claims about speed", "", f"{machine}.", "", how_measured(settings), "", *markdown_table(COLUMNS, rows), ""]
+    )
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "speed_claims.md").write_text(text, encoding="utf-8")
+    whole = {"machine": asdict(machine), "verdicts": [asdict(one) for one in verdicts], "timings": records}
+    (out / "speed_claims.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    return 1 if any(verdict.verdict == "MISSED" for verdict in verdicts) else 0
+
+
+def measure(claims: Sequence[Claim], settings: Settings, progress: Progress) -> list[Timing]:
+    """Times every candidate that a group's claims name, once, in one interleaved run."""
+    candidates = list(dict.fromkeys(side for claim in claims for side in (claim.slow, claim.fast)))
+    return compare(candidates, settings, progress=progress)
+
+
+def judge(group: str, claims: Sequence[Claim], timings: Sequence[Timing]) -> list[Verdict]:
+    rounds = {timing.candidate: timing.rounds for timing in timings}
+    found = []
+    for claim in claims:
+        ratio = ratio_of_medians(rounds[claim.slow], rounds[claim.fast])
+        found.append(
+            Verdict(group, claim.text, f"{ratio}x", f">= {claim.threshold}x", verdict_of(ratio, claim.threshold))
+        )
+    return found
+
+
+def verdict_of(ratio: Spread, threshold: float) -> str:
+    """A figure below its threshold, but not beyond what chance explains, is neither met nor missed."""
+    if ratio.value >= threshold:
+        return "met"
+    return "within chance" if ratio.high >= threshold else "MISSED"
+
+
+def judge_memory(threads: int) -> list[Verdict]:
+    found = []
+    for claim in MEMORY:
+        formats = {layout: measure_memory(claim.candidate, layout, threads=threads) for layout in LAYOUTS}
+        layout, use = max(formats.items(), key=lambda item: item[1].peak)
+        verdict = "met" if use.megabytes <= claim.threshold else "MISSED"
+        figure = f"{use.megabytes:.0f} MB ({layout}, the larger)"
+        found.append(Verdict("1024px", claim.text, figure, f"<= {claim.threshold:.0f} MB", verdict))
+    return found
+
+
+LAYOUTS = ("contiguous", "channels_last")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    sys.exit(cyclopts.App(default_command=main)(result_action="return_value"))
