@@ -137,7 +137,10 @@ def test_every_case_is_known() -> None:
     assert set(NAMES) >= MODULES
 
 
-@pytest.mark.parametrize("name", WHOLE_MODELS)
+# Full-size models take seconds each to draw their weights; the small configurations run with the unit tests.
+@pytest.mark.parametrize(
+    "name", [name if "small_config" in name else pytest.param(name, marks=pytest.mark.slow) for name in WHOLE_MODELS]
+)
 def test_whole_model(name: str) -> None:
     case = read(SYSTEM, name)
     model = SparseFormer(config_of(case.config, case.state)).eval()
@@ -189,7 +192,7 @@ def _check_stages(case: Case, model: SparseFormer, embeddings: list[Tensor], tra
         case.check(key, first(key, model.head.norm(embeddings[-1])).squeeze(0).view_as(case.outputs[key]))
 
 
-@pytest.mark.skipif("v2_tiny_from_v1" not in NAMES, reason="the case is not there")
+@pytest.mark.slow
 def test_one_file_of_weights_gives_both_codes_numbers() -> None:
     case = read(SYSTEM, "v2_tiny_from_v1")
     model = SparseFormer(SparseFormerConfig()).eval()
