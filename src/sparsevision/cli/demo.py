@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsevision.cli.looking import Drawer, look_at
 from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,42 +22,36 @@ _PHOTOGRAPHS = (
 )
 
 
-def demo(pictures: list[Path] | None = None, /, *, out: Path = Path("demo-output")) -> int:
+def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
     """Recognise photographs with the shipped weights and draw where the model looked.
 
     Parameters
     ----------
     pictures
-        Files, and folders of pictures. Default: photographs that come with scikit-learn and scikit-image.
+        Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
     out
         The folder that is written.
     """
-    from sparsevision.cli.looking import Drawer, look_at, pictures_in
     from sparsevision.inference import Predictor
 
-    files = pictures_in(pictures) if pictures else _photographs()
     predictor = Predictor(_MODEL, "cpu")
-    looks = look_at(predictor, files, top_k=3)
-    drawer = Drawer(predictor, out, radius=0.05)
+    looks = look_at(predictor, pictures or _photographs(), top_k=3)
+    drawer = Drawer(predictor, out)
     for look in looks:
-        name = drawer.name_for(look)
-        drawer.stages(look, name)
-        drawer.gif(look, name)
-        if look is looks[0]:
-            drawer.tokens(look, name, label=None, count=4)
-            drawer.disturbed(look, name)
+        # All kinds of figures once; each takes a second.
+        drawer.draw(look, figure="all" if look is looks[0] else "stages", gif=True, top_tokens=4)
     drawer.page(looks, _MODEL)
     _print(looks, predictor.labels, drawer.written)
     return 0
 
 
-def _photographs() -> list[Path]:
+def _photographs() -> list[str]:
     """Finds the photographs without importing the packages that hold them."""
     found = []
     for package, inside in _PHOTOGRAPHS:
         spec = find_spec(package)
         places = list(spec.submodule_search_locations or ()) if spec else []
-        found += [path for place in places if (path := Path(place) / inside).is_file()]
+        found += [str(path) for place in places if (path := Path(place) / inside).is_file()]
     if not found:
         raise DataError("No photographs were found on this machine: give your own, as in `sparsevision demo cat.jpg`.")
     return found

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from sparsevision.cli.looking import Drawer, FigureKind, look_at
 from sparsevision.errors import ConfigError
 
-if TYPE_CHECKING:
-    from sparsevision.inference import Predictor
-
 _Flag = Parameter(negative="")
-_DEFAULT_MODEL = "sparseformer_nano"
 
 
 def explain(
-    pictures: list[Path] | None = None,
-    /,
-    *,
-    model: str | None = None,
-    checkpoint: Path | None = None,
+    *pictures: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    model: Annotated[str, Parameter(name=("--model", "--checkpoint"))] = "sparseformer_nano",
     out: Path = Path("explained"),
-    figure: Literal["stages", "tokens", "disturbed", "all", "none"] = "stages",
+    figure: FigureKind = "stages",
     gif: Annotated[bool, _Flag] = False,
     page: Annotated[bool, _Flag] = False,
     label: str | None = None,
@@ -44,11 +38,9 @@ def explain(
     Parameters
     ----------
     pictures
-        Files, and folders of pictures.
+        Files, folders, glob patterns, or - for a list of paths on standard input.
     model
-        The model's name, as `sparsevision models` lists it. Default: sparseformer_nano with its shipped weights.
-    checkpoint
-        Trained weights, in any layout that is known.
+        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
     out
         The folder that is written.
     figure
@@ -81,42 +73,23 @@ def explain(
         if data is None or pictures:
             raise ConfigError("--faithfulness measures a data set: give --data and no pictures.")
         from sparsevision.cli.faithfulness import measure
+        from sparsevision.inference import Predictor
 
-        return measure(
-            _predictor(model, checkpoint, device), data, out=out, peer=peer, limit=limit, baseline=baseline
-        )
+        return measure(Predictor(model, device), data, out=out, peer=peer, limit=limit, baseline=baseline)
     if not pictures:
         raise ConfigError("There is nothing to explain: give pictures, or --faithfulness with --data.")
     if top_tokens < 1:
         raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
-    from sparsevision.cli.looking import Drawer, look_at, pictures_in
+    from sparsevision.inference import Predictor
 
-    files = pictures_in(pictures)
-    predictor = _predictor(model, checkpoint, device)
+    predictor = Predictor(model, device)
     drawer = Drawer(predictor, out, radius=radius)
-    looks = look_at(predictor, files)
+    looks = look_at(predictor, pictures)
     for look in looks:
         print(look.result)
-        name = drawer.name_for(look)
-        if figure in ("stages", "all"):
-            drawer.stages(look, name)
-        if figure in ("tokens", "all"):
-            drawer.tokens(look, name, label=label, count=top_tokens)
-        if figure in ("disturbed", "all"):
-            drawer.disturbed(look, name)
-        if gif:
-            drawer.gif(look, name)
+        drawer.draw(look, figure=figure, gif=gif, label=label, top_tokens=top_tokens)
     if page:
-        drawer.page(looks, model or (checkpoint.name if checkpoint else _DEFAULT_MODEL))
+        drawer.page(looks, Path(model).name)
     for path in drawer.written:
         print(path)
     return 0
-
-
-def _predictor(model: str | None, checkpoint: Path | None, device: str | None) -> Predictor:
-    from sparsevision.factory import create_model
-    from sparsevision.inference import Predictor
-
-    if model is not None and checkpoint is not None:
-        return Predictor(create_model(model, checkpoint=checkpoint), device)
-    return Predictor(checkpoint or model or _DEFAULT_MODEL, device)

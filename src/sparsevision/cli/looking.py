@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sparsevision.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from sparsevision.explain import Look
     from sparsevision.inference import Predictor
+    from sparsevision.types import Skipped
+
+FigureKind = Literal["stages", "tokens", "disturbed", "all", "none"]
 
 # Pictures are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720
 
 
-def pictures_in(given: Iterable[Path]) -> list[Path]:
-    """Lists the given files, and the pictures that lie in the given folders."""
-    from sparsevision.data.reading import is_picture_name
-
-    found: list[Path] = []
-    for path in given:
-        if not path.exists():
-            raise DataError(f"There is no file or folder {str(path)!r}.")
-        inside = sorted(item for item in path.iterdir() if is_picture_name(item)) if path.is_dir() else [path]
-        if not inside:
-            raise DataError(f"The folder {str(path)!r} holds no pictures.")
-        found += inside
-    return found
-
-
-def look_at(predictor: Predictor, paths: Sequence[Path], *, top_k: int = 5) -> list[Look]:
-    """Predicts pictures with their traces; those that cannot be read are named on stderr and left out.
+def look_at(predictor: Predictor, sources: Sequence[str], *, top_k: int = 5) -> list[Look]:
+    """Predicts pictures (files, folders, patterns, "-") with their traces; what cannot be read is named on stderr.
 
     Raises:
         DataError: none could be read.
     """
-    from rich.console import Console
-
     from sparsevision.data.reading import read_picture
     from sparsevision.explain import Look
+    from sparsevision.inference.finding import find_pictures
 
-    results = predictor([*map(str, paths)], top_k=top_k, trace=True)
-    for skipped in predictor.skipped:
-        Console(stderr=True, highlight=False).print(f"left out: {skipped.reason}", markup=False)
+    skipped: list[Skipped] = []
+    results = predictor(list(find_pictures(sources, sys.stdin.buffer, skipped)), top_k=top_k, trace=True)
+    skipped += predictor.skipped
     if not results:
-        raise DataError(f"None of the {len(paths)} pictures could be read.")
+        raise DataError(skipped[0].reason if len(skipped) == 1 else f"None of the {len(skipped)} pictures can be read.")
+    for left_out in skipped:
+        print(f"left out: {left_out.reason}", file=sys.stderr)
     return [Look(read_picture(result.name, side=_DRAWN_SIDE), result, predictor.labels) for result in results]
 
 
@@ -63,48 +56,43 @@ def look_disturbed(predictor: Predictor, look: Look) -> dict[str, Look]:
 class Drawer:
     """Writes what is asked for of each look into a folder, and remembers which files it wrote."""
 
-    def __init__(self, predictor: Predictor, out: Path, *, radius: float) -> None:
+    def __init__(self, predictor: Predictor, out: Path, *, radius: float = 0.05) -> None:
         if not radius > 0:
             raise ConfigError(f"The radius is {radius}; it must be above 0, a fraction of the picture's shorter side.")
         self.predictor, self.out, self.radius = predictor, out, radius
         self.written: list[Path] = []
-        self._names: dict[str, int] = {}
+        self._names: Counter[str] = Counter()
 
-    def name_for(self, look: Look) -> str:
-        """Returns the beginning of a look's file names: the picture's name, numbered where it comes again."""
-        stem = Path(look.result.name).stem
-        again = self._names.get(stem, 0)
-        self._names[stem] = again + 1
-        return f"{stem}-{again + 1}" if again else stem
+    def draw(
+        self, look: Look, *, figure: FigureKind, gif: bool, label: str | None = None, top_tokens: int = 5
+    ) -> None:
+        """Draws one picture's figures and animation.
 
-    def stages(self, look: Look, name: str) -> None:
-        """Draws the stages (the paper's Figures 3 and 4)."""
-        from sparsevision.explain import save_figure, stages_figure
+        "stages" is the paper's Figures 3 and 4; "tokens" Figure 6, for a label or the predicted class; "disturbed"
+        Figure 7.
+        """
+        from sparsevision.explain import disturbed_figure, save_animation, save_figure, stages_figure, tokens_figure
 
-        self.written.append(save_figure(stages_figure(look, radius=self.radius), self.out / f"{name}-stages.png"))
-
-    def tokens(self, look: Look, name: str, *, label: str | None, count: int) -> None:
-        """Draws the tokens that respond most to a class, the predicted one by default (Figure 6)."""
-        from sparsevision.explain import save_figure, tokens_figure
-
-        figure = tokens_figure(look, label or look.result.labels[0], count=count)
-        self.written.append(save_figure(figure, self.out / f"{name}-tokens.png"))
-
-    def disturbed(self, look: Look, name: str) -> None:
-        """Draws what erasing and padding change (Figure 7)."""
-        from sparsevision.explain import disturbed_figure, save_figure
-
-        figure = disturbed_figure(look_disturbed(self.predictor, look), radius=self.radius)
-        self.written.append(save_figure(figure, self.out / f"{name}-disturbed.png"))
-
-    def gif(self, look: Look, name: str) -> None:
-        """Animates the stages."""
-        from sparsevision.explain import save_animation
-
-        self.written.append(save_animation(look, self.out / f"{name}.gif"))
+        name = self._name_for(look)
+        figures: dict[str, Callable[[], Figure]] = {
+            "stages": lambda: stages_figure(look, radius=self.radius),
+            "tokens": lambda: tokens_figure(look, label or look.result.labels[0], count=top_tokens),
+            "disturbed": lambda: disturbed_figure(look_disturbed(self.predictor, look), radius=self.radius),
+        }
+        for kind, make in figures.items():
+            if figure in (kind, "all"):
+                self.written.append(save_figure(make(), self.out / f"{name}-{kind}.png"))
+        if gif:
+            self.written.append(save_animation(look, self.out / f"{name}.gif"))
 
     def page(self, looks: Sequence[Look], model: str) -> None:
         """Writes the page about all pictures."""
         from sparsevision.explain import save_page
 
         self.written.append(save_page(looks, self.out / "page.html", model=model, radius=self.radius))
+
+    def _name_for(self, look: Look) -> str:
+        """Returns the beginning of a look's file names: the picture's name, numbered where it comes again."""
+        stem = Path(look.result.name).stem
+        self._names[stem] += 1
+        return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"

@@ -18,16 +18,26 @@ from .look import Floats, Look, Stage
 INK = "#1a1a1a"
 FAINT = "#6b6b6b"
 _DENSITY_PIXELS = 240
+_LUMA = (0.299, 0.587, 0.114)
 DENSITY_MAP = colormaps["inferno"]
 DENSITY_GAMMA = 0.5  # of the colour scale: late stages are many times denser than early ones; both are to be read
 
 
-def dimmed(picture: Image.Image, brightness: float = 0.42, saturation: float = 0.35) -> NDArray[np.uint8]:
-    """Returns (H, W, 3): the picture darkened and greyed, so that what is drawn on it stands out."""
+def dimmed(picture: Image.Image, strength: float = 1.0, saturation: float = 0.35) -> NDArray[np.uint8]:
+    """Returns (H, W, 3): the picture darkened and greyed, so that what is drawn on it stands out.
+
+    `strength` multiplies the brightness that `dimming` gives.
+    """
     rgb = np.asarray(picture.convert("RGB"), dtype=np.float64)
-    grey = rgb @ (0.299, 0.587, 0.114)
+    grey = rgb @ _LUMA
     faded = grey[..., None] + saturation * (rgb - grey[..., None])
-    return (brightness * faded).clip(0, 255).round().astype(np.uint8)
+    return (strength * dimming(picture) * faded).clip(0, 255).round().astype(np.uint8)
+
+
+def dimming(picture: Image.Image) -> float:
+    """Returns the factor that leaves a picture dark but readable: dark photographs are darkened less."""
+    mean = float((np.asarray(picture.convert("RGB").reduce(4), dtype=np.float64) @ _LUMA).mean())
+    return float(np.clip(55.0 / max(mean, 1.0), 0.42, 0.9))
 
 
 def draw_picture(axes: Axes, look: Look, *, dim: bool = True) -> None:
@@ -85,7 +95,7 @@ def draw_regions(
 def draw_density(axes: Axes, look: Look, values: NDArray[np.float32], most: float) -> None:
     """Lays a density map over the darkened picture; the colour scale ends at `most`."""
     height, width = values.shape
-    grey = dimmed(look.preview.resize((width, height), Image.Resampling.LANCZOS), 0.6, 0.0)
+    grey = dimmed(look.preview.resize((width, height), Image.Resampling.LANCZOS), 1.4, 0.0)
     share = (np.clip(values / most, 0, 1) ** DENSITY_GAMMA)[..., None]
     colour = 255.0 * DENSITY_MAP(share[..., 0])[..., :3]
     # Where nothing was sampled the picture stays readable; where much was, colour counts more than the picture.
@@ -104,7 +114,7 @@ def density_maps(look: Look, radius: float) -> list[NDArray[np.float32]]:
 def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
     """Shows the picture dimmed, except inside one RoI."""
     small = look.preview
-    pixels, bright = dimmed(small, 0.35), np.asarray(small)
+    pixels, bright = dimmed(small, 0.85), np.asarray(small)
     if region is not None:
         scale = small.width / look.size[0]
         x0, x1 = sorted(int(np.clip(round(x * scale), 0, small.width)) for x in (region[0], region[2]))
@@ -114,6 +124,5 @@ def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
 
 
 def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    """Writes text at fractions of the axes; a label's dollar signs are dollar signs."""
-    style = {"fontsize": 7.0, "color": INK, "transform": axes.transAxes, "parse_math": False, **style}
-    axes.text(x, y, text, **style)
+    """Writes small text in the axes; a label's dollar signs are dollar signs."""
+    axes.text(x, y, text, **{"fontsize": 6.0, "color": INK, "parse_math": False, **style})

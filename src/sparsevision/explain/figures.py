@@ -139,34 +139,31 @@ def _shortened(text: str, most: int) -> str:
 
 def _predictions(sheet: Sheet, look: Look, *, row: int, most: int = 4) -> None:
     """Lists the best classes with thin bars in the cell below the input."""
-    axes = sheet.panel(row, 0)
-    axes.set_axis_off()
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    shown = list(zip(look.result.labels, look.result.scores, strict=True))[:most]
-    step = min(0.24, 0.96 / max(len(shown), 1))
-    letters = sheet.letters(sheet.column, 6.0) - 5
+    cell = sheet.blank(row, 0)
+    bottom, right = sheet.heights[row], 0.97 * sheet.column
+    shown = list(zip(look.result.labels, look.result.scores, strict=True))[: min(most, int(bottom / 0.165))]
+    letters = sheet.letters(right, 6.0) - 5
     for rank, (label, score) in enumerate(shown):
-        base = 0.86 - rank * step
+        line = 0.1 + 0.17 * rank
         strong = INK if rank == 0 else FAINT
-        write(axes, 0.0, base, _shortened(label, letters), fontsize=6.0, color=strong)
-        write(axes, 0.97, base, f"{score:.2f}", fontsize=6.0, color=strong, ha="right")
-        axes.plot([0.0, 0.97], [base - 0.055] * 2, color="#e4e4e4", linewidth=1.6, solid_capstyle="butt")
-        axes.plot([0.0, 0.97 * score], [base - 0.055] * 2, color=strong, linewidth=1.6, solid_capstyle="butt")
+        write(cell, 0.0, line, _shortened(label, letters), color=strong)
+        write(cell, right, line, f"{score:.2f}", color=strong, ha="right")
+        cell.plot([0.0, right], [line + 0.04] * 2, color="#e4e4e4", linewidth=1.6, solid_capstyle="butt")
+        cell.plot([0.0, right * score], [line + 0.04] * 2, color=strong, linewidth=1.6, solid_capstyle="butt")
 
 
 def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
     """Says in the cell below what the colours of the density mean."""
-    cell = sheet.panel(row, 0)
-    cell.set_axis_off()
-    write(cell, 0.0, 0.80, "Samples near a pixel,", fontsize=6.0)
-    write(cell, 0.0, 0.67, "1 = as if spread evenly", fontsize=6.0)
-    kernel = f"top-hat kernel, radius\n{100 * radius:.3g} % of short side"
-    write(cell, 0.0, 0.12, kernel, fontsize=5.5, color=FAINT, va="center")
-    bar = cell.inset_axes((0.0, 0.47, 0.95, 0.09))
+    cell = sheet.blank(row, 0)
+    for line, text in enumerate(("Samples near a pixel,", "1 = as if spread evenly")):
+        write(cell, 0.0, 0.1 + 0.09 * line, text)
+    for line, text in enumerate(("top-hat kernel, radius", f"{100 * radius:.3g} % of short side")):
+        write(cell, 0.0, 0.51 + 0.085 * line, text, fontsize=5.5, color=FAINT)
+    bar = sheet.inset(row, 0, 0.0, 0.24, 0.95 * sheet.column, 0.06)
     norm = PowerNorm(DENSITY_GAMMA, 0, most)
     edges = np.linspace(0, 1, 129)
     bar.pcolormesh(edges, [0, 1], edges[None, :-1], cmap=DENSITY_MAP)
-    ticks = [tick for tick in (0, 1, 5, 20, 50, 100, 200) if tick < 0.8 * most] + [round(most)]
+    ticks = [tick for tick in (0, 1, 5, 20, 50, 100, 200) if tick < 0.6 * most] + [round(most)]
     bar.set_xticks([float(norm(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks])
     bar.set_yticks([])
     bar.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
@@ -175,9 +172,7 @@ def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
 
 def _token_card(sheet: Sheet, row: int, token: int, response: float, colour: np.ndarray) -> None:
     """Names a row's token in its colour, beside the label's place."""
-    axes = sheet.panel(row, 0)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.set_axis_off()
-    axes.scatter([0.09], [0.58], s=42, color=[colour], marker="s", linewidths=0)
-    write(axes, 0.22, 0.58, f"Token {token}", va="center")
-    write(axes, 0.22, 0.40, f"logit {response:+.1f}", va="center", fontsize=6.0, color=FAINT)
+    cell, middle = sheet.blank(row, 0), sheet.heights[row] / 2
+    cell.scatter([0.1], [middle - 0.06], s=42, color=[colour], marker="s", linewidths=0)
+    write(cell, 0.22, middle - 0.06, f"Token {token}", va="center", fontsize=7.0)
+    write(cell, 0.22, middle + 0.06, f"logit {response:+.1f}", va="center", color=FAINT)

@@ -19,7 +19,7 @@ from PIL import Image
 from sparsevision.errors import ConfigError
 
 from .density import DEFAULT_RADIUS
-from .drawing import DENSITY_GAMMA, DENSITY_MAP
+from .drawing import DENSITY_GAMMA, DENSITY_MAP, dimming
 from .look import Floats, Look, reduced
 from .palette import hexadecimal, token_colours
 
@@ -88,6 +88,7 @@ def _picture(look: Look) -> dict[str, Any]:
         "name": result.name,
         "width": width,
         "height": height,
+        "dimming": round(dimming(look.preview), 2),
         "box": [round(value, 2) for value in look.geometry.box],
         "image": _data_uri(reduced(look.picture, _LONGEST), quality=85),
         "thumbnail": _data_uri(reduced(look.picture, _THUMBNAIL), quality=80),

@@ -48,11 +48,18 @@ class Sheet:
 
     def panel(self, row: int, column: int) -> Axes:
         """Returns the axes of one cell."""
-        x = self.left + column * (self.column + _GAP)
-        return self.axes(x, self._row_top(row), self.column, self.heights[row])
+        return self.inset(row, column, 0.0, 0.0, self.column, self.heights[row])
 
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Returns axes at inches from the sheet's upper left corner."""
+    def blank(self, row: int, column: int) -> Axes:
+        """Returns one cell for text: no frame, coordinates in inches from its upper left corner."""
+        axes = self.panel(row, column)
+        axes.set_axis_off()
+        axes.set(xlim=(0, self.column), ylim=(self.heights[row], 0))
+        return axes
+
+    def inset(self, row: int, column: int, x: float, y: float, width: float, height: float) -> Axes:
+        """Returns axes at inches from a cell's upper left corner."""
+        x, y = self.left + column * (self.column + _GAP) + x, self._row_top(row) + y
         sheet_width = self.figure.get_figwidth()
         place = (x / sheet_width, 1 - (y + height) / self.height, width / sheet_width, height / self.height)
         return self.figure.add_axes(place)

@@ -327,6 +327,7 @@
     state.stage = Math.min(state.stage, current.stages.length - 1);
     state.position = state.stage;
     at("view").style.setProperty("--ratio", current.width / current.height);
+    document.body.style.setProperty("--dimming", current.dimming);
     at("photo").src = current.image;
     at("photo").alt = `Picture ${current.name}`;
     at("name").textContent = current.name;
