@@ -88,6 +88,12 @@ def test_a_cache_changes_nothing(root: Path) -> None:
         assert same(list(loader_of(root)), list(make_loader(cached, TRAIN, MIXED, **values)))
 
 
+def test_forked_workers_find_the_cache_filled(root: Path) -> None:
+    scenes = open_dataset(f"placed-digits:{root}", "val", cache=4)
+    make_loader(scenes, TRAIN, collate, batch_size=4, num_workers=1, start_method="fork")
+    assert scenes.photographs.used > 0
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_starting_later_gives_the_rest(root: Path, workers: int) -> None:
     whole = list(loader_of(root))

@@ -149,6 +149,16 @@ def test_rand_augment_and_jitter_change_the_picture_and_none_does_not() -> None:
         assert not torch.allclose(TrainTransform(TransformSettings(**{**options, **extra}))(square), plain, atol=0.01)
 
 
+@pytest.mark.parametrize("increasing", ["", "-inc1"])
+@pytest.mark.parametrize("magnitude", [0, 5, 10])
+def test_every_operation_of_rand_augment_works_at_every_strength(magnitude: int, increasing: str) -> None:
+    spelled = f"rand-m{magnitude}-p1.0-n20{increasing}"
+    transform = TrainTransform(TransformSettings(size=(16, 16), rand_augment=spelled))
+    seeded()
+    for _ in range(15):
+        assert transform(picture()).shape == (3, 16, 16)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -69,9 +69,9 @@ class Loader:
         self.numbers = range(start_batch, self.plan.batches)
         workers = min(num_workers, len(self.numbers))
         method = start_method or torch.multiprocessing.get_start_method()
-        if workers > 0 and method == "fork" and isinstance(batches.dataset, CachedDataset):
+        if workers > 0 and method == "fork":
             # Workers that are forked share what is in memory by now, and nothing that one of them adds later.
-            batches.dataset.fill()
+            _fill_cache(batches.dataset)
         self._loader: DataLoader[Batch | _Failure] = DataLoader(
             batches,
             batch_size=None,
@@ -98,6 +98,16 @@ class Loader:
                 "A process that loads pictures was killed, most likely for want of memory: use fewer workers or a "
                 "smaller batch size."
             ) from error
+
+
+def _fill_cache(dataset: object) -> None:
+    """Fills the cache of a data set, or of the one that it is a part of or draws upon."""
+    if isinstance(dataset, CachedDataset):
+        dataset.fill()
+    else:
+        inner = getattr(dataset, "dataset", None) or getattr(dataset, "photographs", None)
+        if inner is not None:
+            _fill_cache(inner)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation
@@ -79,6 +79,9 @@ class TrainTransform:
             if settings.interpolation != "random":
                 hints["interpolation"] = RESAMPLING[settings.interpolation]
             self._augment = rand_augment_transform(settings.rand_augment, hints)
+            for operation in self._augment.ops:
+                if operation.name.startswith("Posterize"):
+                    operation.aug_fn = _posterize
         elif settings.color_jitter > 0:
             self._jitter = ColorJitter(settings.color_jitter, settings.color_jitter, settings.color_jitter)
         mode = {"pixel": "pixel", "constant": "const"}[settings.erasing_mode]
@@ -115,3 +118,8 @@ class TrainTransform:
             box=(left, top, left + width, top + height),
             reducing_gap=3.0,
         )
+
+
+def _posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
+    """Keeps the upper bits of every value, at least one: timm's strongest asks for none, which Pillow 13 refuses."""
+    return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(bits_to_keep, 1))
