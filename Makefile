@@ -20,14 +20,14 @@ $(BIN)/uv:
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
 # A stamp per set of extras: installing again only when pyproject.toml has changed.
-$(VENV)/.installed-core: EXTRAS =
+$(VENV)/.installed-demo: EXTRAS = [demo]
 $(VENV)/.installed-test: EXTRAS = [test]
 $(VENV)/.installed-docs: EXTRAS = [test,docs]
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -e ".$(EXTRAS)"
 	@touch $@
 
-demo: $(VENV)/.installed-core
+demo: $(VENV)/.installed-demo
 	$(BIN)/sparsevision demo
 
 test: export OMP_NUM_THREADS = 1

@@ -1,29 +1,77 @@
-"""Documents keep their word: Python snippets run and print what is written below them, links inside lead somewhere."""
+"""Documents keep their word: commands run, snippets run and print what is written below them, links lead somewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sparsevision import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```(?:\s*^```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
-PAGES_WITH_SNIPPETS = [page for page in PAGES if BLOCK.search(page.read_text())]
+BLOCK = re.compile(
+    r"^```(?P<kind>python|console)\n(?P<body>.*?)^```(?:\s*^```text\n(?P<printed>.*?)^```)?", re.MULTILINE | re.DOTALL
+)
+PAGES_THAT_RUN = [page for page in PAGES if BLOCK.search(page.read_text())]
+# What a test has no time for: a reader's run is the same, only longer.
+SHORTER = {
+    "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set data.size=64 --set data.batch=6",
+    "benchmark": "--rounds 1",
+}
 
 
-@pytest.mark.parametrize("page", PAGES_WITH_SNIPPETS, ids=lambda page: page.name)
-def test_python_snippets_run_and_print_what_is_written_below_them(page: Path, photographs: Path) -> None:
-    scope: dict[str, object] = {}
-    for code, expected in BLOCK.findall(page.read_text()):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.chdir(photographs):
-            exec(compile(code, str(page), "exec"), scope)
-        if expected:
-            assert printed.getvalue().split() == expected.split()
+@pytest.fixture(scope="module")
+def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder: pictures, a recipe and a trained model."""
+    from sparsevision import create_model
+    from sparsevision.checkpoints import save_checkpoint
+    from sparsevision.factory import preprocessing_of
+    from sparsevision.training import read_recipe
+
+    folder = tmp_path_factory.mktemp("reader") / "files"
+    shutil.copytree(photographs, folder)
+    (folder / "my_recipe.toml").write_text(read_recipe("folder_nano").to_toml())
+    name = "sparseformer_nano"
+    model, preprocessing = create_model(name, num_classes=2), preprocessing_of(name)
+    save_checkpoint(
+        folder / "runs" / "mine" / "best", model, name=name, preprocessing=preprocessing, labels=("round", "square")
+    )
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_says_can_be_typed(page: Path, reader: Path, tmp_path: Path) -> None:
+    shutil.copytree(reader, tmp_path / "reader")
+    text, scope = page.read_text(), {}
+    if "--out runs/mine" in text:
+        shutil.rmtree(tmp_path / "reader" / "runs")
+    with contextlib.chdir(tmp_path / "reader"):
+        for block in BLOCK.finditer(text):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                if block["kind"] == "python":
+                    exec(compile(block["body"], str(page), "exec"), scope)
+                else:
+                    _type(block["body"])
+            if block["printed"]:
+                assert printed.getvalue().split() == block["printed"].split()
+
+
+def _type(body: str) -> None:
+    """Runs the lines behind a prompt that call this package; making an environment is what `make` was tested for."""
+    for line in re.findall(r"^\$ (.*)$", body, re.MULTILINE):
+        program, *arguments = shlex.split(line)
+        if program == "sparsevision":
+            # What `doctor` finds on the machine of the test is no mistake of the page.
+            fine = (0, 1) if arguments[0] == "doctor" else (0,)
+            assert cli.main([*arguments, *SHORTER.get(arguments[0], "").split()]) in fine, line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -31,6 +79,11 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_page(name: str) -> None:
+    assert f":commands: {name}\n" in (ROOT / "docs" / "commands" / f"{name}.md").read_text()
 
 
 def test_no_page_is_forgotten_by_the_index() -> None:
