@@ -71,6 +71,11 @@ def parse_description(text: str, origin: str) -> Description:
         raise CheckpointError(
             f"The description of the model in {origin!r} is wrong at {where!r}: {first['msg']}."
         ) from error
+    outputs = description.config.get("num_classes")
+    if description.labels is not None and len(description.labels) != outputs:
+        raise CheckpointError(
+            f"{origin!r} has {len(description.labels)} labels for {outputs} outputs: they must be as many."
+        )
     _check_numbers(description.config, origin)
     _check_preprocessing(description.preprocessing, origin)
     return description

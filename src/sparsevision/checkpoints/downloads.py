@@ -6,6 +6,7 @@ import http.client
 import os
 import secrets
 import urllib.request
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def released_weights(variant: Variant) -> Path:
             f"that can, and put it at {path}."
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     return path
 
 

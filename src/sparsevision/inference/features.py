@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +69,8 @@ class FeatureFile:
         finally:
             if self._writer is not None:
                 self._writer.close()
-            self._part.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._part.unlink()
 
     def _finish(self) -> None:
         if self._arrow is None:

@@ -1,0 +1,138 @@
+"""Published weights: fetched once, checked before they are kept, and a plain sentence where they cannot be had."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparsevision.checkpoints import downloads
+from sparsevision.checkpoints.downloads import released_weights, weights_status
+from sparsevision.errors import CheckpointError
+from sparsevision.factory import create_model
+from sparsevision.models.registry import VARIANTS, Variant, Weights
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _Cut(BaseHTTPRequestHandler):
+    """Announces more than it sends."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(b"PK\x03\x04 and no more")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator:
+    """Serves a folder, or answers as a handler does; returns the address."""
+    servers = []
+
+    def start(handler: type | None = None) -> str:
+        (tmp_path / "served").mkdir(exist_ok=True)
+        answer = handler or partial(_Quiet, directory=str(tmp_path / "served"))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), answer)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}/weights.pth"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SPARSEVISION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(downloads, "_SECONDS_WITHOUT_AN_ANSWER", 5)
+    return tmp_path / "cache"
+
+
+def _variant(address: str) -> Variant:
+    config = replace(
+        VARIANTS["sparseformer_nano"].config, num_tokens=4, num_points=4, feature_channels=8, focusing_width=64,
+        cortex_width=64, cortex_depth=1, cortex_orders=(), num_classes=3,
+    )  # fmt: skip
+    return replace(VARIANTS["sparseformer_nano"], config=config, weights=Weights(address, "test"))
+
+
+@pytest.fixture
+def published(serve, monkeypatch: pytest.MonkeyPatch) -> Variant:
+    variant = _variant(serve())
+    monkeypatch.setattr("sparsevision.checkpoints.assembly.VARIANTS", {variant.name: variant})
+    return variant
+
+
+def test_weights_are_fetched_once_and_found_again(published: Variant, cache: Path, tmp_path: Path, capsys) -> None:
+    served = tmp_path / "served" / "weights.pth"
+    model = create_model(published.name)
+    torch.save({"model": model.state_dict()}, served)
+    assert weights_status(published) == "download"
+    again = create_model(published.name, pretrained=True)
+    served.unlink()
+    once_more = create_model(published.name, pretrained=True)
+    assert torch.equal(model.head.fc.weight, again.head.fc.weight)
+    assert torch.equal(model.head.fc.weight, once_more.head.fc.weight)
+    assert [path.name for path in cache.iterdir()] == ["weights.pth"]
+    assert weights_status(published) == "cached"
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "weights.pth" in printed.err
+
+
+def test_what_is_not_the_weights_never_enters_the_cache(published: Variant, cache: Path, tmp_path: Path) -> None:
+    torch.save(create_model(published.name, num_tokens=5).state_dict(), tmp_path / "served" / "weights.pth")
+    with pytest.raises(CheckpointError, match=r"is not the weights of 'sparseformer_nano'.*num_tokens is 5, not 4"):
+        released_weights(published)
+    (tmp_path / "served" / "weights.pth").write_bytes(b"<html>sign in</html>")
+    with pytest.raises(CheckpointError, match="is a web page"):
+        released_weights(published)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cut_off_transfer_leaves_nothing(serve, cache: Path) -> None:
+    with pytest.raises(CheckpointError, match="could not be fetched"):
+        released_weights(_variant(serve(_Cut)))
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/w.pth", "http://weights.invalid/w.pth", "https://[/w.pth"])
+def test_without_a_network_it_says_which_file_to_put_where(address: str, cache: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        released_weights(_variant(address))
+    assert address in str(caught.value)
+    assert str(cache / "w.pth") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_absent_file_on_the_server_is_one_sentence(serve) -> None:
+    with pytest.raises(CheckpointError, match=r"File not found|Not Found"):
+        released_weights(_variant(serve()))
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(serve, cache: Path) -> None:
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(CheckpointError, match="could not be fetched"):
+        released_weights(_variant(serve()))
+
+
+def test_a_model_without_published_weights_says_so() -> None:
+    variant = replace(VARIANTS["sparseformer_nano"], weights=None)
+    with pytest.raises(CheckpointError, match="No weights are published for 'sparseformer_nano'"):
+        released_weights(variant)
+    assert weights_status(variant) == "none"

@@ -1,0 +1,134 @@
+"""Models by name: options checked, names helped along, timm's models behind the same door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from sparsevision.checkpoints import read_checkpoint, save_checkpoint
+from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
+from sparsevision.factory import (
+    check_name,
+    create_model,
+    list_models,
+    load_model,
+    open_model,
+    preprocessing_of,
+    summarise_models,
+)
+from sparsevision.models.registry import VARIANTS
+
+SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
+PEER = "timm/test_vit"
+
+
+def test_options_reach_the_configuration() -> None:
+    model = create_model("sparseformer_nano", num_classes=7, in_chans=1, cortex_depth=3, focusing_repeats=0, **SMALL)
+    assert model(torch.rand(2, 1, 40, 40)).shape == (2, 7)
+    assert (model.config.cortex_depth, len(model.cortex), model.config.focusing_repeats) == (3, 3, 0)
+    assert model.identity.preprocessing == preprocessing_of("sparseformer_nano")
+    assert model.identity.report is None
+
+
+def test_a_changed_depth_keeps_the_bootstrapped_order() -> None:
+    with torch.device("meta"):
+        for depth in (2, 12):
+            config = create_model("sparseformer_augreg_base", cortex_depth=depth).config
+            assert config.cortex_orders == (("sample", "encode"), *[("attention", "ffn")] * (depth - 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_tokns": 4}, "named 'num_tokns'; the nearest are 'num_tokens'"),
+        ({"num_tokens": "many"}, "num_tokens is 'many', which it cannot be"),
+        ({"num_tokens": 0}, "num_tokens is 0; it must be at least 1"),
+        ({"decoding": "adaptiv"}, "decoding is 'adaptiv'.*'adaptive', 'static' or 'linear'"),
+        ({"drop_path_rate": 1.5}, r"drop_path_rate is 1\.5"),
+        ({"num_classes": -1}, "num_classes is -1"),
+        ({"in_chans": 0}, "in_chans is 0"),
+        ({"num_classes": "ten"}, "num_classes is 'ten'"),
+        ({"cortex_orders": [["attention", "think"]], "cortex_depth": 1}, "think"),
+        ({"pretrained": True, "checkpoint": {}}, "choose one source of weights"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        create_model("sparseformer_nano", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("sparsformer_tiny", "sparseformer_tiny"), ("timm/resnt18", "'resnet18'"), ("", "nearest")]
+)
+def test_an_unknown_name_gets_the_nearest(name: str, nearest: str) -> None:
+    for ask in (create_model, preprocessing_of, check_name):
+        with pytest.raises(UnknownNameError, match=nearest):
+            ask(name)
+
+
+def test_models_are_listed_by_pattern() -> None:
+    assert list_models() == sorted(VARIANTS)
+    assert list_models("*clip*") == ["sparseformer_clip_base", "sparseformer_clip_large"]
+    assert list_models("nothing*") == []
+    assert "timm/resnet18" in list_models("timm/resnet*")
+
+
+def test_the_summary_counts_parameters_without_making_them() -> None:
+    (summary,) = summarise_models("sparseformer_tiny")
+    assert (summary.parameters, summary.input_size, summary.top1) == (31_522_212, (224, 224), 81.0)
+    (peer,) = summarise_models("timm/resnet18")
+    assert (peer.parameters, peer.input_size) == (None, (224, 224))
+    with pytest.raises(UnknownNameError, match="nearest"):
+        summarise_models("sparsformer_tiny")
+
+
+def test_a_path_or_a_name_opens_a_model(tmp_path: Path) -> None:
+    model = create_model("sparseformer_nano", num_classes=2, **SMALL)
+    model.save_pretrained(tmp_path / "mine")
+    assert open_model(tmp_path / "mine").num_classes == 2
+    with pytest.raises(UnknownNameError, match="'sparseformer_nano'"):
+        open_model("sparseformer_nanno")
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        open_model("runs/mine/best")
+
+
+def test_a_bare_state_dict_of_no_registered_model_wants_a_name() -> None:
+    model = create_model("sparseformer_nano", **SMALL)
+    with pytest.raises(CheckpointError, match="name the model"):
+        load_model(model.state_dict())
+    again = create_model("sparseformer_nano", checkpoint=model.state_dict(), **SMALL)
+    assert torch.equal(again.tokens.embedding, model.tokens.embedding)
+
+
+def test_a_peer_is_timms_model_and_saves_and_loads_as_ours_do(tmp_path: Path) -> None:
+    peer = create_model(PEER, num_classes=3).eval()
+    assert type(peer) is type(timm.create_model("test_vit"))
+    labels = ("ant", "bee", "cat")
+    save_checkpoint(tmp_path / "p", peer, name=PEER, preprocessing=preprocessing_of(PEER), labels=labels)
+    again = load_model(tmp_path / "p").eval()
+    size = preprocessing_of(PEER).size
+    images = torch.rand(1, 3, *size)
+    assert torch.equal(peer(images), again(images))
+    assert again.identity.labels == labels
+    stored = read_checkpoint(tmp_path / "p")
+    assert create_model(PEER, checkpoint=dict(stored.state), **dict(stored.config)).num_classes == 3
+
+
+def test_a_peers_weights_in_timms_names_load_with_a_fresh_head() -> None:
+    state = timm.create_model("test_vit").state_dict()
+    peer = create_model(PEER, checkpoint=state, num_classes=4)
+    assert peer.identity.report.fresh == ["head.weight", "head.bias"]
+    assert torch.equal(peer.pos_embed, state["pos_embed"])
+    assert create_model(PEER, checkpoint=state).num_classes == 1000
+
+
+def test_a_peers_wrong_option_and_unreachable_weights_are_sentences() -> None:
+    with pytest.raises(ConfigError, match="does not take an option"):
+        create_model(PEER, num_tokens=3)
+    with pytest.raises(CheckpointError, match="could not fetch the weights"):
+        create_model(PEER, pretrained=True)

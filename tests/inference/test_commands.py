@@ -1,0 +1,153 @@
+"""`predict` and `models` on the command line: results on stdout, all else on stderr, sound statuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sparsevision import cli
+from sparsevision.checkpoints import save_checkpoint
+from sparsevision.factory import create_model
+from sparsevision.types import Preprocessing
+
+SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    model = create_model("sparseformer_nano", num_classes=3, cortex_depth=1, **SMALL)
+    options = {"preprocessing": Preprocessing(size=(32, 32)), "labels": ("ant", "bee", "[red]cat")}
+    return str(save_checkpoint(tmp_path_factory.mktemp("w") / "x", model, name="sparseformer_nano", **options))
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    for number, name in enumerate(["b.png", "a.jpg", "deep/c.png", "[x].png"]):
+        Image.new("RGB", (40, 36), (60 * number, 90, 120)).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def _lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_folder_gives_a_json_line_for_every_picture_in_it(checkpoint: str, pictures: Path, capsys) -> None:
+    assert cli.main(["predict", str(pictures), "--model", checkpoint, "--json", "--top-k", "2"]) == 0
+    printed = capsys.readouterr()
+    found = _lines(printed.out)
+    assert [Path(line["name"]).name for line in found] == ["[x].png", "a.jpg", "b.png", "c.png"]
+    assert all(len(line["classes"]) == 2 and 0 <= line["classes"][0]["score"] <= 1 for line in found)
+    assert printed.err == ""
+
+
+def test_files_patterns_and_a_list_go_together(
+    checkpoint: str, pictures: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = io.TextIOWrapper(io.BytesIO(f"{pictures / 'deep' / 'c.png'}\n\n{pictures / 'b.png'}\r\n".encode()))
+    monkeypatch.setattr(sys, "stdin", listed)
+    sources = [str(pictures / "a.jpg"), str(pictures / "[x].png"), str(pictures / "**" / "*.png"), "-"]
+    assert cli.main(["predict", *sources, "--model", checkpoint, "--json"]) == 0
+    names = [Path(line["name"]).name for line in _lines(capsys.readouterr().out)]
+    assert names == ["a.jpg", "[x].png", "[x].png", "b.png", "c.png", "c.png", "b.png"]
+
+
+def test_the_table_shows_names_as_they_are(checkpoint: str, pictures: Path, capsys) -> None:
+    assert cli.main(["predict", str(pictures), "--model", checkpoint]) == 0
+    printed = capsys.readouterr().out
+    assert str(pictures / "[x].png") in printed
+    assert "[red]cat" in printed
+
+
+def test_what_was_skipped_is_named_at_the_end(checkpoint: str, pictures: Path, capsys) -> None:
+    sources = [str(pictures / "a.jpg"), str(pictures / "notes.txt"), str(pictures / "*.bmp"), str(pictures / "nix.png")]
+    assert cli.main(["predict", *sources, "--model", checkpoint, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert len(_lines(printed.out)) == 1
+    assert printed.err.startswith("3 of 4 could not be used:")
+    assert all(name in printed.err for name in ("notes.txt", "*.bmp", "nix.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{folder}/notes.txt"], "Nothing could be read: "),
+        (["{folder}/*.bmp"], "fits no file"),
+        ([], "No pictures were given"),
+        (["{folder}", "--top-k", "0"], "top_k is 0"),
+        (["{folder}", "--batch-size", "0"], "batch_size is 0"),
+        (["{folder}", "--features", "{folder}/f.csv"], ".npz or .parquet"),
+        (["{folder}", "--features", "{folder}/nix/f.npz"], "There is no folder"),
+        (["{folder}", "--model", "nix/best"], "no checkpoint at"),
+        (["{folder}", "--model", "sparsformer_nano"], "'sparseformer_nano'"),
+        (["{folder}", "--device", "quantum"], "'quantum'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    arguments: list[str], said: str, checkpoint: str, pictures: Path, capsys
+) -> None:
+    given = [argument.format(folder=pictures) for argument in arguments]
+    model = [] if "--model" in given else ["--model", checkpoint]
+    assert cli.main(["predict", *given, *model]) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not list(pictures.glob(".*part*"))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, pictures: Path, capsys) -> None:
+    target = pictures.parent / f"f{suffix}"
+    assert (
+        cli.main(["predict", str(pictures), "--model", checkpoint, "--features", str(target), "--batch-size", "3"]) == 0
+    )
+    if suffix == ".npz":
+        content = np.load(target)
+        names, features = list(content["names"]), content["features"]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(target).to_pydict()
+        names, features = table["name"], np.array(table["features"], dtype=np.float32)
+    assert [Path(name).name for name in names] == ["[x].png", "a.jpg", "b.png", "c.png"]
+    assert features.shape == (4, 64)
+    assert features.dtype == np.float32
+    assert sorted(path.name for path in pictures.parent.iterdir()) == [f"f{suffix}", "pictures"]
+
+
+def test_many_rows_of_features_reach_the_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from sparsevision.inference import features
+    from sparsevision.types import Classification
+
+    monkeypatch.setattr(features, "_ROWS_AT_ONCE", 4)
+    with features.FeatureFile(tmp_path / "f.parquet") as file:
+        for number in range(10):
+            file.add(Classification(str(number), (), (), features=torch.full((2,), float(number))))
+    table = parquet.read_table(tmp_path / "f.parquet").to_pydict()
+    assert table == {"name": [str(n) for n in range(10)], "features": [[float(n)] * 2 for n in range(10)]}
+
+
+def test_models_are_listed_as_a_table_or_json(capsys) -> None:
+    assert cli.main(["models"]) == 0
+    table = capsys.readouterr().out
+    assert "sparseformer_tiny" in table
+    assert "31,522,212" in table
+    assert cli.main(["models", "*_small", "--json"]) == 0
+    (line,) = _lines(capsys.readouterr().out)
+    assert (line["name"], line["parameters"], line["top1"]) == ("sparseformer_small", 47_575_056, 82.0)
+
+
+def test_a_pattern_that_fits_nothing_gets_the_nearest_names(capsys) -> None:
+    assert cli.main(["models", "sparsformer_base"]) == 2
+    assert "'sparseformer_base'" in capsys.readouterr().err

@@ -1,0 +1,180 @@
+"""What goes into a predictor decides what comes out; nothing that cannot be read stops a long run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
+from sparsevision.factory import create_model
+from sparsevision.inference import Predictor
+from sparsevision.types import Classification, Preprocessing
+
+SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
+LABELS = ("ant", "bee", "cat")
+
+
+def _predictor(**options: object) -> Predictor:
+    torch.manual_seed(0)
+    model = create_model("sparseformer_nano", num_classes=3, cortex_depth=1, **SMALL)
+    return Predictor(model, "cpu", **{"labels": LABELS, "batch_size": 3, **options})
+
+
+def _array(number: int = 0, height: int = 40, width: int = 56) -> NDArray[np.uint8]:
+    ramp = np.linspace(0, 255, height * width * 3).reshape(height, width, 3)
+    return np.roll(ramp, 7 * number).astype(np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, path in enumerate(paths):
+        Image.fromarray(_array(number)).save(path)
+    return paths
+
+
+def test_one_in_gives_one_out_of_whatever_kind(files: list[Path]) -> None:
+    predictor = _predictor()
+    encoded = files[0].read_bytes()
+    for picture in (files[0], str(files[0]), encoded, _array(), Image.fromarray(_array()), Image.open(files[0])):
+        result = predictor(picture)
+        assert isinstance(result, Classification)
+        assert set(result.labels) == set(LABELS)
+        assert result.scores == pytest.approx(predictor(files[0]).scores, abs=1e-6)
+    assert predictor(files[0]).name == str(files[0])
+    assert predictor(_array()).name == "picture 0"
+    assert sum(result.scores) == pytest.approx(1)
+    assert list(result.scores) == sorted(result.scores, reverse=True)
+
+
+def test_a_list_gives_a_list_in_its_order(files: list[Path]) -> None:
+    predictor = _predictor()
+    results = predictor(files)
+    assert [result.name for result in results] == [str(path) for path in files]
+    for path, result in zip(files, results, strict=True):
+        assert result.scores == pytest.approx(predictor(path).scores, abs=1e-6)
+    assert predictor([]) == []
+    assert len(predictor((files[0],))) == 1
+
+
+def test_an_endless_stream_is_read_one_batch_ahead() -> None:
+    taken = 0
+
+    def camera() -> Iterator[NDArray[np.uint8]]:
+        nonlocal taken
+        for number in count():
+            taken += 1
+            yield _array(number)
+
+    stream = _predictor(batch_size=3).stream(camera())
+    assert taken == 0
+    assert [next(stream).name for _ in range(4)] == [f"picture {number}" for number in range(4)]
+    assert taken == 6
+    stream.close()
+
+
+def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"not a picture")
+    predictor = _predictor()
+    pictures = [
+        files[0],
+        broken,
+        tmp_path / "nix.jpg",
+        _array().astype(float),
+        files[1],
+        7,
+        np.zeros((0, 4, 3), np.uint8),
+    ]
+    results = predictor(pictures)
+    assert [result.name for result in results] == [str(files[0]), str(files[1])]
+    names = [str(broken), str(tmp_path / "nix.jpg"), "picture 3", "picture 5", "picture 6"]
+    assert [one.name for one in predictor.skipped] == names
+    assert all(one.reason and "\n" not in one.reason for one in predictor.skipped)
+    assert len(list(predictor.stream([broken, files[0]]))) == 1
+    assert len(predictor.skipped) == 1
+    with pytest.raises(UnreadablePictureError, match=r"broken\.jpg"):
+        predictor(broken)
+
+
+def test_pictures_of_unequal_sizes_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
+    whole = Preprocessing(size=(48, 48), fit="whole")
+    predictor = _predictor(preprocessing=whole, batch_size=8)
+    pictures = [_array(number, *((40, 56) if number % 2 else (56, 40))) for number in range(5)]
+    results = predictor(pictures)
+    assert [result.name for result in results] == [f"picture {number}" for number in range(5)]
+    for picture, result in zip(pictures, results, strict=True):
+        assert result.scores == pytest.approx(predictor(picture).scores, abs=1e-5)
+        assert result.geometry.original_size == picture.shape[:2]
+
+
+def test_traces_and_features_ride_along_when_asked_for() -> None:
+    predictor = _predictor()
+    plain, full = predictor(_array()), predictor([_array(), _array(1)], trace=True, features=True)
+    assert plain.trace is None
+    assert plain.features is None
+    assert full[0].scores == pytest.approx(plain.scores, abs=1e-6)
+    assert full[1].features.shape == (64,)
+    assert full[1].trace.points["cortex.1"].xy.shape == (4, 4, 2)
+    assert full[1].trace.response["head"].logits.shape == (4, 3)
+    points = predictor(_array(), trace="points").trace
+    assert points.points
+    assert not points.regions
+    torch.testing.assert_close(predictor.model.head.fc(full[0].features).softmax(-1).max().item(), plain.scores[0])
+
+
+def test_top_k_is_how_many_classes_are_named() -> None:
+    predictor = _predictor()
+    assert len(predictor(_array(), top_k=1).labels) == 1
+    assert len(predictor(_array(), top_k=50).labels) == 3
+    with pytest.raises(ConfigError, match="top_k is 0"):
+        predictor(_array(), top_k=0)
+
+
+def test_outputs_without_names_are_numbered_and_an_embedding_has_none() -> None:
+    model = create_model("sparseformer_nano", num_classes=3, **SMALL)
+    assert set(Predictor(model, "cpu")(_array()).labels) == {"0", "1", "2"}
+    model = create_model("sparseformer_nano", num_classes=3, head_bias="none", **SMALL)
+    predictor = Predictor(model, "cpu")
+    with pytest.raises(ConfigError, match="ask for its features"):
+        predictor(_array())
+    result = predictor(_array(), features=True)
+    assert (result.labels, result.features.shape) == ((), (3,))
+
+
+def test_a_saved_folder_answers_as_the_model_did(tmp_path: Path) -> None:
+    predictor = _predictor()
+    predictor.model.save_pretrained(tmp_path / "x")
+    assert Predictor(tmp_path / "x", "cpu", labels=LABELS)(_array()) == predictor(_array())
+
+
+def test_a_peer_predicts_too() -> None:
+    predictor = Predictor(create_model("timm/test_vit", num_classes=3), "cpu", labels=LABELS)
+    assert predictor(_array(), features=True).features.ndim == 1
+    with pytest.raises(ConfigError, match="does not record what it looks at"):
+        predictor(_array(), trace=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: _predictor(batch_size=0), "batch_size is 0"),
+        (lambda: _predictor(labels=("ant",)), "3 outputs and was given 1 labels"),
+        (lambda: Predictor(torch.nn.Linear(2, 2)), "give preprocessing="),
+        (lambda: Predictor(create_model("sparseformer_nano"), "quantum"), "The device 'quantum' cannot be used"),
+        (lambda: _predictor()(count()), "use `stream`"),
+        (lambda: _predictor()(io.BytesIO(b"x")), "is no picture"),
+        (lambda: _predictor()(_array(), trace="pionts"), "'points'"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence(make, said: str) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=said):
+        make()
