@@ -54,7 +54,8 @@ def test_the_rate_follows_the_batch() -> None:
 
 
 @pytest.mark.parametrize(("name", "size", "tokens"), [
-    ("finetune_384", 384, None), ("finetune_512", 512, None), ("finetune_384_n144", 384, 144), ("finetune_384_n196", 384, 196),
+    ("finetune_384", 384, None), ("finetune_512", 512, None),
+    ("finetune_384_n144", 384, 144), ("finetune_384_n196", 384, 196),
 ])  # fmt: skip
 def test_fine_tuning(name: str, size: int, tokens: int | None) -> None:
     recipe = read_recipe(name)

@@ -49,10 +49,11 @@ class TinyFeed:
 
     classes = CLASSES
     fingerprint = "tiny"
+    batches = 6
     origin = MappingProxyType({"train": "drawn", "scored": "drawn"})
 
-    def __init__(self, *, size: int = 4, batches: int = 6, skipped: dict[int, list[Skipped]] | None = None) -> None:
-        self.size, self.batches, self.skipped = size, batches, skipped or {}
+    def __init__(self, *, size: int = 4, skipped: dict[int, list[Skipped]] | None = None) -> None:
+        self.size, self.skipped = size, skipped or {}
         self.poison: int | None = None
 
     def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:

@@ -176,23 +176,27 @@ class Session:
         if found is None:
             return 0
         tensors, facts = found
-        if facts.get("format") != 1 or len(facts["random"]) != self.accelerator.num_processes:
-            raise ConfigError(
-                f"The run in {str(self.folder.path)!r} had {len(facts['random'])} processes, now there are "
-                f"{self.accelerator.num_processes}: resume with as many as it was started with."
-            )
-        if facts["data"] != self.fingerprint:
-            raise ConfigError(
-                f"The data set is not the one that {str(self.folder.path)!r} was trained on (files were added, removed "
-                f"or changed): start anew in another --out."
-            )
         try:
+            self._check_belongs(facts)
             self._restore(tensors, facts)
+            return int(facts["metrics"])
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(
                 f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew in another --out."
             ) from None
-        return int(facts["metrics"])
+
+    def _check_belongs(self, facts: dict[str, Any]) -> None:
+        processes = len(facts["random"])
+        if processes != self.accelerator.num_processes:
+            raise ConfigError(
+                f"The run in {str(self.folder.path)!r} had {processes} processes, now there are "
+                f"{self.accelerator.num_processes}: resume with as many as it was started with."
+            )
+        if facts["format"] != 1 or facts["data"] != self.fingerprint:
+            raise ConfigError(
+                f"The data set is not the one that {str(self.folder.path)!r} was trained on (files were added, removed "
+                f"or changed): start anew in another --out."
+            )
 
     def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         state.restore_module("learner", self._bare(), tensors)

@@ -1,0 +1,145 @@
+"""What the loop promises: the same numbers after a resume and under accumulation; broken batches are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from stand_ins import TinyFeed, TinyNet, final_weights, parts, recipe
+
+from sparsevision.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
+from sparsevision.training import Parts, Recipe, RunSummary, fit
+from sparsevision.training.run_folder import read_metrics
+from sparsevision.types import Batch, Skipped
+
+UNREPEATABLE = ("seconds", "images_per_second")
+
+
+class Interrupted(TinyFeed):
+    """Breaks off before the given batch of the given epoch."""
+
+    def __init__(self, epoch: int, batch: int) -> None:
+        super().__init__()
+        self.epoch, self.at = epoch, batch
+
+    def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        for number, batch in enumerate(super().train(epoch, start_batch), start=start_batch):
+            if (epoch, number) == (self.epoch, self.at):
+                raise KeyboardInterrupt
+            yield batch
+
+
+def run(recipe: Recipe, out: Path, feed: TinyFeed | None = None, **options: Any) -> RunSummary:
+    teacher = recipe.distillation.teacher is not None
+    return fit(recipe, lambda _: parts(recipe, feed, teacher=teacher), out=out, **options)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key not in UNREPEATABLE} for line in read_metrics(out)]
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("epoch", "batch", "every"), [(1, 4, 4), (0, 5, 3), (1, 0, None), (0, 1, None)])
+def test_a_resumed_run_equals_the_unbroken_one(epoch: int, batch: int, every: int | None, tmp_path: Path) -> None:
+    settings = recipe(**{"run.checkpoint_every": every, "distillation.teacher": "tiny", "distillation.features": 1.0})
+    run(settings, tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "broken", Interrupted(epoch, batch))
+    torch.rand(7)
+    run(settings, tmp_path / "broken", resume=True)
+    assert lines(tmp_path / "broken") == lines(tmp_path / "unbroken")
+    assert same(final_weights(tmp_path / "broken"), final_weights(tmp_path / "unbroken"))
+
+
+def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
+    class Halved(TinyFeed):
+        batches = 12
+
+        def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+            for number in range(6):
+                batch = self.batch(1000 * epoch + number, 4)
+                # Unequal parts: what is averaged over must be the step's pictures, not the parts' means.
+                for rows in (slice(0, 1), slice(1, 4)):
+                    yield Batch(batch.images[rows], batch.targets[rows], batch.names[rows], batch.indices[rows])
+
+    def made(settings: Recipe, feed: TinyFeed) -> Parts:
+        built = parts(settings, feed)
+        built.model.norm, built.model.drop = torch.nn.Identity(), torch.nn.Identity()
+        return built
+
+    weights = []
+    for accumulation, feed in ((1, TinyFeed()), (2, Halved())):
+        settings = recipe(**{"run.accumulation": accumulation, "schedule.epochs": 1})
+        out = tmp_path / str(accumulation)
+        summary = fit(settings, lambda _, settings=settings, feed=feed: made(settings, feed), out=out)
+        assert summary.steps == 6
+        weights.append(final_weights(out)["learner.model.stem.weight"])
+    assert torch.allclose(*weights, atol=1e-6)
+
+
+def test_a_loss_that_is_nan_names_the_pictures_and_leaves_the_last_state(tmp_path: Path) -> None:
+    feed = TinyFeed()
+    feed.poison = 1003
+    with pytest.raises(NonFiniteLossError, match="'picture-1003-0'"):
+        run(recipe(), tmp_path, feed)
+    assert all(torch.isfinite(value.double()).all() for value in final_weights(tmp_path).values())
+    assert lines(tmp_path)[-1]["step"] < 10
+
+
+def test_unreadable_pictures_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path) -> None:
+    class Empty(TinyFeed):
+        def batch(self, seed: int, size: int) -> Batch:
+            whole = super().batch(seed, size)
+            if seed != 2:
+                return whole
+            nothing = torch.empty(0, dtype=torch.int64)
+            return Batch(torch.empty(0, 3, 1, 1), nothing, [], [], skipped=[Skipped("all.jpg", "truncated")])
+
+    skipped = {0: [Skipped("bad.jpg", "empty")], 1000: [Skipped("bad.jpg", "empty")]}
+    summary = run(recipe(), tmp_path, Empty(skipped=skipped))
+    assert summary.skipped == {"all.jpg": "truncated", "bad.jpg": "empty"}
+    written = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
+    assert [line["name"] for line in written] == ["all.jpg", "bad.jpg"]
+    assert summary.finished
+
+
+def test_memory_that_runs_out_is_one_sentence(tmp_path: Path) -> None:
+    class Greedy(TinyFeed):
+        def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(OutOfMemoryError, match=r"data\.batch=4"):
+        run(recipe(), tmp_path, Greedy())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU cannot do")
+def test_fp16_needs_a_gpu(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fp16"):
+        run(recipe(**{"run.precision": "fp16"}), tmp_path)
+
+
+def test_the_time_budget_stops_a_run_that_can_go_on(tmp_path: Path) -> None:
+    assert not run(recipe(**{"run.time_budget_minutes": 1e-9}), tmp_path / "short").finished
+    assert run(recipe(), tmp_path / "short", resume=True).finished
+    run(recipe(), tmp_path / "whole")
+    assert same(final_weights(tmp_path / "short"), final_weights(tmp_path / "whole"))
+
+
+def test_frozen_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
+    run(recipe(**{"model.freeze_batch_norm": True}), tmp_path / "frozen")
+    run(recipe(), tmp_path / "free")
+    fresh = TinyNet().norm.running_mean
+    assert torch.equal(final_weights(tmp_path / "frozen")["learner.model.norm.running_mean"], fresh)
+    assert not torch.equal(final_weights(tmp_path / "free")["learner.model.norm.running_mean"], fresh)
+
+
+def test_bf16_and_both_memory_formats_train(tmp_path: Path) -> None:
+    settings = recipe(**{"run.precision": "bf16", "run.channels_last": True, "schedule.epochs": 1})
+    assert run(settings, tmp_path).finished

@@ -1,0 +1,88 @@
+"""Parameter groups and the rate of each step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from stand_ins import TinyNet
+from torch import nn
+
+from sparsevision.errors import UnknownNameError
+from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
+from sparsevision.training.recipe import OptimiserSection, ScheduleSection
+
+
+def named(model: nn.Module, section: OptimiserSection) -> dict[str, tuple[float, float]]:
+    groups = parameter_groups(model, section)
+    return {name: (group["weight_decay"], group["lr_scale"]) for group in groups for name in group["names"]}
+
+
+def test_norms_and_biases_do_not_decay_and_the_head_may_be_faster() -> None:
+    found = named(TinyNet(), OptimiserSection(weight_decay=0.1, head_lr_factor=10.0))
+    assert found["stem.weight"] == (0.1, 1.0)
+    assert found["stem.bias"] == found["norm.weight"] == (0.0, 1.0)
+    assert found["head.weight"] == (0.1, 10.0)
+    assert found["head.bias"] == (0.0, 10.0)
+    assert set(found) == dict(TinyNet().named_parameters()).keys()
+
+
+def test_sparseformer_says_itself_what_decays() -> None:
+    from sparsevision import create_model
+
+    with torch.device("meta"):
+        model = create_model("sparseformer_nano", num_classes=3)
+    found = named(model, OptimiserSection(weight_decay=0.05))
+    assert found["tokens.roi"][0] == 0.0
+    assert found["tokens.embedding"][0] == 0.05
+    assert set(found) == dict(model.named_parameters()).keys()
+
+
+def test_layers_below_the_head_learn_slower() -> None:
+    import timm
+
+    with torch.device("meta"):
+        model = timm.create_model("vit_tiny_patch16_224", depth=3, num_classes=3)
+    found = named(model, OptimiserSection(layer_decay=0.5))
+    assert found["head.weight"][1] == 1.0
+    scales = [found[f"blocks.{number}.attn.qkv.weight"][1] for number in range(3)]
+    assert scales == sorted(scales)
+    assert scales[0] == pytest.approx(scales[1] / 2)
+    assert found["patch_embed.proj.weight"][1] < scales[0]
+
+
+def rates(form: str, steps: int, **values: object) -> list[float]:
+    parameters = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": 1.0}]
+    optimiser = make_optimiser(parameters, OptimiserSection(), 1.0)
+    section = ScheduleSection(form=form, warmup_start=0.1, floor=0.2, **values)
+    schedule = Schedule(optimiser, section, 1.0, 10)
+    found = [schedule.set(step) for step in range(steps)]
+    assert optimiser.param_groups[0]["lr"] == found[-1]
+    return found
+
+
+def test_the_released_schedule_is_not_shifted_and_lags_a_step() -> None:
+    found = rates("released", 100, epochs=10, warmup_epochs=2)
+    cosine = [0.2 + 0.4 * (1 + math.cos(math.pi * t / 100)) for t in range(100)]
+    expected = [0.1, *(0.1 + t * 0.9 / 20 if t < 20 else cosine[t] for t in range(99))]
+    assert found == pytest.approx(expected)
+
+
+def test_the_shifted_schedule_peaks_where_the_warmup_ends() -> None:
+    found = rates("shifted", 100, epochs=10, warmup_epochs=2)
+    assert found[0] == pytest.approx(0.1)
+    assert max(found) == found[20] == pytest.approx(1.0)
+    assert found[60] == pytest.approx(0.6)
+    assert found[99] == pytest.approx(0.2, abs=1e-3)
+
+
+def test_an_unknown_optimiser_gets_the_nearest_names() -> None:
+    with pytest.raises(UnknownNameError, match="adamw"):
+        make_optimiser([], OptimiserSection(name="adamww"), 1.0)
+
+
+def test_optimisers_without_betas_can_be_named() -> None:
+    groups = parameter_groups(TinyNet(), OptimiserSection())
+    section = OptimiserSection(name="sgd", betas=None, eps=None, momentum=0.9)
+    assert make_optimiser(groups, section, 0.1).param_groups[0]["momentum"] == 0.9
