@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from sparsevision import cli
 from sparsevision.measure import environment
@@ -97,17 +98,18 @@ def test_status_1_if_something_would_hurt(
 
 
 def test_a_data_set_is_examined_too(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photographs: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
     monkeypatch.setattr(environment, "examine_environment", lambda: [WELL])
-    assert cli.main(["doctor", str(photographs / "my_pictures")]) == 0
+    for number, folder in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (tmp_path / folder).mkdir(parents=True)
+        for shade in range(5):
+            Image.new("RGB", (40, 30), (50 * number, 40 * shade, 9)).save(tmp_path / folder / f"{shade}.png")
+    assert cli.main(["doctor", str(tmp_path)]) == 0
     assert "2 classes" in capsys.readouterr().out
-    for split in ("train", "val"):
-        for name in ("a", "b"):
-            (tmp_path / split / name).mkdir(parents=True)
-            (tmp_path / split / name / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "train" / "a" / "broken.png").write_bytes(b"no picture")
     assert cli.main(["doctor", str(tmp_path)]) == 1
-    assert "cannot be read" in capsys.readouterr().out
+    assert "train/a/broken.png" in capsys.readouterr().out
     assert cli.main(["doctor", str(tmp_path / "absent"), "--json"]) == 1
     assert len(json.loads(capsys.readouterr().out)["harmful"]) == 1
 

@@ -116,7 +116,7 @@ def benchmark(
     results: list[Result] = []
     with use_threads(threads), notes.status("starting") as status:
         machine = describe_machine(device)
-        notes.print(f"{machine}", highlight=False)
+        notes.print(str(machine), highlight=False, soft_wrap=True)
         for group in run_benchmark(candidates, settings, peer=peer, memory=memory, progress=status.update):
             results += group
             _show(group, peer)

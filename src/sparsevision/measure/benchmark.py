@@ -50,12 +50,13 @@ def run_benchmark(
     settings: Settings,
     *,
     peer: str,
+    peer_compiled: bool = False,
     memory: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[list[Result]]:
-    """Yields the results of one workload after the other; ratios are to `peer`, eager and on its default path."""
+    """Yields the results of one workload after the other; ratios are to `peer`, eager unless `peer_compiled`."""
     for load, group in group_by_workload(candidates).items():
-        timings = compare(group, settings, peer=Candidate(peer, load), progress=progress)
+        timings = compare(group, settings, peer=Candidate(peer, load, compiled=peer_compiled), progress=progress)
         results: list[Result] = []
         for timing in timings:
             candidate = timing.candidate

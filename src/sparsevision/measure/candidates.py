@@ -107,6 +107,7 @@ class Runner:
         self._network: Any = self.model
         self.memory_format: MemoryFormat = candidate.memory_format or "contiguous"
         if candidate.memory_format is None and pick_format:
+            self()  # Whatever a first call costs belongs to no format.
             self.memory_format = min(get_args(MemoryFormat), key=self._try_format)
         self._take_format(self.memory_format)
         if candidate.compiled:
@@ -141,11 +142,10 @@ class Runner:
         self.images = self.images.contiguous(memory_format=_MEMORY_FORMATS[name])
 
     def _try_format(self, name: MemoryFormat) -> float:
-        """Returns the best of a few eager calls in a memory format, after one that is not counted."""
+        """Returns the best of a few eager calls in a memory format; of a slow candidate one call is enough."""
         self._take_format(name)
-        self()
         times: list[float] = []
-        while len(times) < 3 and sum(times) < _TRIAL_SECONDS:
+        while len(times) < 4 and sum(times) < _TRIAL_SECONDS:
             start = time.perf_counter()
             self()
             times.append(time.perf_counter() - start)
