@@ -51,6 +51,9 @@ def show_pixels(axes: Axes, look: Look, pixels: NDArray[np.uint8]) -> None:
     axes.imshow(shaded(look, pixels), extent=(0, width, height, 0), interpolation="antialiased", aspect="equal")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+    x0, y0, x1, y1 = look.geometry.box
+    if min(x0, y0) > 0 or x1 < width or y1 < height:
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="white", alpha=0.55, linewidth=0.4))
 
 
 def shaded(look: Look, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from sparsevision.checkpoints import save_checkpoint
+from sparsevision.cli import main
+from sparsevision.factory import create_model, preprocessing_of
+
+CLASSES = ("ball", "box")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = create_model("sparseformer_nano", num_classes=2)
+    folder = tmp_path_factory.mktemp("model") / "nano"
+    preprocessing = preprocessing_of("sparseformer_nano")
+    return save_checkpoint(folder, model, name="sparseformer_nano", preprocessing=preprocessing, labels=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for split in ("train", "val"):
+        for index, name in enumerate(CLASSES):
+            path = folder / split / name / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (64, 48), (90 * index, 90, 120)).save(path)
+    return folder
+
+
+def test_explain_draws_what_is_asked_for_and_names_it(checkpoint, data, tmp_path, capsys):
+    status = main(
+        ["explain", str(data / "val"), "--model", str(checkpoint), "--out", str(tmp_path), "--figure", "all", "--gif",
+         "--page", "--top-tokens", "2"]
+    )
+    assert status == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    ends = ("-stages.png", "-tokens.png", "-disturbed.png", ".gif")
+    assert names == {f"{stem}{end}" for stem in ("0", "0-2") for end in ends} | {"page.html"}
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith(tuple(names)) for line in lines) == len(names)
+
+
+def test_explain_leaves_out_what_it_cannot_read(checkpoint, data, tmp_path, capsys):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    picture = data / "val" / "ball" / "0.png"
+    arguments = ["explain", "--model", str(checkpoint), "--out", str(tmp_path / "out")]
+    assert main([*arguments, str(broken), str(picture)]) == 0
+    assert "broken.jpg" in capsys.readouterr().err
+    assert main([*arguments, str(broken)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to explain"),
+        (["--faithfulness"], "give --data"),
+        (["PICTURE", "--label", "bal", "--figure", "tokens"], "nearest are 'ball'"),
+        (["PICTURE", "--top-tokens", "0"], "at least 1"),
+        (["PICTURE", "--radius", "0"], "above 0"),
+        (["missing.jpg"], "missing.jpg"),
+        (["--faithfulness", "--data", "DATA", "--limit", "0"], "at least 1"),
+    ],
+)
+def test_mistakes_are_one_sentence(checkpoint, data, tmp_path, capsys, arguments, words):
+    places = {"PICTURE": str(data / "val" / "ball" / "0.png"), "DATA": str(data)}
+    given = [places.get(word, word) for word in arguments]
+    assert main(["explain", *given, "--model", str(checkpoint), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp_path, capsys):
+    peer = create_model("timm/resnet10t", num_classes=2)
+    preprocessing = preprocessing_of("timm/resnet10t")
+    other = save_checkpoint(
+        tmp_path / "peer", peer, name="timm/resnet10t", preprocessing=preprocessing, labels=CLASSES
+    )
+    out = tmp_path / "out"
+    given = ["--faithfulness", "--data", str(data), "--peer", str(other), "--model", str(checkpoint), "--out", str(out)]
+    assert main(["explain", *given]) == 0
+    rows = json.loads((out / "faithfulness.json").read_text())["rows"]
+    named = [row["map"] for row in rows]
+    assert named == ["random", "centre", "density, all stages", "density, last stage", "Grad-CAM of peer"]
+    assert all(row["pictures"] == 2 and 0 <= row["deletion"] <= 1 for row in rows)
+    assert (out / "faithfulness.png").stat().st_size > 1000
+    assert "Grad-CAM of peer" in capsys.readouterr().out
+
+
+def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sparsevision.cli.demo._MODEL", str(checkpoint))
+    assert main(["demo", str(data / "val" / "box"), "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "2 classes" in said
+    assert "ball, box" in said
+    assert (tmp_path / "page.html").is_file()
+    assert (tmp_path / "0.gif").is_file()
+
+
+def test_the_demo_finds_photographs_on_this_machine():
+    from sparsevision.cli.demo import _photographs
+
+    assert [path.rsplit("/", 1)[-1] for path in _photographs()] == ["china.jpg", "flower.jpg", "chelsea.png"]
