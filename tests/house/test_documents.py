@@ -26,25 +26,6 @@ SHORTER = {
 }
 
 
-@pytest.fixture(scope="module")
-def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader's folder: pictures, a recipe and a trained model."""
-    from sparsevision import create_model
-    from sparsevision.checkpoints import save_checkpoint
-    from sparsevision.factory import preprocessing_of
-    from sparsevision.training import read_recipe
-
-    folder = tmp_path_factory.mktemp("reader") / "files"
-    shutil.copytree(photographs, folder)
-    (folder / "my_recipe.toml").write_text(read_recipe("folder_nano").to_toml())
-    name = "sparseformer_nano"
-    model, preprocessing = create_model(name, num_classes=2), preprocessing_of(name)
-    save_checkpoint(
-        folder / "runs" / "mine" / "best", model, name=name, preprocessing=preprocessing, labels=("round", "square")
-    )
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_what_a_page_says_can_be_typed(page: Path, reader: Path, tmp_path: Path) -> None:

@@ -13,10 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from sparsevision import create_model
-from sparsevision.checkpoints import save_checkpoint
-from sparsevision.factory import preprocessing_of
-
 pytestmark = pytest.mark.slow
 
 
@@ -60,11 +56,9 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 20_000_000
 
 
-def test_installed_from_the_wheel_it_predicts(clean: Path, photographs: Path, tmp_path: Path) -> None:
+def test_installed_from_the_wheel_it_predicts(clean: Path, reader: Path, tmp_path: Path) -> None:
     where = _run(clean / "python", "-c", "import sparsevision; print(sparsevision.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(clean.parent)
-    name, weights = "sparseformer_nano", tmp_path / "weights"
-    model, preprocessing = create_model(name, num_classes=2), preprocessing_of(name)
-    save_checkpoint(weights, model, name=name, preprocessing=preprocessing, labels=("round", "square"))
-    said = _run(clean / "sparsevision", "predict", photographs / "cat.jpg", "--model", weights, "--json", cwd=tmp_path)
+    weights = reader / "runs" / "mine" / "best"
+    said = _run(clean / "sparsevision", "predict", reader / "cat.jpg", "--model", weights, "--json", cwd=tmp_path)
     assert {choice["label"] for choice in json.loads(said)["classes"]} == {"round", "square"}

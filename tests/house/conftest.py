@@ -1,0 +1,27 @@
+"""What a reader of the documents has on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder: pictures, a recipe and a trained model. Copy it before writing there."""
+    from sparsevision import create_model
+    from sparsevision.checkpoints import save_checkpoint
+    from sparsevision.factory import preprocessing_of
+    from sparsevision.training import read_recipe
+
+    folder = tmp_path_factory.mktemp("reader") / "files"
+    shutil.copytree(photographs, folder)
+    (folder / "my_recipe.toml").write_text(read_recipe("folder_nano").to_toml())
+    name = "sparseformer_nano"
+    model, preprocessing = create_model(name, num_classes=2), preprocessing_of(name)
+    save_checkpoint(
+        folder / "runs" / "mine" / "best", model, name=name, preprocessing=preprocessing, labels=("round", "square")
+    )
+    return folder
