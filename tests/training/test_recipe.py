@@ -82,10 +82,24 @@ def test_overrides_that_are_none(override: str) -> None:
         read_recipe("digits_nano", [override])
 
 
-def test_train_needs_data_and_says_what_it_took() -> None:
-    recipe, notes = choose_recipe(None, data="pictures", model="timm/resnet18")
-    assert (recipe.data.spec, recipe.model.name) == ("pictures", "timm/resnet18")
+def test_train_needs_only_data_and_model_and_says_what_it_took() -> None:
+    recipe, notes = choose_recipe(None, data="pictures", model="sparseformer_tiny")
+    assert (recipe.data.spec, recipe.model.name, recipe.data.size) == ("pictures", "sparseformer_tiny", 224)
+    assert recipe.model.pretrained
     assert "folder_nano" in notes[0]
+    assert "published" in notes[0]
+    recipe, notes = choose_recipe(None, data="pictures", model=None, overrides=["model.pretrained=false"])
+    assert recipe.model.name == "sparseformer_nano"
     assert "from scratch" in notes[0]
+    assert choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")[0].data.mean == (0.5,) * 3
     with pytest.raises(ConfigError, match="--data"):
         choose_recipe(None, data=None, model=None)
+
+
+def test_a_named_recipe_is_taken_as_it_stands(tmp_path: Path) -> None:
+    named, _ = choose_recipe("digits_nano", data=None, model=None)
+    assert named == read_recipe("digits_nano")
+    peer, _ = choose_recipe("caltech101_nano", data="x", model="timm/resnet18")
+    assert (peer.model.name, peer.model.config, peer.model.pretrained) == ("timm/resnet18", {}, False)
+    (tmp_path / "recipe.toml").write_text(named.to_toml())
+    assert choose_recipe(None, data=None, model=None, out=tmp_path, resume=True)[0] == named

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import timm
 
 from sparsevision.errors import ConfigError
+from sparsevision.factory import preprocessing_of
+from sparsevision.models.registry import VARIANTS
 from sparsevision.training.recipe import Recipe, read_recipe
 
 DEFAULT_RECIPE = "folder_nano"
@@ -22,14 +29,18 @@ def choose_recipe(
 ) -> tuple[Recipe, list[str]]:
     """Returns the recipe to run and sentences that say which it is and what it starts from.
 
-    A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default for small
-    folders. `data` and `model` replace what the recipe says; with another model its options are left behind.
+    A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default for folders of
+    pictures, with the model's published weights where there are any. `data` and `model` replace what the recipe says;
+    another model leaves the recipe's options for its own behind.
     """
     own = Path(out) / "recipe.toml"
-    name = recipe or (str(own) if resume and own.exists() else DEFAULT_RECIPE)
+    resumed = recipe is None and resume and own.exists()
+    name = recipe or (str(own) if resumed else DEFAULT_RECIPE)
     chosen = read_recipe(name)
     if model is not None and model != chosen.model.name:
         chosen = chosen.with_values({"model": {"name": model}})
+    if recipe is None and not resumed:
+        chosen = chosen.with_values(_fitted(chosen))
     if data is not None:
         chosen = chosen.with_values({"data.spec": data})
     chosen = chosen.with_overrides(overrides)
@@ -43,5 +54,26 @@ def starting_weights(recipe: Recipe) -> str:
     if recipe.model.checkpoint:
         return f"Starting weights: {recipe.model.checkpoint}."
     if recipe.model.pretrained:
-        return "Starting weights: the released ones."
+        return "Starting weights: the published ones (--set model.pretrained=false starts from scratch)."
     return "Starting weights: none, from scratch."
+
+
+def _fitted(recipe: Recipe) -> dict[str, Any]:
+    """Returns the fields of the default recipe that follow from the model: its input, and published weights."""
+    name = recipe.model.name
+    fitted: dict[str, Any] = {"model.pretrained": _has_weights(name)}
+    view = asdict(preprocessing_of(name))
+    if view["size"][0] == view["size"][1]:
+        fitted["data.size"] = view["size"][0]
+    fitted |= {f"data.{field}": view[field] for field in ("mean", "std")}
+    fitted |= {f"data.evaluation.{field}": view[field] for field in ("fit", "crop_fraction", "interpolation")}
+    return fitted
+
+
+def _has_weights(name: str) -> bool:
+    if name not in VARIANTS:
+        return bool(timm.is_model_pretrained(name.removeprefix("timm/").split(".", 1)[0]))
+    weights = VARIANTS[name].weights
+    if weights is None or "://" in weights.location:
+        return weights is not None
+    return (resources.files("sparsevision") / "weights" / weights.location).is_file()

@@ -23,7 +23,9 @@ class Display:
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
         )
-        self.progress = Progress(*columns, console=self.console, transient=True, disable=quiet)
+        # Into a file a bar would only leave empty lines.
+        hidden = quiet or not self.console.is_terminal
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=hidden)
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
 
     def __enter__(self) -> Self:
