@@ -138,6 +138,22 @@ def test_nobody_elses_random_numbers_are_touched(root: Path) -> None:
         assert next_numbers() == expected
 
 
+def test_mixing_draws_for_the_batch_and_the_rank_not_after_the_samples(root: Path) -> None:
+    def draws(transform: object, rank: int) -> list[float]:
+        drawn: list[float] = []
+
+        def draw(samples: list[Sample]) -> Batch:
+            drawn.append(float(np.random.random()))
+            return collate(samples)
+
+        list(make_loader(open_dataset(root), transform, draw, batch_size=4, rank=rank, world=2))
+        return drawn
+
+    calm = EvaluationTransform(Preprocessing(size=(24, 24)))
+    assert draws(calm, 0) == draws(TRAIN, 0)
+    assert len({*draws(calm, 0), *draws(calm, 1)}) == 6
+
+
 def test_unreadable_pictures_are_left_out_and_named(root: Path) -> None:
     for workers in (0, 2):
         every = make_loader(open_dataset(root, "all"), TRAIN, collate, batch_size=4, num_workers=workers)
