@@ -140,16 +140,19 @@ def _print(rows: list[dict[str, Any]], baseline: str) -> None:
     """Prints the areas under the curves with their 95 % intervals."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     title = f"Areas under the curves, {rows[0]['pictures']} pictures, {baseline} baseline, 95 % intervals"
     table = Table(title=title)
     table.add_column("map", overflow="fold")
-    for heading in ("deletion (low is good)", "insertion (high is good)", "insertion less random"):
+    for heading in ("deletion, low is good", "insertion, high is good", "insertion − random"):
         table.add_column(heading, justify="right")
     for row in rows:
         cells = [
-            f"{row[key]:.3f} ({row[f'{key}_low']:.3f} to {row[f'{key}_high']:.3f})"
+            f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
             for key in ("deletion", "insertion", "insertion_minus_random")
         ]
-        table.add_row(row["map"], *cells)
-    Console().print(table)
+        table.add_row(*map(Text, (row["map"], *cells)))
+    console = Console()
+    # A pipe has no width, and numbers broken in two would be of no use there.
+    console.print(table, width=None if console.is_terminal else 120)

@@ -36,7 +36,7 @@ def _curves(axes: Axes, rows: Sequence[Mapping[str, Any]], side: str) -> None:
             row["shares"], row[f"{side}_curve"], color=_COLOURS[index % 6], linestyle=_STYLES[index % 6], linewidth=1.2,
             label=f"{row['map']} {row[side]:.3f} ± {half:.3f}",
         )
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], ylim=(0, None))
     axes.tick_params(labelsize=6, length=2, width=0.5, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(linewidth=0.5, color=FAINT)
