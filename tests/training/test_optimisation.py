@@ -9,7 +9,7 @@ import torch
 from stand_ins import TinyNet
 from torch import nn
 
-from sparsevision.errors import UnknownNameError
+from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
 from sparsevision.training.recipe import OptimiserSection, ScheduleSection
 
@@ -80,6 +80,12 @@ def test_the_shifted_schedule_peaks_where_the_warmup_ends() -> None:
 def test_an_unknown_optimiser_gets_the_nearest_names() -> None:
     with pytest.raises(UnknownNameError, match="adamw"):
         make_optimiser([], OptimiserSection(name="adamww"), 1.0)
+
+
+def test_options_that_an_optimiser_refuses_are_one_sentence() -> None:
+    groups = parameter_groups(TinyNet(), OptimiserSection())
+    with pytest.raises(ConfigError, match="refused its options"):
+        make_optimiser(groups, OptimiserSection(name="sgd", betas=None, eps=None, momentum=0.0), 0.1)
 
 
 def test_optimisers_without_betas_can_be_named() -> None:

@@ -17,6 +17,7 @@ def test_sparseformer_resumes_to_the_bit_with_other_workers(photographs: Path, t
         {
             "data.size": 32, "data.batch": 4, "schedule.epochs": 2, "schedule.warmup_epochs": 0.5, "run.workers": 0,
             "model.config.cortex_depth": 1, "model.config.drop_path_rate": 0.5, "data.mix_probability": 1.0,
+            "data.evaluation.fit": "whole",
         }
     )  # fmt: skip
     data, out = str(photographs / "my_pictures"), tmp_path / "broken"

@@ -80,8 +80,10 @@ class ClassificationFeed:
 
     def scored(self) -> Loader:
         """Returns the batches that weights are scored on, each picture once over all processes."""
-        size = self.recipe.data.evaluation.batch or self.batch_size
         transform = EvaluationTransform(evaluation_preprocessing(self.recipe.data))
+        # Whole pictures differ in size, and padding one changes what convolutions see of it.
+        whole = transform.preprocessing.fit == "whole"
+        size = 1 if whole else self.recipe.data.evaluation.batch or self.batch_size
         return self._loader(self.val_set, transform, self.task.collate, batch_size=size)
 
     def _loader(self, dataset: Dataset, transform: Any, collate: Any, **options: Any) -> Loader:

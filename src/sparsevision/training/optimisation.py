@@ -81,7 +81,7 @@ def make_optimiser(groups: list[dict[str, Any]], section: OptimiserSection, lr: 
     plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
     try:
         return create_optimizer_v2(plain, opt=section.name, lr=lr, weight_decay=section.weight_decay, **given)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(
             f"The optimiser {section.name!r} refused its options {sorted(given)}: {error}. "
             "Set what it does not know to none, as in optimiser.betas=none."

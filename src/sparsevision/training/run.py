@@ -209,7 +209,7 @@ def make_session(
     if recipe.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if recipe.run.gradient_checkpointing:
-        model.set_grad_checkpointing(True)
+        checkpoint_activations(model)
     feature_map = None
     if teacher is not None:
         teacher.model.to(accelerator.device)
@@ -244,6 +244,16 @@ def make_session(
         parts.feed.fingerprint,
         display,
     )
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Makes a model recompute activations in the backward pass; raises ConfigError where it cannot."""
+    try:
+        model.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError):
+        raise ConfigError(
+            f"{type(model).__name__} cannot recompute its activations: set run.gradient_checkpointing=false."
+        ) from None
 
 
 def seed_everything(seed: int) -> None:

@@ -38,6 +38,8 @@ def score(
     model, labels, transform = _opened(checkpoint)
     dataset = labelled_as(open_dataset(data, split, seed=seed), labels)
     task = ClassificationTask(labels)
+    if transform.preprocessing.fit == "whole":
+        batch_size = 1  # whole pictures differ in size, and padding one changes what convolutions see of it
     loader = make_loader(dataset, transform, task.collate, batch_size=batch_size, num_workers=workers)
     skipped: list[Skipped] = []
     report = evaluate(model.to(device or _best_device()), task, _noting(loader, skipped))
