@@ -76,7 +76,9 @@ def test_an_endless_stream_is_read_one_batch_ahead() -> None:
 
     stream = _predictor(batch_size=3).stream(camera())
     assert taken == 0
-    assert [next(stream).name for _ in range(4)] == [f"picture {number}" for number in range(4)]
+    assert next(stream).name == "picture 0"
+    assert taken == 3
+    assert [next(stream).name for _ in range(3)] == [f"picture {number}" for number in (1, 2, 3)]
     assert taken == 6
     stream.close()
 
