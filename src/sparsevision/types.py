@@ -5,7 +5,6 @@ Nothing here computes anything of a model's; everybody may import this module, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Points:
-    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last, as fractions of the valid picture."""
+    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last; fractions of the valid picture."""
 
     kind: ClassVar[str] = "points"
     xy: Tensor
@@ -66,8 +65,8 @@ TRACE_KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept", "resp
 class Trace:
     """What a model looked at in one forward pass, filled by the model itself.
 
-    `Trace("points", "regions")` asks for kinds; `Trace()` asks for all of them. Each kind is a mapping from stage names,
-    in the order in which the model runs them, to observations whose first axis is the batch. Recording a stage
+    `Trace("points", "regions")` asks for kinds; `Trace()` asks for all of them. Each kind is a mapping from stage
+    names, in the order in which the model runs them, to observations whose first axis is the batch. Recording a stage
     again overwrites it, so that a recomputed forward (gradient checkpointing) leaves the same trace.
     """
 
@@ -142,7 +141,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which part of the original picture a view shows: `box` (x0, y0, x1, y1) in pixels of the original (upright) picture.
+    """Which part of the original (upright) picture a view shows: `box` (x0, y0, x1, y1) in pixels of it.
 
     `view_size` and `original_size` are (height, width). A point at fractions (x, y) of the view lies at
     (x0 + x (x1 - x0), y0 + y (y1 - y0)) in the original.
@@ -223,7 +222,8 @@ class Classification:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what belongs into a JSON line."""
-        classes = [{"label": label, "score": round(score, 6)} for label, score in zip(self.labels, self.scores, strict=True)]
+        ranked = zip(self.labels, self.scores, strict=True)
+        classes = [{"label": label, "score": round(score, 6)} for label, score in ranked]
         return {"name": self.name, "classes": classes}
 
     def __str__(self) -> str:
@@ -243,11 +243,3 @@ class Control:
     minimum: float
     maximum: float
     description: str
-
-
-Names = Sequence[str]
-Metrics = Mapping[str, float]
-__all__ = [
-    "TRACE_KINDS", "Batch", "Classification", "Control", "Geometry", "Heat", "Iterable", "Iterator", "Kept", "Metrics",
-    "Names", "Observation", "Points", "Preprocessing", "Regions", "Response", "Sample", "Skipped", "Trace", "TraceKind",
-]

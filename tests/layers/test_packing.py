@@ -15,7 +15,13 @@ from sparsevision.models.sparseformer import SparseFormer, SparseFormerConfig
 def small_model() -> SparseFormer:
     torch.manual_seed(0)
     config = SparseFormerConfig(
-        num_tokens=9, num_points=9, feature_channels=16, focusing_width=32, cortex_width=64, cortex_depth=2, num_classes=7
+        num_tokens=9,
+        num_points=9,
+        feature_channels=16,
+        focusing_width=32,
+        cortex_width=64,
+        cortex_depth=2,
+        num_classes=7,
     )
     return SparseFormer(config).eval()
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class SplitLinear(nn.Linear):
+class SplitLinear(nn.Module):
     """A linear layer whose outputs come in parts.
 
     Each part is a product of its own: slicing one large output would cost a copy forward and two zero-filled tensors
@@ -18,8 +18,10 @@ class SplitLinear(nn.Linear):
     """
 
     def __init__(self, in_features: int, parts: tuple[int, ...]) -> None:
-        super().__init__(in_features, sum(parts))
+        super().__init__()
         self.parts = parts
+        self.weight = nn.Parameter(torch.empty(sum(parts), in_features))
+        self.bias = nn.Parameter(torch.empty(sum(parts)))
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> tuple[Tensor, ...]:
         """Returns one tensor (*batch, part) for each part."""

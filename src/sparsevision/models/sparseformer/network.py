@@ -231,7 +231,12 @@ class SparseFormer(nn.Module):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
-        blocks: Any = [(r"^focusing", (-1,)), (r"^bridge", (-1,)), (r"^cortex\.(\d+)", None), (r"^head\.norm", (99999,))]
+        blocks: Any = [
+            (r"^focusing", (-1,)),
+            (r"^bridge", (-1,)),
+            (r"^cortex\.(\d+)", None),
+            (r"^head\.norm", (99999,)),
+        ]
         return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
 
 
