@@ -16,7 +16,7 @@ from PIL import Image
 from sparsevision.errors import ConfigError
 from sparsevision.explain import save_page
 
-HOSTILE_NAME = """it's "><script>window.broken = 1</script>.jpg"""
+HOSTILE_NAME = """it's "><img src=x onerror='window.broken = 3'><script>window.broken = 1<!--.jpg"""
 HOSTILE_LABEL = "</script><img src=x onerror='window.broken = 2'>"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
@@ -29,7 +29,7 @@ def chromium() -> str | None:
 def page_file(make_look, tmp_path) -> Path:
     looks = [
         make_look(Image.effect_noise((240, 160), 60).convert("RGB"), name="first.jpg"),
-        make_look(name=HOSTILE_NAME, labels=(HOSTILE_LABEL, "ferry", "lotus")),
+        make_look(name=f"/home/somebody/{HOSTILE_NAME}", labels=(HOSTILE_LABEL, "ferry", "lotus")),
     ]
     return save_page(looks, tmp_path / "page.html", title="Where & <why>", model="nano")
 
@@ -43,6 +43,7 @@ def test_the_page_holds_everything_and_refers_to_nothing_else(page_file):
     assert text.count("<script") == 2
     assert "http:" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "https:" not in text
+    assert "somebody" not in text
 
 
 def test_a_page_needs_a_picture(tmp_path):

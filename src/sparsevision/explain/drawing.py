@@ -36,8 +36,10 @@ def dimmed(picture: Image.Image, strength: float = 1.0, saturation: float = 0.35
 
 def dimming(picture: Image.Image) -> float:
     """Returns the factor that leaves a picture dark but readable: dark photographs are darkened less."""
-    mean = float((np.asarray(picture.convert("RGB").reduce(4), dtype=np.float64) @ _LUMA).mean())
-    return float(np.clip(55.0 / max(mean, 1.0), 0.42, 0.9))
+    grey = np.asarray(picture.convert("RGB").reduce(4), dtype=np.float64) @ _LUMA
+    # Black bars around a picture say nothing of how bright it is.
+    lit = grey[grey > 8]
+    return float(np.clip(55.0 / lit.mean(), 0.42, 0.9)) if lit.size else 0.9
 
 
 def draw_picture(axes: Axes, look: Look, *, dim: bool = True) -> None:

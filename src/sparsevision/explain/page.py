@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,7 @@ def _picture(look: Look) -> dict[str, Any]:
     result = look.result
     shown = [label for label in result.labels if label in look.classes] if look.trace.response else []
     return {
-        "name": result.name,
+        "name": PurePath(result.name).name,  # pages are passed on; folders are nobody else's business
         "width": width,
         "height": height,
         "dimming": round(dimming(look.preview), 2),
