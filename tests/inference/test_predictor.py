@@ -155,7 +155,10 @@ def test_outputs_without_names_are_numbered_and_an_embedding_has_none() -> None:
 def test_a_saved_folder_answers_as_the_model_did(tmp_path: Path) -> None:
     predictor = _predictor()
     predictor.model.save_pretrained(tmp_path / "x")
-    assert Predictor(tmp_path / "x", "cpu", labels=LABELS)(_array()) == predictor(_array())
+    answer, expected = Predictor(tmp_path / "x", "cpu", labels=LABELS)(_array()), predictor(_array())
+    assert answer.labels == expected.labels
+    # A model that the predictor opened itself runs with packed weights: equal to rounding.
+    assert answer.scores == pytest.approx(expected.scores, abs=1e-6)
 
 
 def test_a_peer_predicts_too() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
 from sparsevision.factory import identity_of, open_model
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
+from sparsevision.layers.packing import pack_linear_layers
 from sparsevision.tasks.classification import ClassificationTask
 from sparsevision.types import TRACE_KINDS, Classification, Preprocessing, Sample, Skipped, Trace, TraceKind
 
@@ -55,6 +56,10 @@ class Predictor:
         if preprocessing is None and identity is None:
             raise ConfigError("The model does not say what input it wants: give preprocessing=.")
         self.model: Any = made.to(self.device).eval()
+        # A model that was opened here is nobody else's to train or save, so its weights may take the form that runs
+        # fastest; one that was handed over is left as it is. timm's models read their layers' weights themselves.
+        if made is not model and hasattr(made, "controls"):
+            pack_linear_layers(self.model)
         self.batch_size = batch_size
         self.preprocessing = preprocessing or identity.preprocessing  # type: ignore[union-attr]
         self.labels = _labels(made, labels if labels is not None else identity.labels if identity else None)
