@@ -13,6 +13,7 @@ from torch import nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
+from sparsevision.layers.packing import pack_linear_layers
 from sparsevision.layers.paths import plain_operators
 
 Dtype = Literal["fp32", "bf16", "fp16"]
@@ -49,6 +50,11 @@ class Candidate:
     path: Path = "default"
     compiled: bool = False
     memory_format: MemoryFormat | None = None
+
+    @property
+    def packs(self) -> bool:
+        """Whether weights are packed, as the predictor does; a compiler does so itself, and autocast reads weights."""
+        return self.workload.work == "inference" and self.workload.dtype == "fp32" and not self.compiled
 
     @property
     def label(self) -> str:
@@ -99,6 +105,8 @@ class Runner:
         model = build_model(candidate.model, load.size, fuse=not training)
         self.model = model.to(self.device).train(training)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        if is_ours(candidate.model) and candidate.path == "default" and candidate.packs:
+            pack_linear_layers(self.model)
         self.images = torch.randn(load.batch, 3, load.size, load.size, device=self.device)
         self.targets = torch.zeros(load.batch, dtype=torch.int64, device=self.device)
         self.optimiser: torch.optim.Optimizer | None = None

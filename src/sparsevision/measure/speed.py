@@ -153,6 +153,8 @@ def _compiling(candidates: Sequence[Candidate]) -> Iterator[None]:
         return
     import torch._dynamo.config as dynamo
 
-    with dynamo.patch(recompile_limit=8 * (compiled + 1), fail_on_recompile_limit_hit=True):
+    with dynamo.patch(
+        recompile_limit=max(dynamo.recompile_limit, 8 * (compiled + 1)), fail_on_recompile_limit_hit=True
+    ):
         yield
     torch._dynamo.reset()
