@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparsevision.layers.paths import fast_eager
+
 
 class SplitLinear(nn.Module):
     """A linear layer whose outputs come in parts.
@@ -63,8 +65,17 @@ class AdaptiveMixing(nn.Module):
         channel_mix, point_mix = self.generate(self.reduce(self.norm(tokens)).flatten(0, 1))
         channel_mix = channel_mix.unflatten(-1, (self.channels, self.channels))
         point_mix = point_mix.unflatten(-1, (self.out_points, self.num_points))
-        mixed = mix(samples.flatten(0, 1), channel_mix, point_mix, self.channel_bias, self.point_bias)
-        return self.out(mixed.flatten(-2)).view_as(tokens)
+        parts = 1
+        if fast_eager() and not torch.is_grad_enabled() and samples.device.type == "cpu":
+            # One picture's samples at a time stay in cache from the first product to the last activation.
+            parts = max(1, len(tokens))
+        mixed = [
+            mix(*part, self.channel_bias, self.point_bias).flatten(-2)
+            for part in zip(
+                samples.flatten(0, 1).chunk(parts), channel_mix.chunk(parts), point_mix.chunk(parts), strict=True
+            )
+        ]
+        return self.out(mixed[0] if parts == 1 else torch.cat(mixed)).view_as(tokens)
 
 
 class StaticMixing(nn.Module):
