@@ -85,3 +85,13 @@ def test_results_and_their_average_over_views() -> None:
     merged = task.merge([first, second])
     assert merged.labels[0] == "dog"
     assert sum(merged.scores) == pytest.approx(1.0)
+
+
+def test_pictures_of_different_sizes_are_padded_and_their_sizes_told() -> None:
+    task = ClassificationTask(("a", "b"))
+    batch = task.collate([Sample(torch.ones(3, 4, 6), 0, "wide", 0), Sample(torch.ones(3, 8, 2), 1, "high", 1)])
+    assert batch.images.shape == (2, 3, 8, 6)
+    assert batch.sizes.tolist() == [[4, 6], [8, 2]]
+    assert batch.images[0, :, 4:].abs().sum() == batch.images[1, :, :, 2:].abs().sum() == 0
+    assert batch.images.sum() == 3 * (4 * 6 + 8 * 2)
+    assert task.collate([Sample(torch.ones(3, 4, 6), 0, "x", 0)] * 2).sizes is None

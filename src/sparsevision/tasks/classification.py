@@ -69,10 +69,14 @@ class ClassificationTask:
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stacks samples of one size; an empty list gives an empty batch."""
-        images = torch.stack([sample.image for sample in samples]) if samples else torch.zeros(0, 3, 1, 1)
+        """Stacks samples, those of different sizes padded with zeros at the right and below and their `sizes` given.
+
+        An empty list gives an empty batch.
+        """
+        images, sizes = _stacked([sample.image for sample in samples])
         return Batch(
             images=images,
+            sizes=sizes,
             targets=torch.tensor([sample.target for sample in samples], dtype=torch.long),
             names=[sample.name for sample in samples],
             indices=[sample.index for sample in samples],
@@ -177,3 +181,15 @@ class ClassificationMetrics:
         number = len(self.classes)
         nothing = ((0,) * number,) * number
         return Report(0, float("nan"), 0.0, 0.0, 0.0, self.classes, (None,) * number, nothing)
+
+
+def _stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Returns (B, C, H, W), and the valid sizes (B, 2) where not all images are as large as the batch."""
+    if not images:
+        return torch.zeros(0, 3, 1, 1), None
+    if len({image.shape for image in images}) == 1:
+        return torch.stack(list(images)), None
+    sizes = torch.tensor([image.shape[-2:] for image in images])
+    height, width = sizes.amax(0).tolist()
+    padded = [F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2])) for image in images]
+    return torch.stack(padded), sizes

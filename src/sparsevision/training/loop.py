@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from sparsevision.errors import ConfigError
 from sparsevision.types import Batch
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ def evaluate(model: nn.Module, task: ClassificationTask, loader: Iterable[Batch]
         if not len(batch):
             continue
         batch = batch.to(device, non_blocking=True)
+        if batch.sizes is not None and not hasattr(model, "controls"):
+            raise ConfigError(
+                f"{type(model).__name__} takes pictures of one size only: evaluate it with fit = 'crop' or 'stretch'."
+            )
         output = model(batch.images) if batch.sizes is None else model(batch.images, sizes=batch.sizes)
         metrics.update(output, batch)
     model.train(was_training)
