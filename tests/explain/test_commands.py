@@ -35,8 +35,20 @@ def data(tmp_path_factory):
 
 def test_explain_draws_what_is_asked_for_and_names_it(checkpoint, data, tmp_path, capsys):
     status = main(
-        ["explain", str(data / "val"), "--model", str(checkpoint), "--out", str(tmp_path), "--figure", "all", "--gif",
-         "--page", "--top-tokens", "2"]
+        [
+            "explain",
+            str(data / "val"),
+            "--model",
+            str(checkpoint),
+            "--out",
+            str(tmp_path),
+            "--figure",
+            "all",
+            "--gif",
+            "--page",
+            "--top-tokens",
+            "2",
+        ]
     )
     assert status == 0
     names = {path.name for path in tmp_path.iterdir()}
@@ -82,9 +94,7 @@ def test_mistakes_are_one_sentence(checkpoint, data, tmp_path, capsys, arguments
 def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp_path, capsys):
     peer = create_model("timm/resnet10t", num_classes=2)
     preprocessing = preprocessing_of("timm/resnet10t")
-    other = save_checkpoint(
-        tmp_path / "peer", peer, name="timm/resnet10t", preprocessing=preprocessing, labels=CLASSES
-    )
+    other = save_checkpoint(tmp_path / "peer", peer, name="timm/resnet10t", preprocessing=preprocessing, labels=CLASSES)
     out = tmp_path / "out"
     given = ["--faithfulness", "--data", str(data), "--peer", str(other), "--model", str(checkpoint), "--out", str(out)]
     assert main(["explain", *given]) == 0

@@ -23,8 +23,11 @@ def naive(points, size, radius, weight):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    seed=st.integers(0, 1000), height=st.integers(1, 24), width=st.integers(1, 24),
-    radius=st.floats(0.02, 1.5), count=st.integers(1, 30),
+    seed=st.integers(0, 1000),
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+    radius=st.floats(0.02, 1.5),
+    count=st.integers(1, 30),
 )
 def test_it_is_the_naive_sum_over_points(seed, height, width, radius, count):
     draw = np.random.default_rng(seed)

@@ -38,9 +38,7 @@ def batches():
 def test_areas_are_the_integrals_of_known_curves():
     images, targets = lit_images(2), torch.ones(2, dtype=torch.long)
     steps = 16  # the box is one sixteenth of the picture
-    curves = deletion_insertion(
-        bright_box, images, true_map(images, targets), targets, steps=steps, baseline="mean"
-    )
+    curves = deletion_insertion(bright_box, images, true_map(images, targets), targets, steps=steps, baseline="mean")
     torch.testing.assert_close(curves.deletion[0], torch.tensor([1.0] + [0.0] * steps))
     torch.testing.assert_close(curves.insertion[0], torch.tensor([0.0] + [1.0] * steps))
     torch.testing.assert_close(curves.deletion_area, torch.full((2,), 1 / 32))

@@ -63,9 +63,7 @@ class Drawer:
         self.written: list[Path] = []
         self._names: Counter[str] = Counter()
 
-    def draw(
-        self, look: Look, *, figure: FigureKind, gif: bool, label: str | None = None, top_tokens: int = 5
-    ) -> None:
+    def draw(self, look: Look, *, figure: FigureKind, gif: bool, label: str | None = None, top_tokens: int = 5) -> None:
         """Draws one picture's figures and animation.
 
         "stages" is the paper's Figures 3 and 4; "tokens" Figure 6, for a label or the predicted class; "disturbed"

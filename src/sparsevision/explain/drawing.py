@@ -76,9 +76,7 @@ def draw_points(
     chosen = list(range(len(stage.points)) if tokens is None else tokens)
     xy = stage.points[chosen].reshape(-1, 2)
     per_token = stage.points.shape[1]
-    axes.scatter(
-        xy[:, 0], xy[:, 1], s=diameter**2, c=np.repeat(colours[chosen], per_token, 0), linewidths=0, zorder=3
-    )
+    axes.scatter(xy[:, 0], xy[:, 1], s=diameter**2, c=np.repeat(colours[chosen], per_token, 0), linewidths=0, zorder=3)
 
 
 def draw_regions(
@@ -89,8 +87,7 @@ def draw_regions(
         return
     chosen = list(range(len(stage.regions)) if tokens is None else tokens)
     boxes = [
-        Rectangle((min(x0, x1), min(y0, y1)), abs(x1 - x0), abs(y1 - y0))
-        for x0, y0, x1, y1 in stage.regions[chosen]
+        Rectangle((min(x0, x1), min(y0, y1)), abs(x1 - x0), abs(y1 - y0)) for x0, y0, x1, y1 in stage.regions[chosen]
     ]
     axes.add_collection(
         PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], linewidths=line, zorder=4)

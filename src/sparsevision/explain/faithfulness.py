@@ -47,8 +47,14 @@ class Curves:
 
 
 def deletion_insertion(
-    scores: Scores, images: Tensor, saliency: Tensor, targets: Tensor, *,
-    steps: int = 20, baseline: Baseline = "blur", generator: torch.Generator | None = None,
+    scores: Scores,
+    images: Tensor,
+    saliency: Tensor,
+    targets: Tensor,
+    *,
+    steps: int = 20,
+    baseline: Baseline = "blur",
+    generator: torch.Generator | None = None,
 ) -> Curves:
     """Deletes and inserts pixels in the order of a saliency map and returns both curves.
 
@@ -78,8 +84,14 @@ def deletion_insertion(
 
 
 def faithfulness(
-    scores: Scores, loader: Iterable[Batch], maps: Mapping[str, SaliencyMap], *,
-    steps: int = 20, baseline: Baseline = "blur", seed: int = 0, resamples: int = 2000,
+    scores: Scores,
+    loader: Iterable[Batch],
+    maps: Mapping[str, SaliencyMap],
+    *,
+    steps: int = 20,
+    baseline: Baseline = "blur",
+    seed: int = 0,
+    resamples: int = 2000,
 ) -> list[dict[str, Any]]:
     """Measures several saliency maps on the same pictures and returns a row for each, the control "random" among them.
 
@@ -135,15 +147,20 @@ class _Measured:
     def arrays(self, shares: Tensor) -> dict[str, NDArray[np.float64]]:
         curves = Curves(shares, torch.cat(self.deletion), torch.cat(self.insertion))
         named = {
-            "deletion": curves.deletion_area, "insertion": curves.insertion_area,
-            "deletion_curve": curves.deletion, "insertion_curve": curves.insertion,
+            "deletion": curves.deletion_area,
+            "insertion": curves.insertion_area,
+            "deletion_curve": curves.deletion,
+            "insertion_curve": curves.insertion,
         }
         return {name: value.double().numpy() for name, value in named.items()}
 
 
 def _row(
-    name: str, found: dict[str, NDArray[np.float64]], control: dict[str, NDArray[np.float64]],
-    draw: NDArray[np.int64], shares: Tensor,
+    name: str,
+    found: dict[str, NDArray[np.float64]],
+    control: dict[str, NDArray[np.float64]],
+    draw: NDArray[np.int64],
+    shares: Tensor,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"map": name, "pictures": len(found["deletion"])}
     for side in ("deletion", "insertion"):

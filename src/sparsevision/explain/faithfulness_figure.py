@@ -33,7 +33,11 @@ def _curves(axes: Axes, rows: Sequence[Mapping[str, Any]], side: str) -> None:
     for index, row in enumerate(rows):
         half = (row[f"{side}_high"] - row[f"{side}_low"]) / 2
         axes.plot(
-            row["shares"], row[f"{side}_curve"], color=_COLOURS[index % 6], linestyle=_STYLES[index % 6], linewidth=1.2,
+            row["shares"],
+            row[f"{side}_curve"],
+            color=_COLOURS[index % 6],
+            linestyle=_STYLES[index % 6],
+            linewidth=1.2,
             label=f"{row['map']} {row[side]:.3f} ± {half:.3f}",
         )
     axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], ylim=(0, None))

@@ -23,8 +23,15 @@ class Sheet:
     """A figure of rows and columns of panels; `row_heights` are heights per width of a column."""
 
     def __init__(
-        self, width: float, columns: int, row_heights: Sequence[float], *, heading: str, remark: str = "",
-        titles: Sequence[str], row_label: float = _ROW_LABEL,
+        self,
+        width: float,
+        columns: int,
+        row_heights: Sequence[float],
+        *,
+        heading: str,
+        remark: str = "",
+        titles: Sequence[str],
+        row_label: float = _ROW_LABEL,
     ) -> None:
         self.left = MARGIN + row_label
         self.column = (width - self.left - MARGIN - _GAP * (columns - 1)) / columns
