@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from sparsevision.errors import ConfigError
 from sparsevision.training.recipe import Recipe, read_recipe
-from sparsevision.training.state import cannot_write, state_exists
+from sparsevision.training.state import cannot_write, flush, state_exists
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 HARMLESS = ("data.spec", "run.workers", "run.checkpoint_every", "run.evaluate_every", "run.time_budget_minutes")
@@ -152,11 +152,11 @@ class RunFolder:
             shutil.rmtree(new, ignore_errors=True)
             save(new)
             for file in new.rglob("*"):
-                _sync(file)
+                flush(file)
             if self.best.exists():
                 self.best.rename(old)
             new.rename(self.best)
-            _sync(self.path)
+            flush(self.path)
             shutil.rmtree(old, ignore_errors=True)
         except OSError as error:
             raise cannot_write(self.path, error) from None
@@ -193,7 +193,7 @@ class RunFolder:
     def _write_whole(path: Path, text: str) -> None:
         temporary = path.with_name(path.name + ".new")
         temporary.write_text(text, encoding="utf-8")
-        _sync(temporary)
+        flush(temporary)
         os.replace(temporary, path)
 
 
@@ -243,11 +243,3 @@ def _check_same(old: Recipe, new: Recipe) -> None:
             f"The run to resume was started with {field} = {before!r}, now it is {after!r}: "
             f"resume with the run's own recipe.toml, or start anew in another --out."
         )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,9 +30,9 @@ def write_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_separate(tensors), temporary, metadata={"state": json.dumps(facts)})
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, folder / FILE)
-        _flush(folder)
+        flush(folder)
     except (OSError, SafetensorError) as error:
         _forget(temporary)
         raise cannot_write(folder, error) from None
@@ -75,7 +75,8 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Makes a file, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
