@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
@@ -103,6 +102,9 @@ def _adapt_channels(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list
         return []
     if theirs.shape[1] != 3 or theirs.shape[1] == ours.shape[1]:
         return []
+    # Imported where it is needed: timm takes seconds.
+    from timm.models import adapt_input_conv
+
     state[name] = adapt_input_conv(ours.shape[1], theirs)
     return [name]
 

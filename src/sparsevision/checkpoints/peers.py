@@ -1,12 +1,14 @@
-"""timm's models by the name "timm/NAME": peers to compare with, teachers to learn from."""
+"""timm's models by the name "timm/NAME": peers to compare with, teachers to learn from.
+
+timm is imported by the functions that ask it something: that takes seconds, and a command on our own models needs
+none of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import timm
-from timm.data.config import resolve_data_config
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint
@@ -59,6 +61,8 @@ def make_peer(
 
 def peer_preprocessing(name: str) -> Preprocessing:
     """Returns what timm prepares pictures with for a model."""
+    from timm.data.config import resolve_data_config
+
     check_peer_name(name)
     settings = resolve_data_config({}, pretrained_cfg=peer_settings(name))
     return Preprocessing(
@@ -73,11 +77,15 @@ def peer_preprocessing(name: str) -> Preprocessing:
 
 def peer_names(pattern: str) -> list[str]:
     """Lists timm's models whose "timm/NAME" fits a glob pattern."""
+    import timm
+
     return [PREFIX + name for name in timm.list_models(pattern.removeprefix(PREFIX))]
 
 
 def check_peer_name(name: str) -> None:
     """Raises UnknownNameError unless timm has a model of the name."""
+    import timm
+
     bare = name.removeprefix(PREFIX)
     if not timm.is_model(bare.split(".", 1)[0]):
         raise UnknownNameError("timm model", bare, timm.list_models())
@@ -85,11 +93,15 @@ def check_peer_name(name: str) -> None:
 
 def peer_settings(name: str) -> dict[str, Any]:
     """Returns what timm's registry says of a model: its input, head and weights."""
+    import timm
+
     found = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
     return found.to_dict() if found is not None else {}
 
 
 def _make(name: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+    import timm
+
     bare = name.removeprefix(PREFIX)
     try:
         return timm.create_model(bare, pretrained=pretrained, **options)

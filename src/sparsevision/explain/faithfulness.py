@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from sparsevision.errors import ConfigError
 from sparsevision.types import Batch
@@ -180,6 +179,8 @@ def _probability(scores: Scores, images: Tensor, targets: Tensor) -> Tensor:
 
 
 def _baseline(images: Tensor, kind: Baseline) -> Tensor:
+    from torchvision.transforms.v2 import functional as transforms
+
     if kind == "mean":
         return torch.zeros_like(images)
     if kind != "blur":

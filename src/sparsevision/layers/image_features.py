@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparsevision.layers.paths import fast, fast_eager
 
 # Rows of the feature map that are computed at a time; with these a strip of a 224 to 2048 px picture stays in cache.
-STRIP_ROWS = 16
+STRIP_ROWS = 8
 
 
 def channel_norm(
@@ -47,7 +47,7 @@ class EarlyConv(nn.Conv2d):
     def forward(self, images: Float[Tensor, "batch in_chans height width"]) -> Float[Tensor, "batch channels h w"]:
         """Computes the feature map; its sides are ceil(ceil(side / 2) / 2)."""
         if not fast():
-            pooled = F.max_pool2d(super().forward(images).relu(), 3, stride=2, padding=1)
+            pooled = F.max_pool2d(super().forward(images).relu_(), 3, stride=2, padding=1)
             return channel_norm(pooled, eps=self.eps, unbiased=self.unbiased)
         images = images.contiguous(memory_format=torch.channels_last)
         if fast_eager() and not torch.is_grad_enabled():

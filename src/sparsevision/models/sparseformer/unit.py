@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
@@ -116,6 +115,22 @@ class RoIEncoding(nn.Module):
 def quick_gelu(x: Tensor) -> Tensor:
     """CLIP's approximation of GELU."""
     return x * torch.sigmoid(1.702 * x)
+
+
+class DropPath(nn.Module):
+    """timm's stochastic depth, imported when something is dropped: that takes seconds, and predicting drops nothing."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, delta: Tensor) -> Tensor:
+        """Returns what is added to the tokens: in training nothing, for a share `rate` of the pictures."""
+        if self.rate == 0 or not self.training:
+            return delta
+        from timm.layers.drop import drop_path
+
+        return drop_path(delta, self.rate, self.training)
 
 
 class Unit(nn.Module):

@@ -1,0 +1,169 @@
+"""Does it pay to look? A trained model against one that looks only once, on digits placed on photographs.
+
+    sparsevision train --recipe scenes_nano --data placed-digits:PHOTOGRAPHS --out runs/scenes
+    sparsevision train --recipe scenes_nano --data placed-digits:PHOTOGRAPHS --out runs/scenes_nil \
+        --set model.config.focusing_repeats=0
+    python benchmarks/looking_pays.py placed-digits:PHOTOGRAPHS runs/scenes/best runs/scenes_nil/best
+
+Prints both scores on the val split and the share of the first model's points that lies inside the digit's box, beside
+the box's share of the area and the boxes of other pictures. Status 1 if a claim is missed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cyclopts
+import matplotlib.patches as shapes
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from sparsevision import Predictor
+from sparsevision.data.opening import open_dataset
+from sparsevision.data.scenes import PlacedDigits
+from sparsevision.explain import Look, save_figure, share_inside
+from sparsevision.explain.drawing import draw_picture, draw_points
+from sparsevision.explain.palette import token_colours
+from sparsevision.explain.sheet import Sheet
+from sparsevision.measure.machine import describe_machine
+from sparsevision.measure.report import markdown_table
+
+GAP, INSIDE, ELSEWHERE = 15.0, 3.0, 1.2  # the claims: points of top-1, and shares as multiples of the area's
+DRAWN, COLUMNS = 12, 6
+SIZES = ((24, 32), (33, 40), (41, 48))
+
+
+@dataclass
+class Seen:
+    """What a model made of all scenes; shares are means over scenes, `inside` per stage."""
+
+    top1: float
+    by_side: dict[str, float]
+    area: float
+    inside: dict[str, float]
+    elsewhere: dict[str, float]
+    looks: list[Look] = field(repr=False)
+    right: list[bool] = field(repr=False)
+
+    @property
+    def last(self) -> str:
+        return list(self.inside)[-1]
+
+    def record(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name not in ("looks", "right")}
+
+
+def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256) -> int:
+    """Score both models on the val scenes of `data`; write looking_pays.md, .json and .png into `out`."""
+    scenes = open_dataset(data, "val", side=side)
+    if not isinstance(scenes, PlacedDigits):
+        raise SystemExit(f"{data!r} holds no placed digits: write placed-digits:PHOTOGRAPHS.")
+    boxes = torch.tensor([scenes.read(index).box for index in range(len(scenes))])
+    found = {
+        name: look_at(Predictor(weights), scenes, boxes) for name, weights in {"looking": looking, "nil": nil}.items()
+    }
+    text, held = report(found["looking"], found["nil"], scenes)
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "looking_pays.md").write_text(text + "\n", encoding="utf-8")
+    whole = {"machine": asdict(describe_machine()), **{name: seen.record() for name, seen in found.items()}}
+    (out / "looking_pays.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    save_figure(draw(found["looking"], boxes * scenes.size), out / "looking_pays.png")
+    return 0 if held else 1
+
+
+def look_at(predictor: Predictor, scenes: PlacedDigits, boxes: torch.Tensor) -> Seen:
+    """Predicts every scene with its trace and measures where the points lie."""
+    hits: list[bool] = []
+    looks: list[Look] = []
+    points: dict[str, list[torch.Tensor]] = {}
+    pictures = (scenes.read(index).image for index in range(len(scenes)))
+    for index, result in enumerate(predictor.stream(pictures, top_k=1, trace="points")):
+        hits.append(result.labels[0] == scenes.classes[scenes.labels[index]])
+        for stage, seen in result.trace.points.items():
+            points.setdefault(stage, []).append(
+                result.geometry.to_original(seen.xy.double()).flatten(0, 1) / scenes.size
+            )
+        if index < DRAWN:
+            looks.append(Look(scenes.read(index).image, result))
+    sides = ((boxes[:, 2] - boxes[:, 0]) * scenes.size).round().numpy()
+    right = np.array(hits, dtype=float)
+    others = boxes[np.random.default_rng(0).permutation(len(boxes))]
+    stacked = {stage: torch.stack(found) for stage, found in points.items()}
+    return Seen(
+        top1=100 * right.mean(),
+        by_side={f"{low} to {high} px": 100 * right[(low <= sides) & (sides <= high)].mean() for low, high in SIZES},
+        area=float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).mean()),
+        inside={stage: float(share_inside(found, boxes.double()).mean()) for stage, found in stacked.items()},
+        elsewhere={stage: float(share_inside(found, others.double()).mean()) for stage, found in stacked.items()},
+        looks=looks,
+        right=hits[:DRAWN],
+    )
+
+
+def report(looking: Seen, nil: Seen, scenes: PlacedDigits) -> tuple[str, bool]:
+    """Returns the tables as Markdown, and whether every claim holds."""
+    stage, area = looking.last, looking.area
+    gap, inside, elsewhere = looking.top1 - nil.top1, looking.inside[stage] / area, looking.elsewhere[stage] / area
+    claims = [
+        ("top-1, looking minus looking once", f"{gap:.1f} points", f">= {GAP:g} points", gap >= GAP),
+        (f"points of {stage} in the digit's box / its area", f"{inside:.1f}x", f">= {INSIDE:g}x", inside >= INSIDE),
+        ("the same in another picture's box", f"{elsewhere:.2f}x", f"<= {ELSEWHERE:g}x", elsewhere <= ELSEWHERE),
+    ]
+    lines = ["# Does looking pay?", "", f"Val: {scenes.origin}. {describe_machine()}.", ""]
+    scores = [
+        (name, f"{seen.top1:.1f} %", *(f"{value:.1f} %" for value in seen.by_side.values()))
+        for name, seen in (("nano", looking), ("nano, focusing_repeats=0", nil))
+    ]
+    lines += [*markdown_table(("model", "top-1", *looking.by_side), scores), ""]
+    lines += [
+        *markdown_table(
+            ("claim", "figure", "threshold", "verdict"), [(*row, "met" if held else "MISSED") for *row, held in claims]
+        ),
+        "",
+    ]
+    stages = [
+        (name, f"{100 * share:.2f} %", f"{share / area:.2f}x", f"{looking.elsewhere[name] / area:.2f}x")
+        for name, share in looking.inside.items()
+    ]
+    lines.append(f"A box covers {100 * area:.2f} % of the picture on average; of nano's points there lie in it:")
+    lines += ["", *markdown_table(("stage", "share", "x area", "other picture's box, x area"), stages)]
+    return "\n".join(lines), all(held for *_, held in claims)
+
+
+def draw(seen: Seen, boxes: torch.Tensor) -> Figure:
+    """Draws the first scenes, nothing chosen: where the first stage looked and, below it, where the last did."""
+    groups = DRAWN // COLUMNS
+    titles = [""] * COLUMNS
+    sheet = Sheet(
+        6.9,
+        COLUMNS,
+        [1.0] * (2 * groups),
+        heading="The first scenes of val",
+        remark="first and last stage",
+        titles=titles,
+    )
+    colours = token_colours(seen.looks[0].num_tokens)
+    for index, look in enumerate(seen.looks):
+        row, column = 2 * (index // COLUMNS), index % COLUMNS
+        for offset, stage in ((0, look.stages[0]), (1, look.stages[-1])):
+            panel = sheet.panel(row + offset, column)
+            draw_picture(panel, look, dim=offset == 0)
+            draw_points(panel, stage, colours, diameter=0.9)
+            x0, y0, x1, y1 = boxes[index].tolist()
+            edge = "#39d353" if seen.right[index] else "#ff4d4d"
+            panel.add_patch(
+                shapes.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=0.9, zorder=4)
+            )
+            if column == 0:
+                sheet.label_row(row + offset, stage.title)
+    return sheet.figure
+
+
+if __name__ == "__main__":
+    app = cyclopts.App(help=__doc__)
+    app.default(main)
+    raise SystemExit(app())
