@@ -193,6 +193,21 @@ def preprocessing_of(name: str) -> Preprocessing:
     return peer_preprocessing(name) if is_peer(name) else variant_named(name).preprocessing
 
 
+def usable_device(name: str | torch.device) -> torch.device:
+    """Returns the device of a name, once it has held a tensor.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # An unknown word, a device that is not there, or a torch built without it: torch has an error for each.
+    except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
+        raise ConfigError(f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+    return device
+
+
 def _read(source: Source | Checkpoint | None) -> Checkpoint | None:
     return source if source is None or isinstance(source, Checkpoint) else read_checkpoint(source)
 

@@ -16,6 +16,7 @@ from sparsevision.types import Preprocessing
 
 # Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
 _LARGEST_NUMBER = 1_000_000
+_LARGEST_SIDE = 8192
 
 
 class Description(BaseModel):
@@ -90,14 +91,15 @@ def _check_numbers(config: Mapping[str, Any], origin: str) -> None:
 def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
     sides, channels = preprocessing.size, (*preprocessing.mean, *preprocessing.std)
     fits = (
-        all(1 <= side <= 16384 for side in sides)
-        and 0 < preprocessing.crop_fraction <= 1
+        0 < preprocessing.crop_fraction <= 1
+        and all(1 <= side <= _LARGEST_SIDE * preprocessing.crop_fraction for side in sides)
         and all(math.isfinite(value) for value in channels)
         and all(value > 0 for value in preprocessing.std)
         and len(preprocessing.mean) == len(preprocessing.std) > 0
     )
     if not fits:
         raise CheckpointError(
-            f"The preprocessing in {origin!r} makes no sense: sizes must be 1 to 16384, "
-            "crop_fraction above 0 and at most 1, means finite, as many deviations as means, and all of them positive."
+            f"The preprocessing in {origin!r} makes no sense: sizes must be 1 to 8192, "
+            "crop_fraction above 0 and at most 1 (size / crop_fraction at most 8192, too), means finite, as many "
+            "deviations as means, and all of them positive."
         )

@@ -99,6 +99,10 @@ def _checkpoint(state: Mapping[str, Tensor], described: Description | None, orig
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
+        path.open("rb").close()  # the library says of a file that may not be read that there is none
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+    try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sparsevision.cli.names import naming
 from sparsevision.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def benchmark(
     batches: Annotated[list[int] | None, _Several] = None,
     dtype: Annotated[list[Literal["fp32", "bf16", "fp16"]] | None, _Several] = None,
     compile: bool = False,
-    compile_mode: str = "default",
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default",
     plain: Annotated[bool, _Flag] = False,
     train_step: Annotated[bool, _Flag] = False,
     memory: Annotated[bool, _Flag] = False,
@@ -129,10 +130,12 @@ def _check(candidates: Sequence[Candidate], device: str) -> None:
     """Refuses what would otherwise fail in the middle of a long run."""
     import torch
 
+    from sparsevision.factory import usable_device
     from sparsevision.measure.benchmark import check_candidates
 
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"--device {device}: torch finds no CUDA device here; use --device cpu.")
+    usable_device(device)
     check_candidates(candidates)
 
 
@@ -158,7 +161,8 @@ def _write(paths: Sequence[Path], results: Sequence[Result], machine: Machine, s
 
     for path in paths:
         writer = as_json if path.suffix == ".json" else as_markdown
-        path.write_text(writer(results, machine, settings) + "\n", encoding="utf-8")
+        with naming(path):
+            path.write_text(writer(results, machine, settings) + "\n", encoding="utf-8")
 
 
 def _count(models: Sequence[str] | None, sizes: Sequence[int], paths: Sequence[Path]) -> int:
@@ -169,7 +173,7 @@ def _count(models: Sequence[str] | None, sizes: Sequence[int], paths: Sequence[P
     from sparsevision.measure.report import markdown_table
 
     if models is not None:
-        return _count_models(models, sizes)
+        return _count_models(models, sizes, paths)
     with Console(stderr=True).status("counting"):
         counted = list(published.recount())
     rows = [published.cells(one) for one in counted]
@@ -182,12 +186,14 @@ def _count(models: Sequence[str] | None, sizes: Sequence[int], paths: Sequence[P
             text = json.dumps([published.as_record(one) for one in counted], indent=1)
         else:
             text = "\n".join([*markdown_table(published.COLUMNS, rows), "", published.summary(counted)])
-        path.write_text(text + "\n", encoding="utf-8")
+        with naming(path):
+            path.write_text(text + "\n", encoding="utf-8")
     return 0 if all(one.agrees for one in counted) else 1
 
 
-def _count_models(models: Sequence[str], sizes: Sequence[int]) -> int:
+def _count_models(models: Sequence[str], sizes: Sequence[int], paths: Sequence[Path]) -> int:
     from sparsevision.measure.benchmark import cost_of
+    from sparsevision.measure.report import markdown_table
 
     rows = []
     for model in models:
@@ -197,6 +203,11 @@ def _count_models(models: Sequence[str], sizes: Sequence[int]) -> int:
             rows.append((model, str(size), f"{parameters:,}", *macs))
     columns = ("model", "size", "parameters", "multiply-adds G", "without mixing G")
     _output().print(_table(columns, rows))
+    for path in paths:
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        text = json.dumps(records, indent=1) if path.suffix == ".json" else "\n".join(markdown_table(columns, rows))
+        with naming(path):
+            path.write_text(text + "\n", encoding="utf-8")
     return 0
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from sparsevision.cli.names import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -72,7 +74,7 @@ def _print(findings: list[Finding], report: DatasetReport | None, harmful: list[
     _print_findings(console, findings)
     if report is not None:
         _print_report(console, report)
-    lines = ["What would hurt:", *(f"- {sentence}" for sentence in harmful)]
+    lines = ["What would hurt:", *(f"- {printable(sentence)}" for sentence in harmful)]
     print("\n".join(lines) if harmful else "Nothing found that would hurt.")
 
 
@@ -104,8 +106,8 @@ def _print_report(console: Console, report: DatasetReport) -> None:
     console.print(table)
     for split in report.splits:
         for skipped in split.broken[:_MOST_NAMED]:
-            print(f"- {split.split}: {skipped.name}: {skipped.reason}")
+            print(f"- {split.split}: {printable(skipped.name)}: {printable(skipped.reason)}")
         if len(split.broken) > _MOST_NAMED:
             print(f"- {split.split}: and {len(split.broken) - _MOST_NAMED} more (--json lists all)")
     for sentence in report.notes:
-        print(f"Note: {sentence}")
+        print(f"Note: {printable(sentence)}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sparsevision.cli.names import printable
+
 if TYPE_CHECKING:
     from sparsevision.tasks import Report
 
@@ -56,14 +58,17 @@ def evaluate(
         print(json.dumps({**report.to_dict(), "skipped": unread}))
     else:
         _print_tables(report)
+    if skipped:
+        print(f"{len(skipped)} of {len(skipped) + report.pictures} could not be used:", file=sys.stderr)
     for item in skipped:
-        print(f"skipped {item.name}: {item.reason}", file=sys.stderr)
+        print(f"  {printable(item.reason)}", file=sys.stderr)
     return 0
 
 
 def _print_tables(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     console.print(
@@ -73,7 +78,9 @@ def _print_tables(report: Report) -> None:
     table = Table("class", "pictures", "right", "most often taken for", box=None)
     for name, right, row in zip(report.classes, report.per_class, report.confusion, strict=True):
         if right is not None:
-            table.add_row(name, str(sum(row)), f"{right:.1%}", _mistakes(report, name, row))
+            cells = (name, str(sum(row)), f"{right:.1%}", _mistakes(report, name, row))
+            # As Text: brackets in a class's name are not markup.
+            table.add_row(*(Text(printable(cell)) for cell in cells))
     console.print(table)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sparsevision.cli.looking import Drawer, FigureKind, look_at
+from sparsevision.cli.names import printable, refuse_options
 from sparsevision.errors import ConfigError
 
 _Flag = Parameter(negative="")
@@ -78,6 +79,9 @@ def explain(
         return measure(Predictor(model, device), data, out=out, peer=peer, limit=limit, baseline=baseline)
     if not pictures:
         raise ConfigError("There is nothing to explain: give pictures, or --faithfulness with --data.")
+    refuse_options(
+        pictures, ("--model", "--out", "--figure", "--gif", "--page", "--label", "--top-tokens", "--radius", "--device")
+    )
     if top_tokens < 1:
         raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
     from sparsevision.inference import Predictor
@@ -86,10 +90,10 @@ def explain(
     drawer = Drawer(predictor, out, radius=radius)
     looks = look_at(predictor, pictures)
     for look in looks:
-        print(look.result)
+        print(printable(str(look.result)))
         drawer.draw(look, figure=figure, gif=gif, label=label, top_tokens=top_tokens)
     if page:
         drawer.page(looks, Path(model).name)
     for path in drawer.written:
-        print(path)
+        print(printable(str(path)))
     return 0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cyclopts import CycloptsError, UnknownCommandError
+from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from sparsevision.errors import SparseVisionError, UnknownNameError
 
@@ -26,6 +26,10 @@ _SYSTEM_ADVICE = {
     errno.EACCES: "Permission was denied",
     errno.EPERM: "The system does not permit this",
     errno.EMFILE: "Too many files are open",
+    errno.EEXIST: "A file is in the way",
+    errno.ENOTDIR: "A file stands where a folder is needed",
+    errno.EISDIR: "A folder stands where a file is needed",
+    errno.EFBIG: "The file would become larger than this user may make one",
 }
 _SYSTEM_REMEDY = {
     errno.ENOSPC: "Free some space or write elsewhere.",
@@ -34,6 +38,10 @@ _SYSTEM_REMEDY = {
     errno.EACCES: "Choose another path or change its permissions.",
     errno.EPERM: "Choose another path or change its permissions.",
     errno.EMFILE: "Use fewer workers or raise `ulimit -n`.",
+    errno.EEXIST: "Choose another path.",
+    errno.ENOTDIR: "Choose another path.",
+    errno.EISDIR: "Choose another path.",
+    errno.EFBIG: "Raise `ulimit -f` or write elsewhere.",
 }
 
 
@@ -48,7 +56,7 @@ def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = Fa
         traceback.print_exception(failure)
     if isinstance(failure, KeyboardInterrupt):
         return _say("Interrupted.", INTERRUPTED)
-    sentence = _sentence(failure)
+    sentence = _sentence(failure, arguments)
     if sentence is None:
         return _say(_bug(failure, arguments), BUG)
     try:
@@ -58,7 +66,7 @@ def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = Fa
     return _say(sentence, USER)
 
 
-def _sentence(failure: BaseException) -> str | None:
+def _sentence(failure: BaseException, arguments: Sequence[str]) -> str | None:
     """Returns what to tell the user of a mistake that the user can mend, None for anything else."""
     if isinstance(failure, UnknownCommandError) and failure.unused_tokens:
         from sparsevision.cli import COMMANDS
@@ -67,6 +75,9 @@ def _sentence(failure: BaseException) -> str | None:
         kind = "option" if name.startswith("-") else "command"
         known = {"option": ("--help", "--version", "--debug"), "command": tuple(COMMANDS)}[kind]
         return str(UnknownNameError(kind, name, known, advice="See `sparsevision --help`."))
+    if isinstance(failure, UnusedCliTokensError) and failure.unused_tokens:
+        words = ", ".join(map(repr, failure.unused_tokens))
+        return f"There is no use for {words} here. See `sparsevision {arguments[0]} --help`."
     if isinstance(failure, SparseVisionError | CycloptsError):
         return " ".join(str(failure).split())
     return _out_of_memory(failure) or _refused_by_system(failure)
@@ -90,7 +101,9 @@ def _refused_by_system(failure: BaseException) -> str | None:
     """Recognises what the operating system refused, also where a library hides its number in a message."""
     if isinstance(failure, OSError):
         number = failure.errno
-        where = f": {failure.filename}" if failure.filename else ""
+        # Where there are two, the first is a temporary one of ours.
+        name = failure.filename2 or failure.filename
+        where = f": {name}" if name else ""
         if number not in _SYSTEM_ADVICE:
             # A path that a user gave, missing or of the wrong kind; without a path it is not theirs to mend.
             return f"{failure.strerror}{where}." if where and failure.strerror else None

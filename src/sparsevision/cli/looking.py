@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sparsevision.cli.names import naming, printable
 from sparsevision.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def look_at(predictor: Predictor, sources: Sequence[str], *, top_k: int = 5) -> 
     if not results:
         raise DataError(skipped[0].reason if len(skipped) == 1 else f"None of the {len(skipped)} pictures can be read.")
     for left_out in skipped:
-        print(f"left out: {left_out.reason}", file=sys.stderr)
+        print(f"left out: {printable(left_out.reason)}", file=sys.stderr)
     return [Look(read_picture(result.name, side=_DRAWN_SIDE), result, predictor.labels) for result in results]
 
 
@@ -57,8 +58,10 @@ class Drawer:
     """Writes what is asked for of each look into a folder, and remembers which files it wrote."""
 
     def __init__(self, predictor: Predictor, out: Path, *, radius: float = 0.05) -> None:
-        if not radius > 0:
-            raise ConfigError(f"The radius is {radius}; it must be above 0, a fraction of the picture's shorter side.")
+        if not 0 < radius <= 1:
+            raise ConfigError(
+                f"The radius is {radius}; it must be above 0 and at most 1, a fraction of the picture's shorter side."
+            )
         self.predictor, self.out, self.radius = predictor, out, radius
         self.written: list[Path] = []
         self._names: Counter[str] = Counter()
@@ -79,15 +82,21 @@ class Drawer:
         }
         for kind, make in figures.items():
             if figure in (kind, "all"):
-                self.written.append(save_figure(make(), self.out / f"{name}-{kind}.png"))
+                path = self.out / f"{name}-{kind}.png"
+                with naming(path):
+                    self.written.append(save_figure(make(), path))
         if gif:
-            self.written.append(save_animation(look, self.out / f"{name}.gif"))
+            path = self.out / f"{name}.gif"
+            with naming(path):
+                self.written.append(save_animation(look, path))
 
     def page(self, looks: Sequence[Look], model: str) -> None:
         """Writes the page about all pictures."""
         from sparsevision.explain import save_page
 
-        self.written.append(save_page(looks, self.out / "page.html", model=model, radius=self.radius))
+        path = self.out / "page.html"
+        with naming(path):
+            self.written.append(save_page(looks, path, model=model, radius=self.radius))
 
     def _name_for(self, look: Look) -> str:
         """Returns the beginning of a look's file names: the picture's name, numbered where it comes again."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from sparsevision.cli.names import naming, printable, refuse_options
 from sparsevision.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def predict(
 
     if not pictures:
         raise ConfigError("No pictures were given: name files, folders or patterns, or - to read a list of paths.")
+    refuse_options(pictures, ("--model", "--top-k", "--json", "--features", "--batch-size", "--device", "--debug"))
 
     from sparsevision.inference import Predictor
     from sparsevision.inference.features import FeatureFile
@@ -58,6 +60,8 @@ def predict(
     predictor = Predictor(model, device, batch_size=batch_size)
     skipped: list[Skipped] = []
     with ExitStack() as stack:
+        if features is not None:
+            stack.enter_context(naming(features))
         file = stack.enter_context(FeatureFile(features)) if features is not None else None
         paths = find_pictures(pictures, sys.stdin.buffer, skipped)
         results = _counted(predictor.stream(paths, top_k=top_k, features=file is not None), Console(stderr=True))
@@ -107,7 +111,7 @@ def _print_table(results: Iterable[Classification], *, embeds: bool) -> int:
             if embeds
             else ", ".join(f"{label} {score:.3f}" for label, score in zip(result.labels, result.scores, strict=True))
         )
-        table.add_row(Text(_printable(result.name)), Text(_printable(named)))
+        table.add_row(Text(printable(result.name)), Text(printable(named)))
     if table.row_count:
         # A pipe has no width; a file name broken in two would be of no use there.
         Console(width=None if sys.stdout.isatty() else 10_000).print(table)
@@ -121,14 +125,9 @@ def _report(skipped: list[Skipped], number: int) -> None:
     if skipped and number:
         print(f"{len(skipped)} of {len(skipped) + number} could not be used:", file=sys.stderr)
         for one in skipped:
-            print(f"  {_printable(one.reason)}", file=sys.stderr)
+            print(f"  {printable(one.reason)}", file=sys.stderr)
     if not number:
         if not skipped:
             raise DataError("The list of pictures is empty.")
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise DataError(f"Nothing could be read{more}: {_printable(skipped[0].reason)}")
-
-
-def _printable(text: str) -> str:
-    # A file's name may hold bytes that are no text in the terminal's encoding.
-    return text.encode("utf-8", "backslashreplace").decode()
+        raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")

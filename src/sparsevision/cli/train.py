@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sparsevision.cli.names import printable
+
 SHOWN = 20
 
 
@@ -47,7 +49,7 @@ def train(
     summary = run_training(chosen, out=out, resume=resume)
     print(summary)
     for name, reason in sorted(summary.skipped.items())[:SHOWN]:
-        print(f"skipped {name}: {reason}", file=sys.stderr)
+        print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr)
     if len(summary.skipped) > SHOWN:
         print(f"... and {len(summary.skipped) - SHOWN} more: see {out / 'skipped.jsonl'}", file=sys.stderr)
     return 0

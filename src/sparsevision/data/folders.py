@@ -122,6 +122,9 @@ def _class_folders(homes: Sequence[Path], required: Path) -> tuple[str, ...]:
         loose = sum(1 for entry in _entries(required) if is_picture_name(entry.name))
         has = f"has {loose} pictures but no class folders" if loose else "has no class folders"
         raise DataError(f"{required} {has}: put the pictures of each class into a folder named after the class.")
+    for name in names:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are no UTF-8
+            raise DataError(f"The name of the class folder {str(required / name)!r} is no UTF-8: rename it.")
     for home in homes:
         for entry in _entries(home):
             if entry.is_dir() and not entry.name.startswith(".") and entry.name not in names and _walk(entry.path):
@@ -155,12 +158,18 @@ def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tupl
 def _walk(folder: str) -> list[tuple[str, int]]:
     """Lists (path, bytes) of the pictures under a folder, sorted by path."""
     found = []
-    for parent, _, files in os.walk(folder):
+    for parent, _, files in os.walk(folder, onerror=_refuse):
         for file in files:
             if is_picture_name(file) and not file.startswith("."):
                 path = os.path.join(parent, file)
                 found.append((path, os.stat(path).st_size if os.path.exists(path) else 0))
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    # A folder whose pictures cannot be listed would be left out without a word.
+    if not isinstance(error, FileNotFoundError):
+        raise DataError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

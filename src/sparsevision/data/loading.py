@@ -16,7 +16,7 @@ from sparsevision.data.dataset import Dataset
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.sampling import EpochPlan
 from sparsevision.data.seeding import preserved_globals, seed_globals
-from sparsevision.errors import DataError, SparseVisionError, UnreadablePictureError
+from sparsevision.errors import ConfigError, DataError, SparseVisionError, UnreadablePictureError
 from sparsevision.types import Batch, Sample, Skipped
 
 Transform = Callable[[Image.Image], Tensor] | EvaluationTransform
@@ -65,6 +65,8 @@ class Loader:
     """Iterates over the batches of an epoch; `len` is how many come. A worker's error arrives as one sentence, too."""
 
     def __init__(self, batches: _Batches, start_batch: int, num_workers: int, start_method: str | None) -> None:
+        if num_workers < 0:
+            raise ConfigError(f"The number of workers is {num_workers}; it must be at least 0.")
         self.plan = batches.plan
         self.numbers = range(start_batch, self.plan.batches)
         workers = min(num_workers, len(self.numbers))

@@ -192,6 +192,8 @@ def _reason(error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, PermissionError):
         return "this user may not read it"
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return f"the system says: {error.strerror.lower()}"
     if isinstance(error, UnidentifiedImageError):
         return "its content is none of the known formats (JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, JPEG 2000)"
     if isinstance(error, Image.DecompressionBombError):

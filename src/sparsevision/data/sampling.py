@@ -33,10 +33,12 @@ class EpochPlan:
     world: int = 1
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.repeats < 1 or not 0 <= self.rank < self.world or self.epoch < 0:
+        if self.batch_size < 1:
+            raise ConfigError(f"The batch size is {self.batch_size}; it must be at least 1.")
+        if self.repeats < 1 or not 0 <= self.rank < self.world or self.epoch < 0:
             raise ConfigError(
-                f"A loader needs a batch size and repeats of at least 1, an epoch from 0 and a rank below the number "
-                f"of processes; it got {self.batch_size}, {self.repeats}, {self.epoch} and {self.rank} of {self.world}."
+                f"A loader needs repeats of at least 1, an epoch from 0 and a rank below the number of processes; it "
+                f"got {self.repeats}, {self.epoch} and {self.rank} of {self.world}."
             )
         if self.drop_last and self.batches == 0:
             raise DataError(

@@ -123,7 +123,9 @@ def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
     """Lists the tar files that a pattern with globs and braces, or a folder, means; sorted, each once."""
     pattern = os.fspath(pattern)
     if os.path.isdir(pattern):
-        return _tars_in(pattern)
+        if not (inside := _tars_in(pattern)):
+            raise DataError(f"The folder {pattern} has no .tar files in it: give shards, or a folder of class folders.")
+        return inside
     found: set[str] = set()
     for part in _expanded(pattern):
         matches = glob(part, recursive=True) if has_magic(part) else [part] if os.path.exists(part) else []
@@ -210,7 +212,7 @@ def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo
     label = None
     if "cls" in members:
         text = _text(shard, members["cls"])
-        label = int(text) if text.isdecimal() else text
+        label = int(text) if text.removeprefix("-").isdecimal() else text
     elif "json" in members:
         label = _json_label(_text(shard, members["json"]))
     if label is None or label == "":

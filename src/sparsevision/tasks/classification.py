@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,7 +160,10 @@ class ClassificationMetrics:
 
     def compute(self) -> Report:
         """Returns the report over everything that was added, on all processes."""
-        confusion = self.measures["confusion"].compute().cpu()[: len(self.classes), : len(self.classes)]
+        with warnings.catch_warnings():
+            # Of nothing, too, the processes' parts are joined; torchmetrics warns of it.
+            warnings.filterwarnings("ignore", "The ``compute`` method", UserWarning)
+            confusion = self.measures["confusion"].compute().cpu()[: len(self.classes), : len(self.classes)]
         present, right = confusion.sum(1), confusion.diagonal()
         pictures = int(present.sum())
         if pictures == 0:

@@ -63,6 +63,10 @@ class ClassificationFeed:
         self.transform = TrainTransform(_settings(data))
         self.mixed = _mixing(data, len(self.classes)).after(self.task.collate) if data.mixes else self.task.collate
         self.batches = len(self.train(0))
+        if self.batches < self.recipe.run.accumulation:
+            raise DataError(
+                f"{len(self.train_set)} pictures do not fill one step of data.batch={data.batch}: lower it."
+            )
 
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""

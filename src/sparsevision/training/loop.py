@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError
-from sparsevision.types import Batch
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.types import Batch, Skipped
 
 if TYPE_CHECKING:
     from sparsevision.tasks import ClassificationTask, Report
     from sparsevision.training.session import Session
 
 
-def train_one_epoch(run: Session, batches: Iterable[Batch]) -> None:
+def train_one_epoch(run: Session, batches: Iterable[Batch]) -> int:
     """Trains on batches, `run.recipe.run.accumulation` of them per optimiser step, until they or the time are used up.
 
     The loss of a step is summed over its pictures on all processes and divided by their number, so that neither
-    accumulation nor the number of processes changes what is learned.
+    accumulation nor the number of processes changes what is learned. Returns how many pictures this process learned
+    from.
     """
     run.learner.train()
+    learned = 0
     for step_batches in in_steps(batches, run.recipe.run.accumulation):
         lr = run.schedule.set(run.progress.step)
         count = run.total_count(step_batches)
+        learned += sum(map(len, step_batches))
         for number, batch in enumerate(step_batches, start=1):
             batch = run.placed(batch)
             waits = run.accelerator.no_sync(run.learner) if number < len(step_batches) else nullcontext()
@@ -44,7 +47,8 @@ def train_one_epoch(run: Session, batches: Iterable[Batch]) -> None:
         run.average_weights()
         run.finish_step(len(step_batches), lr, norm)
         if run.out_of_time():
-            return
+            break
+    return learned
 
 
 def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
@@ -63,13 +67,16 @@ def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
 def evaluate(model: nn.Module, task: ClassificationTask, loader: Iterable[Batch]) -> Report:
     """Scores a model on labelled batches; on several processes each brings its part and all get the whole report.
 
-    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in.
+    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. Raises
+    DataError where not one picture could be read.
     """
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     metrics = task.metrics().to(device)
+    skipped: list[Skipped] = []
     for batch in loader:
+        skipped += batch.skipped
         if not len(batch):
             continue
         batch = batch.to(device, non_blocking=True)
@@ -80,7 +87,16 @@ def evaluate(model: nn.Module, task: ClassificationTask, loader: Iterable[Batch]
         output = model(batch.images) if batch.sizes is None else model(batch.images, sizes=batch.sizes)
         metrics.update(output, batch)
     model.train(was_training)
-    return metrics.compute()
+    report = metrics.compute()
+    if not report.pictures:
+        raise nothing_read("score", [one.reason for one in skipped])
+    return report
+
+
+def nothing_read(purpose: str, reasons: Sequence[str]) -> DataError:
+    """Makes the sentence for data of which not one picture could be read."""
+    first = f": {reasons[0]}" if reasons else "."
+    return DataError(f"None of the {len(reasons)} pictures to {purpose} could be read{first}")
 
 
 def in_steps(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

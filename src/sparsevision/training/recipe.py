@@ -74,7 +74,7 @@ class TransformSection(Section):
     rand_augment: str | None = None
     color_jitter: NonNegativeFloat = 0.0
     erasing: float = Field(default=0.0, ge=0.0, le=1.0)
-    erasing_mode: Literal["pixel", "const", "rand"] = "pixel"
+    erasing_mode: Literal["pixel", "constant"] = "pixel"
 
 
 class EvaluationSection(Section):
@@ -188,7 +188,7 @@ class EmaSection(Section):
 class RunSection(Section):
     """How the run is carried out; nothing here but `seed` and `precision` is meant to change its numbers."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**62), lt=2**62)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     gradient_checkpointing: bool = False
@@ -233,7 +233,7 @@ class Recipe(Section):
         tree = self.model_dump()
         for dotted, value in values.items():
             _place(tree, dotted, value)
-        return _checked(tree, "the overridden recipe")
+        return _checked(tree, "overridden recipe")
 
     def with_overrides(self, overrides: Iterable[str]) -> Recipe:
         """Returns a copy with overrides as a command line has them, "optimiser.lr=1e-3"."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,13 @@ from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
 from sparsevision.training.feed import ClassificationFeed, Feed, class_weights, evaluation_preprocessing
-from sparsevision.training.loop import evaluate, train_one_epoch
+from sparsevision.training.loop import evaluate, nothing_read, train_one_epoch
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder
 from sparsevision.training.selection import divided
 from sparsevision.training.session import Session
+from sparsevision.types import Batch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -108,7 +109,10 @@ def run_epochs(run: Session, feed: Feed) -> bool:
     while progress.epoch < epochs:
         done = progress.batch // run.recipe.run.accumulation
         run.display.epoch(progress.epoch + 1, epochs, feed.batches // run.recipe.run.accumulation, done)
-        train_one_epoch(run, feed.train(progress.epoch, progress.batch))
+        whole = progress.batch == 0
+        learned = train_one_epoch(run, feed.train(progress.epoch, progress.batch))
+        if whole and not run.sum_over_processes(learned):
+            raise nothing_read("train on", list(progress.skipped.values()))
         stopped = run.out_of_time()
         if stopped or (progress.epoch + 1) % every == 0 or progress.epoch + 1 == epochs:
             score_weights(run, feed)
@@ -129,7 +133,7 @@ def score_weights(run: Session, feed: Feed) -> None:
     reports: dict[str, Report] = {}
     for weights, model in candidates.items():
         with run.accelerator.autocast():
-            reports[weights] = evaluate(model, run.task, feed.scored())
+            reports[weights] = evaluate(model, run.task, _noting(run, feed.scored()))
         values = {"epoch": run.progress.epoch + 1, "weights": weights, **reports[weights].scalars()}
         run.folder.log("val", run.progress.step, values)
         run.display.say(
@@ -144,6 +148,13 @@ def score_weights(run: Session, feed: Feed) -> None:
         progress.best_epoch = progress.epoch + 1
         run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
     run.meter.reset()
+
+
+def _noting(run: Session, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Passes batches on and remembers what in them could not be read."""
+    for batch in batches:
+        run.note_skipped(batch)
+        yield batch
 
 
 def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -> None:
@@ -194,6 +205,8 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
             f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some."
         )
     classes = train_set.classes
+    if len(classes) < 2:
+        raise DataError(f"{data.spec!r} has the class {classes[0]!r} alone, so there is nothing to learn: add another.")
     weights = class_weights(recipe, train_set.labels, len(classes))
     task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
     feed = ClassificationFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)

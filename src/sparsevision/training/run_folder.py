@@ -184,8 +184,8 @@ class RunFolder:
     def _write_environment(self) -> None:
         path = self.path / "environment.json"
         try:
-            starts = json.loads(path.read_text())["starts"]
-        except (OSError, ValueError, KeyError):
+            starts = list(json.loads(path.read_text())["starts"])
+        except (OSError, ValueError, KeyError, TypeError):
             starts = []
         self._write_whole(path, json.dumps({"starts": [*starts, environment()]}, indent=2) + "\n")
 

@@ -13,7 +13,7 @@ from sparsevision.data.dataset import Split
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.errors import CheckpointError
-from sparsevision.factory import identity_of, open_model
+from sparsevision.factory import identity_of, open_model, usable_device
 from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.loop import evaluate
 from sparsevision.training.selection import labelled_as
@@ -35,6 +35,7 @@ def score(
     Pictures are prepared as the checkpoint says. Returns the report and the pictures that could not be read. `seed`
     matters for data sets that are not divided into train and val on disk.
     """
+    place = usable_device(device or _best_device())
     model, labels, transform = _opened(checkpoint)
     dataset = labelled_as(open_dataset(data, split, seed=seed), labels)
     task = ClassificationTask(labels)
@@ -42,7 +43,7 @@ def score(
         batch_size = 1  # whole pictures differ in size, and padding one changes what convolutions see of it
     loader = make_loader(dataset, transform, task.collate, batch_size=batch_size, num_workers=workers)
     skipped: list[Skipped] = []
-    report = evaluate(model.to(device or _best_device()), task, _noting(loader, skipped))
+    report = evaluate(model.to(place), task, _noting(loader, skipped))
     return report, skipped
 
 

@@ -68,7 +68,7 @@ class Session:
 
     def placed(self, batch: Batch) -> Batch:
         """Moves a batch to the device; stands a blank picture in for pictures that could all not be read."""
-        self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
+        self.note_skipped(batch)
         if not len(batch):
             size = self.recipe.data.size
             targets = torch.zeros(1, len(self.task.classes))
@@ -78,10 +78,18 @@ class Session:
             batch.images = batch.images.contiguous(memory_format=torch.channels_last)
         return batch
 
+    def note_skipped(self, batch: Batch) -> None:
+        """Remembers what in a batch could not be read, to be counted and named at the end."""
+        self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
+
     def total_count(self, batches: Sequence[Batch]) -> Tensor:
         """Counts what the loss of one step is averaged over, on all processes; at least 1."""
         count = torch.tensor(sum(self.task.count(batch) for batch in batches), device=self.accelerator.device)
         return self._sum(count).clamp(min=1.0)
+
+    def sum_over_processes(self, number: int) -> int:
+        """Adds up what every process counted."""
+        return int(self._sum(torch.tensor(number, device=self.accelerator.device)))
 
     def tell_gradient_scale(self) -> None:
         """Tells models that clamp gradients inside how much the loss is scaled at the moment."""
@@ -179,8 +187,13 @@ class Session:
         try:
             self._check_belongs(facts)
             self._restore(tensors, facts)
+            counts = (self.progress.epoch, self.progress.batch, self.progress.step, facts["metrics"])
+            if not all(isinstance(count, int) and count >= 0 for count in counts):
+                raise ValueError(f"epoch, batch, step and metrics are {counts}")
             return int(facts["metrics"])
-        except (KeyError, ValueError, TypeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
             raise CheckpointError(
                 f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew in another --out."
             ) from None
@@ -192,7 +205,12 @@ class Session:
                 f"The run in {str(self.folder.path)!r} had {processes} processes, now there are "
                 f"{self.accelerator.num_processes}: resume with as many as it was started with."
             )
-        if facts["format"] != 1 or facts["data"] != self.fingerprint:
+        if facts["format"] != 1:
+            raise CheckpointError(
+                f"The state in {str(self.folder.last)!r} has format {facts['format']!r}, and this sparsevision reads "
+                f"format 1: update the package, or start anew in another --out."
+            )
+        if facts["data"] != self.fingerprint:
             raise ConfigError(
                 f"The data set is not the one that {str(self.folder.path)!r} was trained on (files were added, removed "
                 f"or changed): start anew in another --out."

@@ -53,6 +53,11 @@ def _teacher_model(section: DistillationSection) -> nn.Module:
     path = Path(section.teacher)
     if path.exists():
         return load_model(path / "best" if (path / "best").is_dir() else path)
+    if len(path.parts) > 1 and path.parts[0] != "timm":
+        raise ConfigError(
+            f"The teacher {section.teacher!r} is neither here nor a model's name: give a run folder, a checkpoint, or "
+            f"a name that `sparsevision models` lists."
+        )
     return create_model(
         section.teacher, pretrained=section.checkpoint is None, checkpoint=section.checkpoint, **section.config
     )
