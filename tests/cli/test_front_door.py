@@ -93,13 +93,6 @@ def test_interruption_and_a_commands_own_status(fails, monkeypatch: pytest.Monke
     assert cli.main(["doctor"]) == 1
 
 
-def test_unknown_names_get_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["trian"]) == 2
-    assert "There is no command named 'trian'; the nearest are 'train'" in capsys.readouterr().err
-    assert cli.main(["--versoin"]) == 2
-    assert "There is no option named '--versoin'; the nearest are '--version'" in capsys.readouterr().err
-
-
 def _sparsevision(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "sparsevision", *arguments], text=True, check=False, **settings)
 

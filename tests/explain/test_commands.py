@@ -69,27 +69,6 @@ def test_explain_leaves_out_what_it_cannot_read(checkpoint, data, tmp_path, caps
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "nothing to explain"),
-        (["--faithfulness"], "give --data"),
-        (["PICTURE", "--label", "bal", "--figure", "tokens"], "nearest are 'ball'"),
-        (["PICTURE", "--top-tokens", "0"], "at least 1"),
-        (["PICTURE", "--radius", "0"], "above 0"),
-        (["missing.jpg"], "missing.jpg"),
-        (["--faithfulness", "--data", "DATA", "--limit", "0"], "at least 1"),
-    ],
-)
-def test_mistakes_are_one_sentence(checkpoint, data, tmp_path, capsys, arguments, words):
-    places = {"PICTURE": str(data / "val" / "ball" / "0.png"), "DATA": str(data)}
-    given = [places.get(word, word) for word in arguments]
-    assert main(["explain", *given, "--model", str(checkpoint), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err.strip()
-    assert words in said
-    assert len(said.splitlines()) == 1
-
-
 @pytest.mark.slow
 def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp_path, capsys):
     peer = create_model("timm/resnet10t", num_classes=2)

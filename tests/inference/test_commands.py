@@ -78,34 +78,6 @@ def test_what_was_skipped_is_named_at_the_end(checkpoint: str, pictures: Path, c
     assert all(name in printed.err for name in ("notes.txt", "*.bmp", "nix.png"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["{folder}/notes.txt"], "Nothing could be read: "),
-        (["{folder}/*.bmp"], "fits no file"),
-        ([], "No pictures were given"),
-        (["{folder}", "--top-k", "0"], "top_k is 0"),
-        (["{folder}", "--batch-size", "0"], "batch_size is 0"),
-        (["{folder}", "--features", "{folder}/f.csv"], ".npz or .parquet"),
-        (["{folder}", "--features", "{folder}/nix/f.npz"], "There is no folder"),
-        (["{folder}", "--model", "nix/best"], "no checkpoint at"),
-        (["{folder}", "--model", "sparsformer_nano"], "'sparseformer_nano'"),
-        (["{folder}", "--device", "quantum"], "'quantum'"),
-    ],
-)
-def test_a_mistake_is_one_line_and_status_2(
-    arguments: list[str], said: str, checkpoint: str, pictures: Path, capsys
-) -> None:
-    given = [argument.format(folder=pictures) for argument in arguments]
-    model = [] if "--model" in given else ["--model", checkpoint]
-    assert cli.main(["predict", *given, *model]) == 2
-    printed = capsys.readouterr()
-    assert said in printed.err
-    assert printed.err.count("\n") == 1
-    assert printed.out == ""
-    assert not list(pictures.glob(".*part*"))
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, pictures: Path, capsys) -> None:
     target = pictures.parent / f"f{suffix}"
@@ -146,8 +118,3 @@ def test_models_are_listed_as_a_table_or_json(capsys) -> None:
     assert cli.main(["models", "*_small", "--json"]) == 0
     (line,) = _lines(capsys.readouterr().out)
     assert (line["name"], line["parameters"], line["top1"]) == ("sparseformer_small", 47_575_056, 82.0)
-
-
-def test_a_pattern_that_fits_nothing_gets_the_nearest_names(capsys) -> None:
-    assert cli.main(["models", "sparsformer_base"]) == 2
-    assert "'sparseformer_base'" in capsys.readouterr().err

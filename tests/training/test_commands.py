@@ -45,8 +45,3 @@ def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.C
     assert (part["pictures"], len(part["skipped"])) == (3, 1)
     assert part["per_class"] == {"round": whole["per_class"]["round"], "square": None}
     assert next(csv.reader(matrix.open()))[1:] == ["round", "square"]
-
-
-def test_a_checkpoint_that_is_absent_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(tmp_path / "absent"), "--data", "digits"]) == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 1
