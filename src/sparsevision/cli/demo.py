@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevision.cli.looking import Drawer, look_at
+from sparsevision.cli.names import printable
 from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
     from sparsevision.inference import Predictor
 
     predictor = Predictor(_MODEL, "cpu")
-    looks = look_at(predictor, pictures or _photographs(), top_k=3)
+    looks = look_at(predictor, pictures or photographs(), top_k=3)
     drawer = Drawer(predictor, out)
     for look in looks:
         # All kinds of figures once; each takes a second.
@@ -45,7 +46,7 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
     return 0
 
 
-def _photographs() -> list[str]:
+def photographs() -> list[str]:
     """Finds the photographs without importing the packages that hold them."""
     found = []
     for package, inside in _PHOTOGRAPHS:
@@ -68,10 +69,10 @@ def _print(looks: Sequence[Look], classes: Sequence[str], written: Sequence[Path
         table.add_column(heading, overflow="fold")
     for look in looks:
         guesses = [f"{label} {score:.2f}" for label, score in zip(look.result.labels, look.result.scores, strict=True)]
-        table.add_row(*map(Text, [Path(look.result.name).name, *guesses]))
+        table.add_row(*map(Text, [printable(Path(look.result.name).name), *guesses]))
     console.print(table)
     console.print(Text(f"The model knows {len(classes)} classes and nothing else: {', '.join(classes)}.", style="dim"))
     console.print("Written:")
     for path in written:
-        print(f"  {path}")
-    print(f"Open {written[-1]} in a browser to step through the stages.")
+        print(f"  {printable(str(path))}")
+    print(f"Open {printable(str(written[-1]))} in a browser to step through the stages.")

@@ -21,13 +21,13 @@ def find_pictures(sources: Iterable[str], listed: BinaryIO, missing: list[Skippe
         sources: files, folders (searched to any depth for files with a picture's suffix), glob patterns ("**" goes
             deep), or "-" for the paths in `listed`.
         listed: one path a line, read as the pictures are asked for.
-        missing: is given the sources in which there are no pictures.
+        missing: is given the sources in which there are no pictures, and the folders that may not be listed.
     """
     for source in sources:
         if source == STANDARD_INPUT:
             yield from _lines(listed)
             continue
-        found = _in_folder(source) if os.path.isdir(source) else _matching(source)
+        found = _in_folder(source, missing) if os.path.isdir(source) else _matching(source)
         first = next(found, None)
         if first is None:
             reason = "has no pictures in it" if os.path.isdir(source) else "fits no file"
@@ -37,8 +37,11 @@ def find_pictures(sources: Iterable[str], listed: BinaryIO, missing: list[Skippe
         yield from found
 
 
-def _in_folder(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+def _in_folder(folder: str, missing: list[Skipped]) -> Iterator[str]:
+    def unlisted(error: OSError) -> None:
+        missing.append(Skipped(error.filename, f"{error.filename} cannot be listed ({error.strerror})."))
+
+    for parent, folders, files in os.walk(folder, onerror=unlisted):
         # os.walk goes on with this very list, so sorting it in place makes the order the same everywhere.
         folders.sort()
         yield from (os.path.join(parent, name) for name in sorted(files) if is_picture_name(name))

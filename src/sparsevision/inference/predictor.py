@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
-from sparsevision.factory import identity_of, open_model
+from sparsevision.factory import identity_of, open_model, usable_device
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.layers.packing import pack_linear_layers
 from sparsevision.tasks.classification import ClassificationTask
@@ -50,7 +50,7 @@ class Predictor:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
-        self.device = _device(device)
+        self.device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         made = model if isinstance(model, nn.Module) else open_model(model)
         identity = identity_of(made)
         if preprocessing is None and identity is None:
@@ -215,15 +215,3 @@ def _labels(model: nn.Module, given: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(given)
     embeds = getattr(getattr(model, "config", None), "head_bias", "learned") == "none"
     return () if embeds else tuple(str(index) for index in range(outputs))
-
-
-def _device(wanted: str | torch.device | None) -> torch.device:
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    # An unknown word, a device that is not there, or a torch built without it: torch has an error for each.
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise ConfigError(f"The device {str(wanted)!r} cannot be used here ({str(error).splitlines()[0]}).") from error
-    return device

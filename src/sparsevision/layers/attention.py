@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.paths import fast, fast_eager
+from sparsevision.layers.paths import fast, fast_cpu_inference
 
 
 class SelfAttention(nn.Module):
@@ -29,9 +29,12 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
         """Returns what attention adds to the tokens."""
         projected = self.qkv(self.norm(tokens))
-        if fast_eager() and not torch.is_grad_enabled() and tokens.device.type == "cpu":
+        if fast_cpu_inference(tokens.device):
             return self.proj(self._attend_by_picture(projected))
-        query, key, value = projected.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        # Three parts and not one permuted tensor: backward then writes their gradients side by side in one copy.
+        query, key, value = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1)
+        )
         # Dozens of heads of width 4 to 12 are too small for the fused CPU kernel: two batched products are faster.
         if fast() and tokens.device.type == "cpu":
             weights = ((query * self.scale) @ key.transpose(-2, -1)).softmax(dim=-1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.paths import fast, fast_eager
+from sparsevision.layers.paths import fast, fast_cpu_inference
 
 # Rows of the feature map that are computed at a time; with these a strip of a 224 to 2048 px picture stays in cache.
 STRIP_ROWS = 8
@@ -50,7 +50,7 @@ class EarlyConv(nn.Conv2d):
             pooled = F.max_pool2d(super().forward(images).relu_(), 3, stride=2, padding=1)
             return channel_norm(pooled, eps=self.eps, unbiased=self.unbiased)
         images = images.contiguous(memory_format=torch.channels_last)
-        if fast_eager() and not torch.is_grad_enabled():
+        if fast_cpu_inference(images.device):
             return self._in_strips(images)
         # ReLU and the maximum commute, and after pooling there is a quarter of the pixels.
         pooled = F.max_pool2d(super().forward(images), 3, stride=2, padding=1).relu()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.paths import fast_eager
+from sparsevision.layers.paths import fast_cpu_inference
 
 
 class SplitLinear(nn.Module):
@@ -66,7 +66,7 @@ class AdaptiveMixing(nn.Module):
         channel_mix = channel_mix.unflatten(-1, (self.channels, self.channels))
         point_mix = point_mix.unflatten(-1, (self.out_points, self.num_points))
         parts = 1
-        if fast_eager() and not torch.is_grad_enabled() and samples.device.type == "cpu":
+        if fast_cpu_inference(samples.device):
             # One picture's samples at a time stay in cache from the first product to the last activation.
             parts = max(1, len(tokens))
         mixed = [

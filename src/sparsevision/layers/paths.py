@@ -31,6 +31,6 @@ def fast() -> bool:
     return not _plain and not torch.compiler.is_exporting()
 
 
-def fast_eager() -> bool:
-    """Says whether a fast form that only pays without a compiler (chunking, private kernels) may run."""
-    return fast() and not torch.compiler.is_compiling()
+def fast_cpu_inference(device: torch.device) -> bool:
+    """Says whether a fast form that pays only on a CPU, without gradients and without a compiler, may run."""
+    return fast() and device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()

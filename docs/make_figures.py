@@ -1,0 +1,133 @@
+"""Makes the figures of these pages: `python docs/make_figures.py CALTECH101`, with the weights that the package brings.
+
+Photographs that come with scikit-learn and scikit-image illustrate; contact sheets show pictures of the val split, evenly
+spaced in its order and not chosen, and the mistakes that the model is surest of.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+from PIL import Image, ImageSequence
+
+from sparsevision import Predictor
+from sparsevision.cli.demo import photographs
+from sparsevision.cli.looking import Drawer, look_at, look_disturbed
+from sparsevision.data import open_dataset
+from sparsevision.explain import disturbed_figure, save_animation, save_figure, stages_figure, tokens_figure
+from sparsevision.explain.drawing import INK, write
+from sparsevision.explain.look import Look
+from sparsevision.explain.sheet import Sheet
+
+FIGURES = Path(__file__).parent / "_static" / "figures"
+_GUTTER = 14
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A picture that was taken for something else, and how sure the model was of it."""
+
+    picture: Image.Image
+    truth: str
+    answer: str
+    score: float
+
+
+def main(data: str, *, model: str = "sparseformer_nano", out: Path = FIGURES) -> None:
+    """Write every figure of the documentation into `out`."""
+    predictor = Predictor(model, "cpu")
+    illustrate(predictor, out)
+    val = open_dataset(data, "val")
+    spaced = [val.names[index] for index in np.linspace(0, len(val) - 1, 12).astype(int)]
+    contact_sheets(predictor, look_at(predictor, [str(Path(data) / "val" / name) for name in spaced]), out)
+    save_figure(mistakes_figure(surest_mistakes(predictor, val, 18)), out / "mistakes.png", dpi=160)
+
+
+def illustrate(predictor: Predictor, out: Path) -> None:
+    """Draws the photographs of `sparsevision demo`."""
+    looks = look_at(predictor, photographs())
+    drawer = Drawer(predictor, out)
+    for look in looks:
+        drawer.draw(look, figure="all" if look is looks[0] else "stages", gif=look is looks[0])
+
+
+def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> None:
+    """Draws every kind of figure of many pictures, small, on one sheet a kind."""
+    few = looks[::2]
+    tile(map(shot, map(stages_figure, looks)), 3, out / "contact-stages.jpg")
+    tile((shot(tokens_figure(look, look.result.labels[0], count=3)) for look in few), 3, out / "contact-tokens.jpg")
+    tile((shot(disturbed_figure(look_disturbed(predictor, look))) for look in few), 3, out / "contact-disturbed.jpg")
+    tile((frame for look in few for frame in animation_frames(look)), 5, out / "contact-animation.jpg")
+
+
+def shot(figure: object) -> Image.Image:
+    """Returns a figure's pixels at the resolution of a contact sheet."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Image.open(save_figure(figure, Path(folder) / "figure.png", dpi=100)) as image:
+            return image.convert("RGB")
+
+
+def animation_frames(look: Look) -> list[Image.Image]:
+    """Returns the frames on which a stage stands still."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Image.open(save_animation(look, Path(folder) / "look.gif", longest=200)) as animation:
+            frames = [(frame.info["duration"], frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+    return [frame for duration, frame in frames if duration >= max(other for other, _ in frames) / 2]
+
+
+def tile(images: Iterable[Image.Image], columns: int, path: Path) -> None:
+    """Lays pictures out in rows of `columns`, each row as high as its highest, and writes a JPEG."""
+    images = list(images)
+    rows = [images[start : start + columns] for start in range(0, len(images), columns)]
+    width = max(image.width for image in images) + _GUTTER
+    heights = [max(image.height for image in row) + _GUTTER for row in rows]
+    sheet = Image.new("RGB", (width * columns, sum(heights)), "white")
+    for row, top in zip(rows, np.cumsum([0, *heights]), strict=False):
+        for column, image in enumerate(row):
+            sheet.paste(image, (column * width, int(top)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path, quality=82, optimize=True)
+
+
+def surest_mistakes(predictor: Predictor, val: object, count: int) -> list[Mistake]:
+    """Finds the wrong answers with the highest scores."""
+    found = []
+    records = (val.read(index) for index in range(len(val)))
+    answers = predictor.stream((record.image for record in records), top_k=1)
+    for index, result in enumerate(answers):
+        truth = val.classes[val.labels[index]]
+        if result.labels[0] != truth:
+            found.append((result.scores[0], index, truth, result.labels[0]))
+    found.sort(reverse=True)
+    return [Mistake(val.read(index).image, truth, answer, score) for score, index, truth, answer in found[:count]]
+
+
+def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> object:
+    """Draws pictures with what they are and what they were taken for."""
+    rows = -(-len(mistakes) // columns)
+    sheet = Sheet(
+        6.9, columns, [1.28] * rows, heading="The mistakes it is surest of", titles=[""] * columns, row_label=0
+    )
+    for place, mistake in enumerate(mistakes):
+        row, column = divmod(place, columns)
+        side = sheet.column
+        axes = sheet.inset(row, column, 0, 0, side, side)
+        axes.imshow(mistake.picture)
+        axes.set_axis_off()
+        text = sheet.inset(row, column, 0, side, side, 0.28 * side)
+        text.set_axis_off()
+        text.set(xlim=(0, side), ylim=(0.28 * side, 0))
+        write(text, side / 2, 0.12, mistake.truth, ha="center", color=INK)
+        write(text, side / 2, 0.23, f"{mistake.answer} {mistake.score:.2f}", ha="center", color="#c0392b")
+    return sheet.figure
+
+
+if __name__ == "__main__":
+    app = cyclopts.App(help=__doc__)
+    app.default(main)
+    app()
