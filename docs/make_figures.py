@@ -1,7 +1,7 @@
-"""Makes the figures of these pages: `python docs/make_figures.py CALTECH101`, with the weights that the package brings.
+"""Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
-Photographs that come with scikit-learn and scikit-image illustrate; contact sheets show pictures of the val split, evenly
-spaced in its order and not chosen, and the mistakes that the model is surest of.
+Photographs that come with scikit-learn and scikit-image illustrate; contact sheets show pictures of the val split,
+evenly spaced in its order and not chosen, and the mistakes that the model is surest of.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import cyclopts
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
 from sparsevision.cli.looking import Drawer, look_at, look_disturbed
-from sparsevision.data import open_dataset
+from sparsevision.data import Dataset, open_dataset
 from sparsevision.explain import disturbed_figure, save_animation, save_figure, stages_figure, tokens_figure
 from sparsevision.explain.drawing import INK, write
 from sparsevision.explain.look import Look
@@ -65,18 +66,21 @@ def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> No
     tile((frame for look in few for frame in animation_frames(look)), 5, out / "contact-animation.jpg")
 
 
-def shot(figure: object) -> Image.Image:
+def shot(figure: Figure) -> Image.Image:
     """Returns a figure's pixels at the resolution of a contact sheet."""
-    with tempfile.TemporaryDirectory() as folder:
-        with Image.open(save_figure(figure, Path(folder) / "figure.png", dpi=100)) as image:
-            return image.convert("RGB")
+    canvas = figure.canvas
+    figure.set_dpi(100)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def animation_frames(look: Look) -> list[Image.Image]:
     """Returns the frames on which a stage stands still."""
-    with tempfile.TemporaryDirectory() as folder:
-        with Image.open(save_animation(look, Path(folder) / "look.gif", longest=200)) as animation:
-            frames = [(frame.info["duration"], frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Image.open(save_animation(look, Path(folder) / "look.gif", longest=200)) as animation,
+    ):
+        frames = [(frame.info["duration"], frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
     return [frame for duration, frame in frames if duration >= max(other for other, _ in frames) / 2]
 
 
@@ -94,7 +98,7 @@ def tile(images: Iterable[Image.Image], columns: int, path: Path) -> None:
     sheet.save(path, quality=82, optimize=True)
 
 
-def surest_mistakes(predictor: Predictor, val: object, count: int) -> list[Mistake]:
+def surest_mistakes(predictor: Predictor, val: Dataset, count: int) -> list[Mistake]:
     """Finds the wrong answers with the highest scores."""
     found = []
     records = (val.read(index) for index in range(len(val)))
@@ -107,7 +111,7 @@ def surest_mistakes(predictor: Predictor, val: object, count: int) -> list[Mista
     return [Mistake(val.read(index).image, truth, answer, score) for score, index, truth, answer in found[:count]]
 
 
-def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> object:
+def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> Figure:
     """Draws pictures with what they are and what they were taken for."""
     rows = -(-len(mistakes) // columns)
     sheet = Sheet(
