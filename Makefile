@@ -20,7 +20,7 @@ $(BIN)/uv:
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
 # A stamp per set of extras: installing again only when pyproject.toml has changed.
-$(VENV)/.installed-demo: EXTRAS = [demo]
+$(VENV)/.installed-demo: EXTRAS = [demo,train]
 $(VENV)/.installed-test: EXTRAS = [test]
 $(VENV)/.installed-docs: EXTRAS = [test,docs]
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/uv

@@ -18,9 +18,9 @@ from PIL import Image, ImageSequence
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
-from sparsevision.cli.looking import Drawer, look_at, look_disturbed
+from sparsevision.cli.looking import look_at, look_disturbed
 from sparsevision.data import Dataset, open_dataset
-from sparsevision.explain import disturbed_figure, save_animation, save_figure, stages_figure, tokens_figure
+from sparsevision.explain import disturbed_figure, save_animation, stages_figure, tokens_figure
 from sparsevision.explain.drawing import INK, write
 from sparsevision.explain.look import Look
 from sparsevision.explain.sheet import Sheet
@@ -45,16 +45,22 @@ def main(data: str, *, model: str = "sparseformer_nano", out: Path = FIGURES) ->
     illustrate(predictor, out)
     val = open_dataset(data, "val")
     spaced = [val.names[index] for index in np.linspace(0, len(val) - 1, 12).astype(int)]
-    contact_sheets(predictor, look_at(predictor, [str(Path(data) / "val" / name) for name in spaced]), out)
-    save_figure(mistakes_figure(surest_mistakes(predictor, val, 18)), out / "mistakes.png", dpi=160)
+    contact_sheets(predictor, look_at(predictor, [str(Path(data) / name) for name in spaced]), out)
+    save(shot(mistakes_figure(surest_mistakes(predictor, val, 18)), dpi=150), out / "mistakes.jpg")
 
 
 def illustrate(predictor: Predictor, out: Path) -> None:
     """Draws the photographs of `sparsevision demo`."""
-    looks = look_at(predictor, photographs())
-    drawer = Drawer(predictor, out)
-    for look in looks:
-        drawer.draw(look, figure="all" if look is looks[0] else "stages", gif=look is looks[0])
+    pagoda, *others = look_at(predictor, photographs())
+    figures = {
+        "pagoda-stages": stages_figure(pagoda),
+        "pagoda-tokens": tokens_figure(pagoda, pagoda.result.labels[0], count=3),
+        "pagoda-disturbed": disturbed_figure(look_disturbed(predictor, pagoda)),
+        **{f"{Path(look.result.name).stem}-stages": stages_figure(look) for look in others},
+    }
+    for name, figure in figures.items():
+        save(shot(figure, dpi=150), out / f"{name}.jpg")
+    save_animation(pagoda, out / "pagoda.gif", longest=280)
 
 
 def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> None:
@@ -66,10 +72,10 @@ def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> No
     tile((frame for look in few for frame in animation_frames(look)), 5, out / "contact-animation.jpg")
 
 
-def shot(figure: Figure) -> Image.Image:
-    """Returns a figure's pixels at the resolution of a contact sheet."""
+def shot(figure: Figure, dpi: int = 100) -> Image.Image:
+    """Returns a figure's pixels."""
     canvas = figure.canvas
-    figure.set_dpi(100)
+    figure.set_dpi(dpi)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
@@ -94,8 +100,13 @@ def tile(images: Iterable[Image.Image], columns: int, path: Path) -> None:
     for row, top in zip(rows, np.cumsum([0, *heights]), strict=False):
         for column, image in enumerate(row):
             sheet.paste(image, (column * width, int(top)))
+    save(sheet, path)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Writes a JPEG: figures full of photographs are a fifth of the PNG's size."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, quality=82, optimize=True)
+    image.save(path, quality=85, optimize=True)
 
 
 def surest_mistakes(predictor: Predictor, val: Dataset, count: int) -> list[Mistake]:

@@ -43,7 +43,7 @@ class MissingExtraError(SparseVisionError):
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: "
-            f"run `pip install 'sparsevision[{extra}]'`."
+            f"install the extra, in the repository by `pip install -e '.[{extra}]'`."
         )
 
 

@@ -25,7 +25,7 @@ CHECKPOINTS = [
     Row("no config.json", "a folder without config.json",
         LOAD, lambda b: b.emptied("model/config.json", delete=True), refused("model' lacks", "config.json")),
     Row("run folder", "the run's folder instead of its best/",
-        LOAD, lambda b: b.run, refused("did you mean", "run/best'")),
+        LOAD, lambda b: b.run, read()),
     Row("empty file", "a file of 0 bytes",
         LOAD, lambda b: b.file("bad.pth", ""), refused("bad.pth", "no intact file")),
     Row("empty safetensors", "a safetensors file of 0 bytes",

@@ -180,6 +180,11 @@ def test_a_tar_file_beside_class_folders_does_not_make_shards(make_folder: Make,
     assert len(open_dataset(root, "all")) == 21
 
 
+def test_a_folder_may_be_called_like_a_pattern(make_folder: Make) -> None:
+    odd = make_folder("photos [2024] {x}*")
+    assert open_dataset(odd, "all").labels == open_dataset(make_folder("photos"), "all").labels
+
+
 def test_numbered_labels_without_names_get_numbers_for_names(make_folder: Make, make_shard: Make) -> None:
     shard = make_shard("some.tar", members_of(make_folder()))
     assert open_dataset(shard).classes == ("0", "1", "2")

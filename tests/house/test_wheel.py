@@ -62,3 +62,8 @@ def test_installed_from_the_wheel_it_predicts(clean: Path, reader: Path, tmp_pat
     weights = reader / "runs" / "mine" / "best"
     said = _run(clean / "sparsevision", "predict", reader / "cat.jpg", "--model", weights, "--json", cwd=tmp_path)
     assert {choice["label"] for choice in json.loads(said)["classes"]} == {"round", "square"}
+
+
+def test_installed_from_the_wheel_it_brings_weights(clean: Path, reader: Path, tmp_path: Path) -> None:
+    said = _run(clean / "sparsevision", "predict", reader / "cat.jpg", "--json", "--top-k", "101", cwd=tmp_path)
+    assert len(json.loads(said)["classes"]) == 101

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from stand_ins import TinyFeed, parts, recipe
 from torch import nn
 
@@ -43,12 +42,12 @@ def main(out: Path, layout: str) -> None:
     gradients: dict[str, list[float]] = {}
     clip = Session.clip_gradients
 
-    def noting(run: Session) -> torch.Tensor | None:
+    def noting(run: Session) -> None:
         if not gradients:
             for name, parameter in run.model.named_parameters():
                 assert parameter.grad is not None
                 gradients[name] = parameter.grad.flatten().tolist()
-        return clip(run)
+        clip(run)
 
     Session.clip_gradients = noting  # type: ignore[method-assign]
     settings = recipe(**{"schedule.epochs": 1, "schedule.warmup_epochs": 0, "distillation.teacher": "tiny"})

@@ -51,6 +51,7 @@ class TinyFeed:
     fingerprint = "tiny"
     batches = 6
     origin = MappingProxyType({"train": "drawn", "scored": "drawn"})
+    scored_names = ("drawn",)
 
     def __init__(self, *, size: int = 4, skipped: dict[int, list[Skipped]] | None = None) -> None:
         self.size, self.skipped = size, skipped or {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from stand_ins import CLASSES, TinyFeed, final_weights, parts, recipe
 from sparsevision.errors import CheckpointError, ConfigError, DataError, SparseVisionError
 from sparsevision.training import Recipe, RunSummary, fit, read_recipe
 from sparsevision.training import state as state_module
-from sparsevision.training.run_folder import RunFolder
+from sparsevision.training.run_folder import RunFolder, read_metrics
 
 
 def run(recipe: Recipe, out: Path, feed: TinyFeed | None = None, **options: Any) -> RunSummary:
@@ -33,6 +34,7 @@ def test_everything_is_there(finished: Path) -> None:
     assert read_recipe(finished / "recipe.toml") == recipe()
     assert json.loads((finished / "environment.json").read_text())["starts"][0]["packages"]["torch"]
     assert json.loads((finished / "data.json").read_text())["classes"] == 3
+    assert (finished / "scored.txt").read_text() == '"drawn"\n'
     assert (finished / "curves.png").stat().st_size > 10_000
     assert list((finished / "tensorboard").iterdir())
     config = json.loads((finished / "best" / "config.json").read_text())
@@ -44,6 +46,16 @@ def test_everything_is_there(finished: Path) -> None:
     prefixes = {name.rsplit(f".{key}", 1)[0] for key in weights for name in last if name.endswith(f".{key}")}
     assert {"learner.model", "ema"} <= prefixes
     assert not [path for path in finished.rglob("*") if ".new" in path.name or ".old" in path.name]
+
+
+def test_without_tensorboard_the_numbers_are_written_all_the_same(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run(recipe(), tmp_path / "run")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    kinds = [[line["kind"] for line in read_metrics(folder)] for folder in (finished, tmp_path / "run")]
+    assert kinds[0] == kinds[1] != []
 
 
 def test_a_run_is_not_overwritten(finished: Path) -> None:

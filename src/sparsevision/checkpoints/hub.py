@@ -21,7 +21,6 @@ class HubModel(
     ModelHubMixin,
     library_name="sparsevision",
     pipeline_tag="image-classification",
-    license="apache-2.0",
     tags=["sparseformer", "pytorch"],
     repo_url="https://github.com/sparsevision/sparsevision",
 ):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from timm.data.imagenet_info import ImageNetInfo
 
 
 def released_labels(config: Any) -> tuple[str, ...] | None:
@@ -14,7 +18,21 @@ def released_labels(config: Any) -> tuple[str, ...] | None:
 @cache
 def imagenet_labels() -> tuple[str, ...]:
     """Returns the class names of ImageNet-1K in the order of public classifiers' 1,000 outputs, from timm's table."""
+    names = [_table().index_to_description(index) for index in range(_table().num_classes())]
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    # A crane is a bird and a machine.
+    pairs = zip(names, imagenet_synsets(), strict=True)
+    return tuple(f"{name} ({synset})" if name in repeated else name for name, synset in pairs)
+
+
+@cache
+def imagenet_synsets() -> tuple[str, ...]:
+    """Returns the WordNet numbers that ImageNet's folders are named after, in the same order."""
+    return tuple(_table().label_names())
+
+
+@cache
+def _table() -> ImageNetInfo:
     from timm.data.imagenet_info import ImageNetInfo
 
-    table = ImageNetInfo("imagenet-1k")
-    return tuple(table.index_to_description(index) for index in range(table.num_classes()))
+    return ImageNetInfo("imagenet-1k")

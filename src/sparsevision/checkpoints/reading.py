@@ -30,8 +30,9 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
     """Reads weights in any known layout and gives the tensors our names.
 
     Args:
-        source: a folder or a safetensors file of ours; a .pth or .safetensors file in one of the released layouts; a
-            training file (of which `model_ema` is taken, else `model`); or a state dict in memory in any of these.
+        source: a folder or a safetensors file of ours, or a run folder, of which best/ is taken; a .pth or .safetensors
+            file in one of the released layouts; a training file (of which `model_ema` is taken, else `model`); or a
+            state dict in memory in any of these.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it would execute code, or it holds no weights.
@@ -47,12 +48,12 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
 
 
 def _read_folder(folder: Path) -> Checkpoint:
+    if not (folder / WEIGHTS_FILE).exists() and (folder / "best").is_dir():
+        folder = folder / "best"  # a run folder means its best weights
     weights, description = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     if not weights.is_file() or not description.is_file():
-        inside = [name for name in ("best", "last") if (folder / name / WEIGHTS_FILE).is_file()]
-        advice = f"; did you mean {str(folder / inside[0])!r}?" if inside else "."
         raise CheckpointError(
-            f"The folder {str(folder)!r} lacks {WEIGHTS_FILE} or {CONFIG_FILE}, so it is no checkpoint{advice}"
+            f"The folder {str(folder)!r} lacks {WEIGHTS_FILE} or {CONFIG_FILE}, so it is no checkpoint."
         )
     if description.stat().st_size > _LARGEST_DESCRIPTION:
         raise CheckpointError(f"{str(description)!r} is too large to describe a model.")

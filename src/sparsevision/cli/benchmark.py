@@ -95,6 +95,8 @@ def benchmark(
     notes = Console(stderr=True)
     paths = _checked_outputs(out or [])
     if macs:
+        if sizes and models is None:
+            raise ConfigError("--macs alone counts the published models at their own sizes: name --models for --sizes.")
         return _count(models, sizes or [224], paths)
     if loader is not None:
         _measure_loader(loader, (sizes or [224])[0], (batches or [32])[0], workers)

@@ -48,9 +48,18 @@ def evaluate(
     import json
     import sys
 
+    from rich.console import Console
+    from rich.progress import Progress
+
     from sparsevision.training.scoring import score
 
-    report, skipped = score(checkpoint, data, split=split, batch_size=batch_size, workers=workers, device=device)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None)
+        report, skipped = score(
+            checkpoint, data, split=split, batch_size=batch_size, workers=workers, device=device,
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )  # fmt: skip
     if confusion is not None:
         _write_confusion(report, confusion)
     if json_:

@@ -77,7 +77,7 @@ class Drawer:
         name = self._name_for(look)
         figures: dict[str, Callable[[], Figure]] = {
             "stages": lambda: stages_figure(look, radius=self.radius),
-            "tokens": lambda: tokens_figure(look, label or look.result.labels[0], count=top_tokens),
+            "tokens": lambda: tokens_figure(look, label or _predicted(look), count=top_tokens),
             "disturbed": lambda: disturbed_figure(look_disturbed(self.predictor, look), radius=self.radius),
         }
         for kind, make in figures.items():
@@ -103,3 +103,9 @@ class Drawer:
         stem = Path(look.result.name).stem
         self._names[stem] += 1
         return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"
+
+
+def _predicted(look: Look) -> str:
+    if not look.result.labels:
+        raise ConfigError("The model gives an embedding and no classes, so no tokens respond to one: draw the stages.")
+    return look.result.labels[0]

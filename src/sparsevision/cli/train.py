@@ -38,15 +38,20 @@ def train(
     resume
         Go on from the last state in the run folder.
     """
+    import os
     import sys
 
     from sparsevision.training import train as run_training
     from sparsevision.training.choosing import choose_recipe
 
     chosen, notes = choose_recipe(recipe, data=data, model=model, overrides=set_ or [], out=out, resume=resume)
-    for note in notes:
+    # One of torchrun's processes speaks for all.
+    speaks = os.environ.get("RANK", "0") == "0"
+    for note in notes if speaks else ():
         print(note, file=sys.stderr)
     summary = run_training(chosen, out=out, resume=resume)
+    if not speaks:
+        return 0
     print(summary)
     for name, reason in sorted(summary.skipped.items())[:SHOWN]:
         print(f"skipped {printable(name)}: {printable(reason)}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -94,7 +95,8 @@ class Loader:
                     raise DataError(batch.sentence)
                 yield batch
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            # A worker's own error comes as "Caught ... in DataLoader worker"; these say that it is gone.
+            if not re.search(r"DataLoader worker .*(exited unexpectedly|is killed by signal)", str(error)):
                 raise
             raise DataError(
                 "A process that loads pictures was killed, most likely for want of memory: use fewer workers or a "

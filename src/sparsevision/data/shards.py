@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +111,15 @@ class Shards:
 
 def is_shard_pattern(spec: str) -> bool:
     """Says whether a data set's name means tar shards: a pattern, a tar file, or a folder of them."""
-    if has_magic(spec) or "{" in spec or re.search(r"\.(tar(\.\w+)?|tgz)$", spec):
+    # A folder's own name may hold what would be a pattern.
+    if not os.path.isdir(spec) and (has_magic(spec) or "{" in spec):
+        return True
+    if re.search(r"\.(tar(\.\w+)?|tgz)$", spec):
         return True
     if not _tars_in(spec):
         return False
     # A tar file may lie beside the class folders that were unpacked from it.
-    return all(glob(os.path.join(folder, "*.tar")) for folder in glob(os.path.join(spec, "*/")))
+    return all(glob(os.path.join(escape(folder), "*.tar")) for folder in glob(os.path.join(escape(spec), "*/")))
 
 
 def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:

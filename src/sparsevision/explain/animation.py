@@ -82,7 +82,10 @@ def _caption(whole: Image.Image, top: int, caption: list[str], position: float) 
     font = ImageFont.load_default(size=13)
     middle = top + _BAND // 2
     draw.text((8, middle), caption[round(position)], fill=(235, 235, 235), font=font, anchor="lm")
-    left, right = whole.width * 0.42, whole.width - 12
+    widest = max(draw.textlength(name, font=font) for name in caption)
+    left, right = 8 + widest + 14, whole.width - 12
+    if right - left < 8 * len(caption):
+        return  # a narrow picture has room for the name alone
     spacing = (right - left) / max(1, len(caption) - 1)
     draw.line((left, middle, right, middle), fill=(90, 90, 90), width=2)
     draw.line((left, middle, left + spacing * position, middle), fill=(235, 235, 235), width=2)

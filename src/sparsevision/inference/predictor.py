@@ -35,6 +35,10 @@ class Predictor:
         batch_size: pictures that are run together, and so how far a stream is read ahead.
         preprocessing, labels: what the model does not carry itself, or is to be overruled.
 
+    A model given in memory is moved to `device` and into evaluation mode, and is otherwise left as it is. One that was
+    opened here is `model` in a form for predicting only: on a CPU its linear layers' weights are packed for the
+    matrix kernels, so that it can neither be trained nor saved.
+
     Attributes:
         skipped: what the last call or stream could not read, so far.
     """
@@ -187,7 +191,7 @@ class Predictor:
     def _check(self, top_k: int, trace: Traced, features: bool) -> None:
         if top_k < 1:
             raise ConfigError(f"top_k is {top_k}; it must be at least 1.")
-        if not self.labels and not features:
+        if not (self.labels or features or trace):
             raise ConfigError("The model gives an embedding and no classes: ask for its features.")
         if trace and not hasattr(self.model, "controls"):
             raise ConfigError(f"{type(self.model).__name__} does not record what it looks at: leave out trace.")

@@ -77,7 +77,7 @@ def examine_packages(installed: Callable[[str], str] = version) -> Iterator[Find
         missing = [name for name in names if _version_or_none(name, installed) is None]
         listed = ", ".join(f"{name} {_version_or_none(name, installed)}" for name in names if name not in missing)
         if missing:
-            advice = f"Missing: {', '.join(missing)}. If needed: `pip install 'sparsevision[{extra}]'`."
+            advice = f"Missing: {', '.join(missing)}. If needed: install sparsevision[{extra}]."
             yield Finding(f"extra [{extra}]", listed or "not installed", "note", advice)
         else:
             yield Finding(f"extra [{extra}]", listed)

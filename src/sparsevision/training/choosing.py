@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
@@ -65,6 +66,8 @@ def _fitted(recipe: Recipe) -> dict[str, Any]:
     view = asdict(preprocessing_of(name))
     if view["size"][0] == view["size"][1]:
         fitted["data.size"] = view["size"][0]
+        if recipe.data.decode_side is not None:
+            fitted["data.decode_side"] = math.ceil(recipe.data.decode_side * view["size"][0] / recipe.data.size)
     fitted |= {f"data.{field}": view[field] for field in ("mean", "std")}
     fitted |= {f"data.evaluation.{field}": view[field] for field in ("fit", "crop_fraction", "interpolation")}
     return fitted

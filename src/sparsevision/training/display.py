@@ -23,9 +23,9 @@ class Display:
             TimeRemainingColumn(),
             TextColumn("{task.fields[losses]}"),
         )
-        # Into a file a bar would only leave empty lines.
-        hidden = quiet or not self.console.is_terminal
-        self.progress = Progress(*columns, console=self.console, transient=True, disable=hidden)
+        # Into a file a bar would only leave empty lines; lines with the losses stand there instead.
+        self.draws = not quiet and self.console.is_terminal
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.draws)
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
 
     def __enter__(self) -> Self:
@@ -51,5 +51,9 @@ class Display:
         self.progress.advance(self._bar)
 
     def losses(self, means: Mapping[str, float]) -> None:
-        """Shows the losses of the last logging interval beside the bar."""
-        self.progress.update(self._bar, losses=" ".join(f"{name} {value:.3f}" for name, value in means.items()))
+        """Shows the losses of the last logging interval beside the bar, or on a line of their own."""
+        text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+        self.progress.update(self._bar, losses=text)
+        if not self.draws:
+            bar = self.progress.tasks[0]
+            self.say(f"{bar.description}, step {bar.completed:.0f} of {bar.total:.0f}: {text}")

@@ -20,13 +20,15 @@ from sparsevision.types import Batch, Preprocessing
 class Feed(Protocol):
     """Batches for training and for scoring, the same ones whenever they are asked for.
 
-    `batches` counts one process's batches in an epoch; `fingerprint` changes with the data.
+    `batches` counts one process's batches in an epoch; `fingerprint` changes with the data; `scored_names` names the
+    pictures that are scored.
     """
 
     classes: tuple[str, ...]
     fingerprint: str
     batches: int
     origin: Mapping[str, str]
+    scored_names: Sequence[object]
 
     def train(self, epoch: int, start_batch: int = 0) -> Iterable[Batch]:
         """Returns an epoch's batches from one of them on."""
@@ -59,6 +61,7 @@ class ClassificationFeed:
         self.classes = self.train_set.classes
         self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
         self.origin: Mapping[str, str] = {"train": self.train_set.origin, "scored": self.val_set.origin}
+        self.scored_names: Sequence[object] = self.val_set.names
         self.batch_size = data.batch // parts
         self.transform = TrainTransform(_settings(data))
         self.mixed = _mixing(data, len(self.classes)).after(self.task.collate) if data.mixes else self.task.collate

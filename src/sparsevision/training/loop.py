@@ -41,11 +41,11 @@ def train_one_epoch(run: Session, batches: Iterable[Batch]) -> int:
                 # Gradients are averaged over processes afterwards; the loss is divided by the count of them all.
                 run.accelerator.backward(loss * run.accelerator.num_processes)
             run.meter.add(loss, terms, batch)
-        norm = run.clip_gradients()
+        run.clip_gradients()
         run.optimiser.step()
         run.optimiser.zero_grad()
         run.average_weights()
-        run.finish_step(len(step_batches), lr, norm)
+        run.finish_step(len(step_batches), lr)
         if run.out_of_time():
             break
     return learned

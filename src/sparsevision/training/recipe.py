@@ -91,7 +91,8 @@ class DataSection(Section):
     """What is learned from. `batch` counts pictures per optimiser step, over all devices and accumulated parts.
 
     With `held_out` that share of every class of train is not learned from and is scored instead of val, so that
-    settings can be chosen without reading val. `decode_side` lets large JPEGs be decoded smaller.
+    settings can be chosen without reading val. `split_seed` draws what is held out, and val where the data set has
+    none. `decode_side` lets large JPEGs be decoded smaller for training.
     """
 
     spec: str | None = None
@@ -105,10 +106,17 @@ class DataSection(Section):
     decode_side: PositiveInt | None = None
     cache_mebibytes: NonNegativeInt = 0
     held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
+    split_seed: int = 0
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)
     train: TransformSection = TransformSection()
     evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _decodes_enough(self) -> Self:
+        if self.decode_side is not None and self.decode_side < self.size:
+            raise ValueError(f"data.decode_side ({self.decode_side}) must be at least data.size ({self.size}), or none")
+        return self
 
     @property
     def mixes(self) -> bool:

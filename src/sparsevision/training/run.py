@@ -92,13 +92,14 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
         run = make_session(recipe, made, accelerator, folder, display)
         seed_everything(recipe.run.seed + accelerator.process_index)
         position = run.restore() if resume else 0
-        folder.write_data({"classes": len(made.task.classes), "fingerprint": made.feed.fingerprint, **made.feed.origin})
+        facts = {"classes": len(made.task.classes), "fingerprint": made.feed.fingerprint, **made.feed.origin}
+        folder.write_data(facts, made.feed.scored_names)
         folder.start_logging(position, run.progress.step)
         try:
             finished = run_epochs(run, made.feed)
         finally:
             folder.close()
-        folder.draw()
+        accelerator.end_training()
         return _summary(run, finished)
 
 
@@ -147,6 +148,7 @@ def score_weights(run: Session, feed: Feed) -> None:
         progress.best_score, progress.best_weights = reports[best].score, best
         progress.best_epoch = progress.epoch + 1
         run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
+    run.folder.draw()
     run.meter.reset()
 
 
@@ -190,16 +192,19 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Opens the data, makes model and teacher as the recipe says."""
     from sparsevision.data import open_dataset
+    from sparsevision.data.preprocessing import least_decoded_side
     from sparsevision.training.starting import make_model, make_teacher
 
-    data, seed = recipe.data, recipe.run.seed
+    data = recipe.data
     assert data.spec is not None
-    options: dict[str, Any] = {"seed": seed, "side": data.decode_side, "cache": data.cache_mebibytes}
-    train_set = open_dataset(data.spec, "train", **options)
+    options: dict[str, Any] = {"seed": data.split_seed, "cache": data.cache_mebibytes}
+    train_set = open_dataset(data.spec, "train", side=data.decode_side, **options)
     if data.held_out:
-        train_set, val_set = divided(train_set, data.held_out, seed)
+        train_set, val_set = divided(train_set, data.held_out, data.split_seed)
     else:
-        val_set = open_dataset(data.spec, "val", **options)
+        # Decoded as they are wherever the weights are used, whatever training is content with.
+        side = least_decoded_side(evaluation_preprocessing(data))
+        val_set = open_dataset(data.spec, "val", side=side, **options)
     if not len(train_set) or not len(val_set):
         raise DataError(
             f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some."
@@ -283,12 +288,13 @@ def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         words = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in words:
+        said = "can't allocate memory" in words or "out of memory" in words  # a CPU's allocator; Apple's GPU
+        if not said and not isinstance(error, MemoryError | torch.OutOfMemoryError):
             raise
         raise OutOfMemoryError(
             f"Memory ran out with data.batch={recipe.data.batch} pictures of {recipe.data.size} px in "
-            f"run.accumulation={recipe.run.accumulation} parts: raise run.accumulation (the numbers stay the same), "
-            f"set run.gradient_checkpointing=true, or lower data.batch or data.size."
+            f"run.accumulation={recipe.run.accumulation} parts: set run.gradient_checkpointing=true (a run can be "
+            f"resumed with it), or start anew with more run.accumulation, or with a lower data.batch or data.size."
         ) from None
 
 

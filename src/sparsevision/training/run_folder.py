@@ -2,6 +2,7 @@
 
 recipe.toml         as resolved; running it again repeats the run
 data.json           where the pictures came from and how they were divided
+scored.txt          the pictures that were scored and not learned from, one JSON string a line
 environment.json    versions, machine, command; one entry for each start
 metrics.jsonl       one line for each logging interval and each evaluation
 tensorboard/        the same numbers for TensorBoard
@@ -19,7 +20,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +30,11 @@ from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.state import cannot_write, flush, state_exists
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
-HARMLESS = ("data.spec", "run.workers", "run.checkpoint_every", "run.evaluate_every", "run.time_budget_minutes")
+# What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
+HARMLESS = (
+    "data.spec", "data.cache_mebibytes", "run.workers", "run.checkpoint_every", "run.evaluate_every",
+    "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile",
+)  # fmt: skip
 
 
 class RunFolder:
@@ -81,21 +86,18 @@ class RunFolder:
         if not self.writes:
             return
         try:
-            from torch.utils.tensorboard import SummaryWriter
-
             self._metrics = (self.path / "metrics.jsonl").open("ab")
             self._metrics.truncate(position)
-            self._tensorboard = SummaryWriter(str(self.path / "tensorboard"), purge_step=step or None)
-        except ImportError:
-            self._tensorboard = None  # the numbers are in metrics.jsonl all the same
+            self._tensorboard = self._open_tensorboard(step)
         except OSError as error:
             raise cannot_write(self.path, error) from None
 
-    def write_data(self, facts: Mapping[str, Any]) -> None:
-        """Writes where the data came from and how it was divided."""
+    def write_data(self, facts: Mapping[str, Any], scored: Iterable[object]) -> None:
+        """Writes where the data came from and how it was divided: the names of the pictures that are scored."""
         if self.writes:
             try:
                 self._write_whole(self.path / "data.json", json.dumps(dict(facts), indent=2) + "\n")
+                self._write_whole(self.path / "scored.txt", "".join(f"{json.dumps(str(name))}\n" for name in scored))
             except OSError as error:
                 raise cannot_write(self.path, error) from None
 
@@ -172,6 +174,13 @@ class RunFolder:
                 raise cannot_write(self.path, error) from None
 
     # ------------------------------------------------------------------------------------------------ internals
+
+    def _open_tensorboard(self, step: int) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None  # the numbers are in metrics.jsonl all the same
+        return SummaryWriter(str(self.path / "tensorboard"), purge_step=step or None)
 
     def _mend_best(self) -> None:
         # A run killed between the two renames of write_best left the complete old folder under this name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from torch import nn
 from sparsevision.data import open_dataset
 from sparsevision.data.dataset import Split
 from sparsevision.data.loading import make_loader
-from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.preprocessing import EvaluationTransform, least_decoded_side
 from sparsevision.errors import CheckpointError
 from sparsevision.factory import identity_of, open_model, usable_device
 from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.loop import evaluate
+from sparsevision.training.recipe import read_recipe
 from sparsevision.training.selection import labelled_as
 from sparsevision.types import Batch, Skipped
 
@@ -28,38 +29,49 @@ def score(
     batch_size: int = 64,
     workers: int = 0,
     device: str | None = None,
-    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[Report, list[Skipped]]:
     """Scores a checkpoint, a run folder (its best weights) or a model's published weights on a split of a data set.
 
-    Pictures are prepared as the checkpoint says. Returns the report and the pictures that could not be read. `seed`
-    matters for data sets that are not divided into train and val on disk.
+    Pictures are prepared as the checkpoint says. A data set that is not divided on disk is divided as for the run that
+    the weights lie in. `progress` is told how many pictures are done, and of how many. Returns the report and the
+    pictures that could not be read.
     """
     place = usable_device(device or _best_device())
     model, labels, transform = _opened(checkpoint)
-    dataset = labelled_as(open_dataset(data, split, seed=seed), labels)
+    side = least_decoded_side(transform.preprocessing)
+    dataset = labelled_as(open_dataset(data, split, seed=_split_seed(Path(checkpoint)), side=side), labels)
     task = ClassificationTask(labels)
     if transform.preprocessing.fit == "whole":
         batch_size = 1  # whole pictures differ in size, and padding one changes what convolutions see of it
     loader = make_loader(dataset, transform, task.collate, batch_size=batch_size, num_workers=workers)
     skipped: list[Skipped] = []
-    report = evaluate(model.to(place), task, _noting(loader, skipped))
+    report = evaluate(model.to(place), task, _noting(loader, skipped, lambda done: progress(done, len(dataset))))
     return report, skipped
 
 
 def _opened(checkpoint: str | Path) -> tuple[nn.Module, tuple[str, ...], EvaluationTransform]:
-    best = Path(checkpoint) / "best"
-    model = open_model(best if best.is_dir() else checkpoint)
+    model = open_model(checkpoint)
     identity = identity_of(model)
     if identity is None or identity.labels is None:
         raise CheckpointError(f"{str(checkpoint)!r} does not say what its outputs are called, so it cannot be scored.")
     return model, identity.labels, EvaluationTransform(identity.preprocessing)
 
 
-def _noting(batches: Iterable[Batch], skipped: list[Skipped]) -> Iterator[Batch]:
+def _split_seed(checkpoint: Path) -> int:
+    """Returns the seed that divided a run's data set; 0, the default, for weights that lie in no run folder."""
+    recipes = (folder / "recipe.toml" for folder in (checkpoint, checkpoint.parent))
+    found = next((path for path in recipes if path.is_file()), None)
+    return 0 if found is None else read_recipe(found).data.split_seed
+
+
+def _noting(batches: Iterable[Batch], skipped: list[Skipped], progress: Callable[[int], None]) -> Iterator[Batch]:
+    done = 0
     for batch in batches:
         skipped += batch.skipped
         yield batch
+        done += len(batch) + len(batch.skipped)
+        progress(done)
 
 
 def _best_device() -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from sparsevision.checkpoints.labels import imagenet_labels, imagenet_synsets
 from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.splitting import held_out
 from sparsevision.errors import ConfigError
@@ -20,12 +22,12 @@ class Selection:
     classes: tuple[str, ...]
     origin: str
 
-    @property
+    @cached_property
     def labels(self) -> list[int]:
         """The class index of every picture."""
-        return [self._label(self.dataset.labels[index]) for index in self.indices]
+        return [self._own_labels[self.dataset.labels[index]] for index in self.indices]
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """What the data set calls its pictures."""
         return [self.dataset.names[index] for index in self.indices]
@@ -42,14 +44,16 @@ class Selection:
     def read(self, index: int) -> Record:
         """Returns one picture; raises UnreadablePictureError."""
         record = self.dataset.read(self.indices[index])
-        return replace(record, label=self._label(record.label))
+        return replace(record, label=self._own_labels[record.label])
 
     def content(self, index: int) -> bytes:
         """The bytes of the picture's file."""
         return self.dataset.content(self.indices[index])
 
-    def _label(self, label: int) -> int:
-        return self.classes.index(self.dataset.classes[label])
+    @cached_property
+    def _own_labels(self) -> list[int]:
+        places = {name: place for place, name in enumerate(self.classes)}
+        return [places[name] for name in self.dataset.classes]
 
 
 def divided(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -65,9 +69,14 @@ def divided(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset
 
 
 def labelled_as(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """Counts a data set's labels by a model's classes, which must include the data set's by name."""
+    """Counts a data set's labels by a model's classes, which must include the data set's by name.
+
+    A model that names its outputs as ImageNet's classes takes the synset numbers of ImageNet's folders, too.
+    """
     if tuple(classes) == dataset.classes:
         return dataset
+    if tuple(classes) == imagenet_labels() and set(dataset.classes) <= set(imagenet_synsets()):
+        classes = imagenet_synsets()
     strange = [name for name in dataset.classes if name not in set(classes)]
     if strange:
         shown = ", ".join(map(repr, strange[:3]))

@@ -72,7 +72,8 @@ class Session:
         if not len(batch):
             size = self.recipe.data.size
             targets = torch.zeros(1, len(self.task.classes))
-            batch = replace(batch, images=torch.zeros(1, 3, size, size), targets=targets, sizes=None)
+            blank = torch.zeros(1, len(self.recipe.data.mean), size, size)
+            batch = replace(batch, images=blank, targets=targets, sizes=None)
         batch = batch.to(self.accelerator.device, non_blocking=True)
         if self.recipe.run.channels_last:
             batch.images = batch.images.contiguous(memory_format=torch.channels_last)
@@ -92,22 +93,23 @@ class Session:
         return int(self._sum(torch.tensor(number, device=self.accelerator.device)))
 
     def tell_gradient_scale(self) -> None:
-        """Tells models that clamp gradients inside how much the loss is scaled at the moment."""
+        """Tells models that clamp gradients inside what the loss of the joint batch is multiplied by at the moment."""
         if hasattr(self.model, "set_gradient_scale"):
             scaler = self.accelerator.scaler
-            self.model.set_gradient_scale(1.0 if scaler is None else float(scaler.get_scale()))
+            scale = 1.0 if scaler is None else float(scaler.get_scale())
+            self.model.set_gradient_scale(scale * self.accelerator.num_processes)
 
-    def clip_gradients(self) -> Tensor | None:
-        """Clips the gradients' global norm where the recipe says so; returns the norm from before."""
-        clip = self.recipe.optimiser.clip
-        return None if clip is None else self.accelerator.clip_grad_norm_(self.learner.parameters(), clip)
+    def clip_gradients(self) -> None:
+        """Clips the gradients' global norm where the recipe says so."""
+        if (clip := self.recipe.optimiser.clip) is not None:
+            self.accelerator.clip_grad_norm_(self.learner.parameters(), clip)
 
     def average_weights(self) -> None:
         """Moves the averaged weights towards the current ones."""
         if self.ema is not None:
             self.ema.update(self.model, self.progress.step + 1 if self.recipe.ema.warmup else None)
 
-    def finish_step(self, batches: int, lr: float, norm: Tensor | None) -> None:
+    def finish_step(self, batches: int, lr: float) -> None:
         """Counts a step; logs and writes the state where it is time."""
         self.progress.step += 1
         self.progress.batch += batches
@@ -121,11 +123,11 @@ class Session:
             self.log_training()
 
     def out_of_time(self) -> bool:
-        """Says whether the recipe's time is used up; the first process's clock decides for all."""
+        """Says whether the recipe's time for one start is used up; the first process's clock decides for all."""
         budget = self.recipe.run.time_budget_minutes
         if budget is None:
             return False
-        over = torch.tensor(float(self.seconds() > 60 * budget), device=self.accelerator.device)
+        over = torch.tensor(float(time.monotonic() - self.started > 60 * budget), device=self.accelerator.device)
         return bool(self._sum(over if self.accelerator.is_main_process else torch.zeros_like(over)) > 0)
 
     def seconds(self) -> float:

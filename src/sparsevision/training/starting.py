@@ -52,7 +52,7 @@ def _teacher_model(section: DistillationSection) -> nn.Module:
     assert section.teacher is not None
     path = Path(section.teacher)
     if path.exists():
-        return load_model(path / "best" if (path / "best").is_dir() else path)
+        return load_model(path)
     if len(path.parts) > 1 and path.parts[0] != "timm":
         raise ConfigError(
             f"The teacher {section.teacher!r} is neither here nor a model's name: give a run folder, a checkpoint, or "

@@ -75,7 +75,7 @@ class Meter:
     def add(self, loss: Tensor, terms: dict[str, Tensor], batch: Batch) -> None:
         """Adds one batch's parts of a step's loss."""
         for name, value in {"loss": loss, **(terms if len(terms) > 1 else {})}.items():
-            value = value.detach().double()
+            value = value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.pictures += len(batch)
 
