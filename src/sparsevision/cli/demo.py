@@ -40,7 +40,8 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
     drawer = Drawer(predictor, out)
     for look in looks:
         # All kinds of figures once; each takes a second.
-        drawer.draw(look, figure="all" if look is looks[0] else "stages", gif=True, top_tokens=4)
+        first = look is looks[0]
+        drawer.draw(look, figure="all" if first else "stages", gif=first, top_tokens=4)
     drawer.page(looks, _MODEL)
     _print(looks, predictor.labels, drawer.written)
     return 0
