@@ -22,7 +22,7 @@ import torch
 from matplotlib.figure import Figure
 
 from sparsevision import Predictor
-from sparsevision.data.opening import open_dataset
+from sparsevision.data.opening import PLACED_DIGITS, open_dataset
 from sparsevision.data.scenes import PlacedDigits
 from sparsevision.explain import Look, save_figure, share_inside
 from sparsevision.explain.drawing import draw_picture, draw_points
@@ -65,7 +65,7 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
     found = {
         name: look_at(Predictor(weights), scenes, boxes) for name, weights in {"looking": looking, "nil": nil}.items()
     }
-    text, held = report(found["looking"], found["nil"], scenes)
+    text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PLACED_DIGITS)).absolute())
     print(text)
     out.mkdir(parents=True, exist_ok=True)
     (out / "looking_pays.md").write_text(text + "\n", encoding="utf-8")
@@ -104,7 +104,7 @@ def look_at(predictor: Predictor, scenes: PlacedDigits, boxes: torch.Tensor) -> 
     )
 
 
-def report(looking: Seen, nil: Seen, scenes: PlacedDigits) -> tuple[str, bool]:
+def report(looking: Seen, nil: Seen, scenes: PlacedDigits, folder: Path) -> tuple[str, bool]:
     """Returns the tables as Markdown, and whether every claim holds."""
     stage, area = looking.last, looking.area
     gap, inside, elsewhere = looking.top1 - nil.top1, looking.inside[stage] / area, looking.elsewhere[stage] / area
@@ -113,7 +113,8 @@ def report(looking: Seen, nil: Seen, scenes: PlacedDigits) -> tuple[str, bool]:
         (f"points of {stage} in the digit's box / its area", f"{inside:.1f}x", f">= {INSIDE:g}x", inside >= INSIDE),
         ("the same in another picture's box", f"{elsewhere:.2f}x", f"<= {ELSEWHERE:g}x", elsewhere <= ELSEWHERE),
     ]
-    lines = ["# Does looking pay?", "", f"Val: {scenes.origin}. {describe_machine()}.", ""]
+    origin = scenes.origin.replace(f"{folder.parent}/", "")
+    lines = ["# Does looking pay?", "", f"Val: {origin}. {describe_machine()}.", ""]
     scores = [
         (name, f"{seen.top1:.1f} %", *(f"{value:.1f} %" for value in seen.by_side.values()))
         for name, seen in (("nano", looking), ("nano, focusing_repeats=0", nil))
@@ -143,7 +144,7 @@ def draw(seen: Seen, boxes: torch.Tensor) -> Figure:
         COLUMNS,
         [1.0] * (2 * groups),
         heading="The first scenes of val",
-        remark="first and last stage",
+        remark="first and last stage; green: the answer is right",
         titles=titles,
     )
     colours = token_colours(seen.looks[0].num_tokens)

@@ -326,12 +326,21 @@ def test_scenes_depend_on_seed_and_index_only(scenes: PlacedDigits) -> None:
     assert pixels(other.read(17)) != pixels(scenes.read(17))
 
 
+def test_digits_shrink_over_a_lesson(scenes: PlacedDigits) -> None:
+    lesson = PlacedDigits(scenes.photographs, scenes.digits, length=100, size=96, digit_side=(12, 24), shrinking=0.5)
+    boxes = [lesson.read(index).box or (0, 0, 0, 0) for index in range(100)]
+    sides = [round(96 * (box[2] - box[0])) for box in boxes]
+    assert sides[0] == 96
+    assert all(34 <= side <= 48 for side in sides[24:27])  # half of the way, in factors
+    assert all(12 <= side <= 24 for side in sides[50:])
+
+
 def test_scenes_of_both_splits_share_neither_digits_nor_photographs(make_folder: Make) -> None:
     root = make_folder()
     train, val = (open_dataset(f"placed-digits:{root}", split) for split in ("train", "val"))
     assert isinstance(train, PlacedDigits)
     assert isinstance(val, PlacedDigits)
-    assert (len(train), len(val), train.read(0).image.size) == (8000, 2000, (224, 224))
+    assert (len(train), len(val), train.read(0).image.size) == (33_000, 2000, (224, 224))
     assert not contents(train.photographs) & contents(val.photographs)
     assert not contents(train.digits) & contents(val.digits)
     assert train.read(0).box != val.read(0).box

@@ -21,7 +21,7 @@ from sparsevision.layers.paths import plain_operators
 from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
 from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.models.registry import VARIANTS
-from sparsevision.models.sparseformer import NUMERICS, PLAIN, Scene, SparseFormer, SparseFormerConfig, Unit
+from sparsevision.models.sparseformer import NUMERICS, PLAIN, FeatureMap, SparseFormer, SparseFormerConfig, Unit
 from sparsevision.types import Trace
 
 SYSTEM = "sparseformer"
@@ -317,7 +317,7 @@ def test_unit(name: str) -> None:
     names = load(unit, case.state, prefix="layers.0.")
     inputs = {key: value.requires_grad_() for key, value in case.inputs.items() if not key.startswith("w_")}
     tokens, rois = inputs["embedding"], inputs.get("roi", torch.zeros(2, inputs["embedding"].shape[1], 4))
-    scene = Scene(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
+    scene = FeatureMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
     for repeat in range(repeats):
         tokens, rois = unit(tokens, rois, scene, repeat)
     case.check("embedding", tokens)

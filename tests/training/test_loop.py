@@ -150,3 +150,19 @@ def test_frozen_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
 def test_bf16_and_both_memory_formats_train(tmp_path: Path) -> None:
     settings = recipe(**{"run.precision": "bf16", "run.channels_last": True, "schedule.epochs": 1})
     assert run(settings, tmp_path).finished
+
+
+@pytest.mark.parametrize(("meant_for", "factor"), [(None, 1.0), (32, 8.0)])
+def test_a_small_batch_may_widen_the_clamp_of_point_gradients(
+    meant_for: int | None, factor: float, tmp_path: Path
+) -> None:
+    told: list[float] = []
+
+    def made(settings: Recipe) -> Parts:
+        built = parts(settings)
+        built.model.set_gradient_scale = told.append
+        return built
+
+    settings = recipe(**{"optimiser.clamp_for_batch": meant_for, "schedule.epochs": 1})
+    fit(settings, lambda _: made(settings), out=tmp_path)
+    assert set(told) == {factor}

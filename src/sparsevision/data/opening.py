@@ -13,6 +13,7 @@ from sparsevision.data.shards import Shards, is_shard_pattern
 from sparsevision.errors import DataError
 
 PLACED_DIGITS = "placed-digits:"
+_SCENES_TO_LEARN_FROM, _SCENES_TO_SCORE = 33_000, 2_000
 
 
 def open_dataset(
@@ -43,9 +44,9 @@ def open_dataset(
         )
         digits = Digits(split, seed=seed, val_fraction=val_fraction)
         # Scene 7 of val is to lie elsewhere than scene 7 of train.
-        return PlacedDigits(
-            photographs, digits, length=2000 if split == "val" else 8000, seed=2 * seed + (split == "val")
-        )
+        if split == "val":
+            return PlacedDigits(photographs, digits, length=_SCENES_TO_SCORE, seed=2 * seed + 1)
+        return PlacedDigits(photographs, digits, length=_SCENES_TO_LEARN_FROM, shrinking=0.7, seed=2 * seed)
     if spec == "digits":
         return Digits(split, seed=seed, val_fraction=val_fraction)
     kind = Shards if is_shard_pattern(spec) else ImageFolder

@@ -19,9 +19,15 @@ class PlacedDigits:
     """Photographs with one digit each; the label is the digit, the record's `box` where it is. A `Dataset`.
 
     A scene is a random `size` x `size` crop of a photograph, with a digit of `digit_side` pixels (least, most) drawn
-    over it at a random place, in a random colour at least 100 of 255 grey levels brighter or darker than the ground.
+    over it in a random colour at least 100 of 255 grey levels brighter or darker than the ground. Its centre is
+    anywhere in the picture, and a digit that would stick out is moved inside: so the middle is covered no more often
+    than its area says, and who looks there without knowing where the digit is gains nothing.
     Scene `index` depends on nothing but `seed` and `index`. Photographs and digits come from the data sets given, so
     that splits which share neither are made of splits which share neither. The photographs' own labels are not used.
+
+    With `shrinking` the scenes are a lesson, to be learned in their order: the first digit is as large as the picture,
+    and over that share of the scenes they shrink to `digit_side`. A network that looks at few points finds no small
+    digit before it knows what digits look like.
     """
 
     def __init__(
@@ -32,6 +38,7 @@ class PlacedDigits:
         length: int = 8000,
         size: int = 224,
         digit_side: tuple[int, int] = (24, 48),
+        shrinking: float = 0.0,
         seed: int = 0,
     ) -> None:
         if not 1 <= digit_side[0] <= digit_side[1] <= size:
@@ -41,15 +48,18 @@ class PlacedDigits:
         if length < 1:
             raise ConfigError(f"A data set of {length} scenes is empty: give at least 1.")
         self.photographs, self.digits = photographs, digits
-        self.size, self.digit_side, self.seed = size, digit_side, seed
+        if not 0 <= shrinking < 1:
+            raise ConfigError(f"The share of scenes whose digits shrink is {shrinking}; give at least 0 and below 1.")
+        self.size, self.digit_side, self.shrinking, self.seed = size, digit_side, shrinking, seed
         # A generator of its own for each, so that scene i is the same in a longer data set.
         self._photograph = np.random.default_rng([seed, 0]).integers(len(photographs), size=length)
         self._digit = np.random.default_rng([seed, 1]).integers(len(digits), size=length)
         self.classes = digits.classes
         self.labels = [digits.labels[digit] for digit in self._digit]
+        lesson = f" (shrinking to that over {shrinking:.0%} of the scenes)" if shrinking else ""
         self.origin = (
-            f"{length} scenes of {size} px (seed {seed}) with {digits.origin}, {digit_side[0]} to {digit_side[1]} px, "
-            f"on photographs from {photographs.origin}"
+            f"{length} scenes of {size} px (seed {seed}) with {digits.origin}, {digit_side[0]} to {digit_side[1]} px"
+            f"{lesson}, on photographs from {photographs.origin}"
         )
 
     def __len__(self) -> int:
@@ -69,6 +79,7 @@ class PlacedDigits:
             self.digits.fingerprint,
             self.size,
             self.digit_side,
+            self.shrinking,
             self.seed,
             len(self),
         )
@@ -78,14 +89,23 @@ class PlacedDigits:
         """Draws one scene; raises UnreadablePictureError where its photograph cannot be decoded."""
         draws = np.random.default_rng([self.seed, 2, index])
         ground = _random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
-        side = int(draws.integers(self.digit_side[0], self.digit_side[1] + 1))
-        left, top = (int(draws.integers(self.size - side + 1)) for _ in range(2))
+        least, most = self._sides(index)
+        side = int(draws.integers(least, most + 1))
+        left, top = (int(draws.integers(self.size)) - side // 2 for _ in range(2))
+        left, top = (min(max(0, corner), self.size - side) for corner in (left, top))
         digit = Image.fromarray(self.digits.pixels[self._digit[index]])
         mask = digit.resize((side, side), Image.Resampling.BICUBIC)
         patch = ground.crop((left, top, left + side, top + side))
         ground.paste(Image.new("RGB", (side, side), _ink(patch, draws)), (left, top), mask)
         box = (left / self.size, top / self.size, (left + side) / self.size, (top + side) / self.size)
         return Record(ground, self.labels[index], self.names[index], (self.size, self.size), box)
+
+    def _sides(self, index: int) -> tuple[int, int]:
+        """Returns between which sides scene `index` draws its digit's."""
+        shrunk = min(1.0, index / (self.shrinking * len(self))) if self.shrinking else 1.0
+        # Equal steps shrink by equal factors.
+        least, most = (self.size ** (1 - shrunk) * side**shrunk for side in self.digit_side)
+        return round(least), round(most)
 
     def content(self, index: int) -> bytes:
         """The scene's pixels."""

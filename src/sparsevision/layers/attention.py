@@ -9,7 +9,27 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparsevision.layers.opaque import opaque
 from sparsevision.layers.paths import fast, fast_cpu_inference
+
+
+@opaque(
+    "(Tensor projected, int num_heads, float scale) -> Tensor",
+    lambda projected, num_heads, scale: projected.new_empty(*projected.shape[:2], projected.shape[2] // 3),
+)
+def attend_by_picture(projected: Tensor, num_heads: int, scale: float) -> Tensor:
+    """Attends in one picture at a time, tokens on the inner axis: the matrices stay in cache and are wide.
+
+    `projected` (B, N, 3d) holds q, k and v; returns (B, N, d). For inference on a CPU.
+    """
+    batch, num_tokens, three_widths = projected.shape
+    attended = projected.new_empty(batch, num_tokens, three_widths // 3)
+    for picture, result in zip(projected, attended, strict=True):
+        query, key, value = picture.t().reshape(3, num_heads, -1, num_tokens)
+        logits = torch.baddbmm(query.new_zeros(()), key.transpose(1, 2), query, beta=0, alpha=scale)
+        weights = logits.softmax(dim=1)
+        result.copy_(torch.bmm(value, weights).flatten(0, 1).t())
+    return attended
 
 
 class SelfAttention(nn.Module):
@@ -30,7 +50,7 @@ class SelfAttention(nn.Module):
         """Returns what attention adds to the tokens."""
         projected = self.qkv(self.norm(tokens))
         if fast_cpu_inference(tokens.device):
-            return self.proj(self._attend_by_picture(projected))
+            return self.proj(attend_by_picture(projected, self.num_heads, self.scale))
         # Three parts and not one permuted tensor: backward then writes their gradients side by side in one copy.
         query, key, value = (
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in projected.chunk(3, dim=-1)
@@ -42,16 +62,6 @@ class SelfAttention(nn.Module):
         else:
             attended = F.scaled_dot_product_attention(query, key, value)
         return self.proj(attended.transpose(1, 2).flatten(-2))
-
-    def _attend_by_picture(self, projected: Float[Tensor, "batch tokens three_widths"]) -> Tensor:
-        """Attends in one picture at a time, tokens on the inner axis: the matrices stay in cache and are wide."""
-        batch, num_tokens, three_widths = projected.shape
-        attended = projected.new_empty(batch, num_tokens, three_widths // 3)
-        for picture, result in zip(projected, attended, strict=True):
-            query, key, value = picture.t().reshape(3, self.num_heads, -1, num_tokens)
-            weights = torch.bmm((key * self.scale).transpose(1, 2), query).softmax(dim=1)
-            result.copy_(torch.bmm(value, weights).flatten(0, 1).t())
-        return attended
 
 
 class FeedForward(nn.Module):

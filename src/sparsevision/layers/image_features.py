@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparsevision.layers.opaque import opaque
 from sparsevision.layers.paths import fast, fast_cpu_inference
 
 # Rows of the feature map that are computed at a time; with these a strip of a 224 to 2048 px picture stays in cache.
@@ -51,40 +52,47 @@ class EarlyConv(nn.Conv2d):
             return channel_norm(pooled, eps=self.eps, unbiased=self.unbiased)
         images = images.contiguous(memory_format=torch.channels_last)
         if fast_cpu_inference(images.device):
-            return self._in_strips(images)
+            return early_conv_in_strips(images, self.weight, self.bias, self.eps, self.unbiased)
         # ReLU and the maximum commute, and after pooling there is a quarter of the pixels.
         pooled = F.max_pool2d(super().forward(images), 3, stride=2, padding=1).relu()
         return channel_norm(pooled, eps=self.eps, unbiased=self.unbiased)
 
-    def _in_strips(self, images: Tensor) -> Tensor:
-        """Computes the same map some rows at a time, so that the convolution's output never lies in memory whole."""
-        batch, _, height, width = images.shape
-        conv_rows, conv_cols = (height + 1) // 2, (width + 1) // 2
-        rows, cols = (conv_rows + 1) // 2, (conv_cols + 1) // 2
-        result = torch.empty(
-            (batch, self.out_channels, rows, cols), dtype=self.weight.dtype, device=images.device,
-            memory_format=torch.channels_last,
-        )  # fmt: skip
-        weight = self.weight.contiguous(memory_format=torch.channels_last)
-        for start in range(0, rows, STRIP_ROWS):
-            stop = min(start + STRIP_ROWS, rows)
-            pooled = F.max_pool2d(self._conv_rows(images, weight, 2 * start - 1, 2 * stop), 3, stride=2, padding=(0, 1))
-            result[:, :, start:stop] = channel_norm(pooled.relu_(), eps=self.eps, unbiased=self.unbiased)
-        return result
 
-    def _conv_rows(self, images: Tensor, weight: Tensor, first: int, last: int) -> Tensor:
-        """Computes rows [first, last) of the convolution; rows outside it are zeros, which the later ReLU ignores."""
-        height = images.shape[2]
-        conv_rows = (height + 1) // 2
-        inner_first, inner_last = max(first, 0), min(last, conv_rows)
-        top, bottom = 2 * inner_first - 3, 2 * inner_last + 2
-        strip = images[:, :, max(top, 0) : min(bottom, height)]
-        if top < 0 or bottom > height:
-            strip = F.pad(strip, (0, 0, max(-top, 0), max(bottom - height, 0)))
-        strip = F.conv2d(strip, weight, self.bias, stride=2, padding=(0, 3))
-        if inner_first > first or inner_last < last:
-            strip = F.pad(strip, (0, 0, inner_first - first, last - inner_last))
-        return strip
+def _blank_map(images: Tensor, weight: Tensor, bias: Tensor, eps: float, unbiased: bool) -> Tensor:
+    height, width = (((side + 1) // 2 + 1) // 2 for side in images.shape[2:])
+    blank = images.new_empty(len(images), height, width, len(weight), dtype=weight.dtype)
+    return blank.permute(0, 3, 1, 2)
+
+
+@opaque("(Tensor images, Tensor weight, Tensor bias, float eps, bool unbiased) -> Tensor", _blank_map)
+def early_conv_in_strips(images: Tensor, weight: Tensor, bias: Tensor, eps: float, unbiased: bool) -> Tensor:
+    """Computes the early convolution some rows at a time: the convolution's output never lies in memory whole.
+
+    For inference on a CPU; `images` and the result are channels-last.
+    """
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    result = _blank_map(images, weight, bias, eps, unbiased)
+    rows = result.shape[2]
+    for start in range(0, rows, STRIP_ROWS):
+        stop = min(start + STRIP_ROWS, rows)
+        pooled = F.max_pool2d(_conv_rows(images, weight, bias, 2 * start - 1, 2 * stop), 3, stride=2, padding=(0, 1))
+        result[:, :, start:stop] = channel_norm(pooled.relu_(), eps=eps, unbiased=unbiased)
+    return result
+
+
+def _conv_rows(images: Tensor, weight: Tensor, bias: Tensor, first: int, last: int) -> Tensor:
+    """Computes rows [first, last) of the convolution; rows outside it are zeros, which the later ReLU ignores."""
+    height = images.shape[2]
+    conv_rows = (height + 1) // 2
+    inner_first, inner_last = max(first, 0), min(last, conv_rows)
+    top, bottom = 2 * inner_first - 3, 2 * inner_last + 2
+    strip = images[:, :, max(top, 0) : min(bottom, height)]
+    if top < 0 or bottom > height:
+        strip = F.pad(strip, (0, 0, max(-top, 0), max(bottom - height, 0)))
+    strip = F.conv2d(strip, weight, bias, stride=2, padding=(0, 3))
+    if inner_first > first or inner_last < last:
+        strip = F.pad(strip, (0, 0, inner_first - first, last - inner_last))
+    return strip
 
 
 class PatchEmbedding(nn.Conv2d):

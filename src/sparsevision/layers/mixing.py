@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sparsevision.layers.opaque import opaque
 from sparsevision.layers.paths import fast_cpu_inference
 
 
@@ -65,17 +66,9 @@ class AdaptiveMixing(nn.Module):
         channel_mix, point_mix = self.generate(self.reduce(self.norm(tokens)).flatten(0, 1))
         channel_mix = channel_mix.unflatten(-1, (self.channels, self.channels))
         point_mix = point_mix.unflatten(-1, (self.out_points, self.num_points))
-        parts = 1
-        if fast_cpu_inference(samples.device):
-            # One picture's samples at a time stay in cache from the first product to the last activation.
-            parts = max(1, len(tokens))
-        mixed = [
-            mix(*part, self.channel_bias, self.point_bias).flatten(-2)
-            for part in zip(
-                samples.flatten(0, 1).chunk(parts), channel_mix.chunk(parts), point_mix.chunk(parts), strict=True
-            )
-        ]
-        return self.out(mixed[0] if parts == 1 else torch.cat(mixed)).view_as(tokens)
+        parts = (samples.flatten(0, 1), channel_mix, point_mix, self.channel_bias, self.point_bias)
+        mixed = mix_by_picture(*parts, len(tokens)) if fast_cpu_inference(samples.device) else mix(*parts)
+        return self.out(mixed.flatten(-2)).view_as(tokens)
 
 
 class StaticMixing(nn.Module):
@@ -133,6 +126,34 @@ def mix(
         return F.gelu(point_mix @ (samples @ channel_mix))
     mixed = F.gelu(torch.baddbmm(channel_bias.to(samples.dtype), samples, channel_mix))
     return F.gelu(torch.baddbmm(point_bias.to(samples.dtype).unsqueeze(-1), point_mix, mixed))
+
+
+@opaque(
+    "(Tensor samples, Tensor channel_mix, Tensor point_mix, Tensor? channel_bias, Tensor? point_bias, int pictures)"
+    " -> Tensor",
+    lambda samples, channel_mix, point_mix, channel_bias, point_bias, pictures: channel_mix.new_empty(
+        *point_mix.shape[:2], samples.shape[2]
+    ),
+)
+def mix_by_picture(
+    samples: Tensor, channel_mix: Tensor, point_mix: Tensor, channel_bias: Tensor | None, point_bias: Tensor | None,
+    pictures: int,
+) -> Tensor:  # fmt: skip
+    """Does what `mix` does, one of `pictures` after the other: its samples stay in cache from product to product.
+
+    For inference on a CPU.
+    """
+    samples = samples.to(channel_mix.dtype)
+    result = channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2])
+    parts = (part.chunk(max(1, pictures)) for part in (samples, channel_mix, point_mix, result))
+    for seen, channels, points, place in zip(*parts, strict=True):
+        if channel_bias is None or point_bias is None:
+            torch.bmm(points, torch.bmm(seen, channels), out=place)
+        else:
+            mixed = torch.ops.aten.gelu_(torch.baddbmm(channel_bias.to(seen.dtype), seen, channels))
+            torch.baddbmm(point_bias.to(seen.dtype).unsqueeze(-1), points, mixed, out=place)
+        torch.ops.aten.gelu_(place)
+    return result
 
 
 def _xavier_uniform(values: Tensor, fan_in: int, fan_out: int) -> None:

@@ -6,6 +6,10 @@ dozen rows that a picture's tokens are, that costs a third of the time.
 
 from __future__ import annotations
 
+from itertools import count
+from typing import Any
+from weakref import WeakValueDictionary
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,6 +17,11 @@ from torch import Tensor, nn
 
 from sparsevision.layers.attention import FeedForward
 from sparsevision.layers.mixing import SplitLinear
+from sparsevision.layers.opaque import opaque
+
+# A compiler takes no packed weights into its graph: there, a layer is called by its number.
+_numbers = count()
+_layers: WeakValueDictionary[int, PackedLinear] = WeakValueDictionary()
 
 
 class PackedLinear(nn.Module):
@@ -23,11 +32,31 @@ class PackedLinear(nn.Module):
         self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.bias = None if linear.bias is None else linear.bias.detach().clone()
+        self._register()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._register()
+
+    def _register(self) -> None:
+        """Takes a number; a copy takes one of its own."""
+        self.number = next(_numbers)
+        _layers[self.number] = self
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
         """Returns the product with the bias added and the activation applied."""
-        algorithm = "none" if self.activation == "gelu" else ""
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], algorithm)
+        return packed_linear(x, self.number, self.out_features)
+
+
+@opaque(
+    "(Tensor x, int number, int out_features) -> Tensor",
+    lambda x, number, out_features: x.new_empty(*x.shape[:-1], out_features),
+)
+def packed_linear(x: Tensor, number: int, out_features: int) -> Tensor:
+    """Calls the packed layer of that number."""
+    layer = _layers[number]
+    algorithm = "none" if layer.activation == "gelu" else ""
+    return torch.ops.mkldnn._linear_pointwise(x, layer.packed, layer.bias, layer.activation, [], algorithm)
 
 
 class PackedSplitLinear(nn.Module):

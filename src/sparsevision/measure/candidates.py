@@ -53,8 +53,8 @@ class Candidate:
 
     @property
     def packs(self) -> bool:
-        """Whether weights are packed, as the predictor does; a compiler does so itself, and autocast reads weights."""
-        return self.workload.work == "inference" and self.workload.dtype == "fp32" and not self.compiled
+        """Whether weights are packed, as the predictor does; autocast has to read them."""
+        return self.workload.work == "inference" and self.workload.dtype == "fp32"
 
     @property
     def label(self) -> str:
@@ -90,6 +90,13 @@ def build_model(name: str, size: int, *, fuse: bool = False) -> nn.Module:
     return reparameterize_model(model, inplace=True) if fuse else model
 
 
+def compiler_options(mode: str, *, freezing: bool) -> dict[str, Any]:
+    """Returns torch.compile's options for a mode; `freezing` makes weights constants, which a CPU's kernels pack."""
+    from torch._inductor import list_mode_options
+
+    return list_mode_options(mode) | ({"freezing": True} if freezing else {})
+
+
 class Runner:
     """A candidate made ready: calling it does one forward pass, or one training step, and waits for the device.
 
@@ -120,7 +127,8 @@ class Runner:
         self._take_format(self.memory_format)
         if candidate.compiled:
             # Fixed shapes, because each candidate sees one shape only; dynamic ones would slow the second of two.
-            self._network = torch.compile(self.model, dynamic=False, mode=compile_mode)
+            options = compiler_options(compile_mode, freezing=not training and self.device.type == "cpu")
+            self._network = torch.compile(self.model, dynamic=False, options=options)
 
     def __call__(self) -> None:
         """Does the candidate's work once."""

@@ -79,7 +79,7 @@ class ClassificationFeed:
             self.mixed,
             batch_size=self.batch_size,
             epoch=epoch,
-            shuffle=True,
+            shuffle=self.recipe.data.shuffle,
             repeats=self.recipe.data.repeats,
             drop_last=True,
             start_batch=start_batch,

@@ -92,13 +92,15 @@ class DataSection(Section):
 
     With `held_out` that share of every class of train is not learned from and is scored instead of val, so that
     settings can be chosen without reading val. `split_seed` draws what is held out, and val where the data set has
-    none. `decode_side` lets large JPEGs be decoded smaller for training.
+    none. `decode_side` lets large JPEGs be decoded smaller for training. `shuffle` false keeps the data set's order,
+    for one that gets harder.
     """
 
     spec: str | None = None
     size: PositiveInt = 224
     batch: PositiveInt = 128
     repeats: PositiveInt = 1
+    shuffle: bool = True
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
     mix_probability: float = Field(default=1.0, ge=0.0, le=1.0)
@@ -125,7 +127,11 @@ class DataSection(Section):
 
 
 class OptimiserSection(Section):
-    """How weights move. With `lr_for_batch` the rate is lr * data.batch / lr_for_batch, else it is lr as it stands."""
+    """How weights move. With `lr_for_batch` the rate is lr * data.batch / lr_for_batch, else it is lr as it stands.
+
+    SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
+    is large. `clamp_for_batch` is the batch for which the released bound is meant: others' is in proportion.
+    """
 
     name: str = "adamw"
     lr: PositiveFloat = 1e-3
@@ -137,6 +143,7 @@ class OptimiserSection(Section):
     weight_decay: NonNegativeFloat = 0.05
     layer_decay: float | None = Field(default=None, gt=0.0, le=1.0)
     clip: PositiveFloat | None = 5.0
+    clamp_for_batch: PositiveInt | None = None
 
 
 class ScheduleSection(Section):

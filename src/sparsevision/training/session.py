@@ -97,7 +97,9 @@ class Session:
         if hasattr(self.model, "set_gradient_scale"):
             scaler = self.accelerator.scaler
             scale = 1.0 if scaler is None else float(scaler.get_scale())
-            self.model.set_gradient_scale(scale * self.accelerator.num_processes)
+            batch = self.recipe.data.batch
+            share = (self.recipe.optimiser.clamp_for_batch or batch) / batch
+            self.model.set_gradient_scale(scale * share * self.accelerator.num_processes)
 
     def clip_gradients(self) -> None:
         """Clips the gradients' global norm where the recipe says so."""

@@ -8,9 +8,17 @@ of arXiv 2312.01987 are the same parts in another order, with a class token and 
 
 from sparsevision.models.sparseformer.config import NUMERICS, PLAIN, Numerics, Operation, SparseFormerConfig
 from sparsevision.models.sparseformer.network import SparseFormer
-from sparsevision.models.sparseformer.unit import Scene, Unit
+from sparsevision.models.sparseformer.unit import FeatureMap, Unit
 from sparsevision.models.sparseformer.variants import CONFIGS
 
 __all__ = [
-    "CONFIGS", "NUMERICS", "PLAIN", "Numerics", "Operation", "Scene", "SparseFormer", "SparseFormerConfig", "Unit",
+    "CONFIGS",
+    "NUMERICS",
+    "PLAIN",
+    "FeatureMap",
+    "Numerics",
+    "Operation",
+    "SparseFormer",
+    "SparseFormerConfig",
+    "Unit",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from sparsevision.layers.image_features import EarlyConv, PatchEmbedding, Pixels
 from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.layers.rois import grid_rois
 from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
-from sparsevision.models.sparseformer.unit import Adjust, FixedOffsets, Offsets, Scene, Unit
+from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
 from sparsevision.types import Control, Regions, Response, Trace
 
 
@@ -154,18 +154,18 @@ class SparseFormer(nn.Module):
     ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
         self._check_images(images)
-        scene = Scene(self.early_conv(images), _valid_share(images, sizes))
+        view = FeatureMap(self.early_conv(images), _valid_share(images, sizes))
         tokens, rois = self.tokens(images.shape[0])
         if trace is not None:
             trace.record("initial", Regions(rois))
         if self.config.focusing_repeats:
             for repeat in range(self.config.focusing_repeats):
-                tokens, rois = self._run(self.focusing, tokens, rois, scene, repeat, trace, f"focusing.{repeat + 1}")
+                tokens, rois = self._run(self.focusing, tokens, rois, view, repeat, trace, f"focusing.{repeat + 1}")
             tokens = self.bridge(tokens)
         for index, unit in enumerate(self.cortex):
             if index == self.class_token_at and self.tokens.cls is not None:
                 tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
-            tokens, rois = self._run(unit, tokens, rois, scene, 0, trace, f"cortex.{index + 1}")
+            tokens, rois = self._run(unit, tokens, rois, view, 0, trace, f"cortex.{index + 1}")
         return tokens
 
     def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:

@@ -18,7 +18,7 @@ from sparsevision.models.sparseformer.config import NUMERICS, Numerics, Operatio
 from sparsevision.types import Points, Regions, Trace
 
 
-class Scene(NamedTuple):
+class FeatureMap(NamedTuple):
     """What all samplings of one forward pass read: the feature map, and the valid share (x, y) of a padded batch."""
 
     features: Float[Tensor, "batch channels height width"]
@@ -168,7 +168,7 @@ class Unit(nn.Module):
             self.ffn = FeedForward(width, numerics.norm_eps, activation)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], scene: Scene,
+        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], view: FeatureMap,
         repeat: int = 0, trace: Trace | None = None, stage: str = "",
     ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:  # fmt: skip
         """Returns the tokens and their regions after one run; `repeat` says which one it is."""
@@ -182,7 +182,7 @@ class Unit(nn.Module):
                 delta = self.adjust(tokens)
                 rois = adjust_rois(rois, drop(delta) if self.drops_deltas else delta)
             elif operation == "sample":
-                tokens = tokens + drop(self.mixing(self._look(tokens, rois, scene, trace, stage), tokens))
+                tokens = tokens + drop(self.mixing(self._look(tokens, rois, view, trace, stage), tokens))
             elif operation == "encode":
                 tokens = tokens + self.pe(rois)
             else:
@@ -190,7 +190,7 @@ class Unit(nn.Module):
         return tokens, rois
 
     def _look(
-        self, tokens: Tensor, rois: Tensor, scene: Scene, trace: Trace | None, stage: str
+        self, tokens: Tensor, rois: Tensor, view: FeatureMap, trace: Trace | None, stage: str
     ) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
@@ -202,10 +202,10 @@ class Unit(nn.Module):
                 trace.record(stage, Points(points))
                 trace.record(stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
-                points = clamp_gradient(points, self.gradient_scale / scene.features.shape[2])
-            if scene.valid is not None:
-                points = points * scene.valid
-            return sample_points(scene.features.float(), points, self.numerics.padding)
+                points = clamp_gradient(points, self.gradient_scale / view.features.shape[2])
+            if view.valid is not None:
+                points = points * view.valid
+            return sample_points(view.features.float(), points, self.numerics.padding)
 
 
 def _decoder(
