@@ -56,9 +56,14 @@ class Seen:
         return {name: value for name, value in vars(self).items() if name not in ("looks", "right")}
 
 
-def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256) -> int:
-    """Score both models on the val scenes of `data`; write looking_pays.md, .json and .png into `out`."""
-    scenes = open_dataset(data, "val", side=side)
+def main(
+    data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256, seed: int = 0
+) -> int:
+    """Score both models on the val scenes of `data`; write looking_pays.md, .json and .png into `out`.
+
+    `seed` is the `data.split_seed` that the models were trained with.
+    """
+    scenes = open_dataset(data, "val", side=side, seed=seed)
     if not isinstance(scenes, PlacedDigits):
         raise SystemExit(f"{data!r} holds no placed digits: write placed-digits:PHOTOGRAPHS.")
     boxes = torch.tensor([scenes.read(index).box for index in range(len(scenes))])

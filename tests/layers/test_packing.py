@@ -42,3 +42,25 @@ def test_half_precision_is_left_alone() -> None:
     model = small_model().to(torch.bfloat16)
     assert not pack_linear_layers(model)
     assert not [module for module in model.modules() if isinstance(module, PackedLinear)]
+
+
+def test_a_packed_model_compiles_with_and_without_gradients_asked_for() -> None:
+    model, images = small_model(), torch.rand(2, 3, 50, 37)
+    with torch.inference_mode():
+        expected = model(images)
+        if not pack_linear_layers(model):
+            pytest.skip("this PyTorch has no packed kernels for the machine")
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(images), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(compiled(images), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_packed_model_runs_under_autocast() -> None:
+    model, images = small_model(), torch.rand(2, 3, 50, 37)
+    with torch.inference_mode():
+        expected = model(images)
+        if not pack_linear_layers(model):
+            pytest.skip("this PyTorch has no packed kernels for the machine")
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(model(images).float(), expected, atol=0.05, rtol=0.05)

@@ -29,7 +29,8 @@ def open_dataset(
 
     `spec` is a folder of class folders, with `train` and `val` folders or without; tar shards in WebDataset's layout (a
     path, glob or brace pattern, or a folder of them); "digits"; or "placed-digits:SPEC", digits drawn on the pictures
-    of another data set. What is not divided yet is divided by hash and `seed`, `val_fraction` of each class for "val";
+    of another data set (for train a lesson in which they shrink, for one unshuffled epoch).
+    What is not divided yet is divided by hash and `seed`, `val_fraction` of each class for "val";
     `dataset.origin` says how. `side` lets large JPEGs be decoded smaller, see `read_picture`; `cache` keeps up to so
     many MiB of decoded pictures in memory.
     Raises DataError, one sentence, for what is no such data set.

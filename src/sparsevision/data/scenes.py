@@ -27,7 +27,7 @@ class PlacedDigits:
 
     With `shrinking` the scenes are a lesson, to be learned in their order: the first digit is as large as the picture,
     and over that share of the scenes they shrink to `digit_side`. A network that looks at few points finds no small
-    digit before it knows what digits look like.
+    digit before it knows what digits look like. The size of a scene's digit then depends on `length`, too.
     """
 
     def __init__(

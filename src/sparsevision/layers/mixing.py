@@ -141,11 +141,22 @@ def mix_by_picture(
 ) -> Tensor:  # fmt: skip
     """Does what `mix` does, one of `pictures` after the other: its samples stay in cache from product to product.
 
-    For inference on a CPU.
+    For inference on a CPU, in the precision of `channel_mix`.
     """
-    samples = samples.to(channel_mix.dtype)
-    result = channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2])
-    parts = (part.chunk(max(1, pictures)) for part in (samples, channel_mix, point_mix, result))
+    # Autocast converts what is given to a product, but not where its result is to be written.
+    with torch.autocast("cpu", enabled=False):
+        return _mix_into(
+            channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2]),
+            samples.to(channel_mix.dtype), channel_mix, point_mix.to(channel_mix.dtype), channel_bias, point_bias,
+            max(1, pictures),
+        )  # fmt: skip
+
+
+def _mix_into(
+    result: Tensor, samples: Tensor, channel_mix: Tensor, point_mix: Tensor, channel_bias: Tensor | None,
+    point_bias: Tensor | None, pictures: int,
+) -> Tensor:  # fmt: skip
+    parts = (part.chunk(pictures) for part in (samples, channel_mix, point_mix, result))
     for seen, channels, points, place in zip(*parts, strict=True):
         if channel_bias is None or point_bias is None:
             torch.bmm(points, torch.bmm(seen, channels), out=place)

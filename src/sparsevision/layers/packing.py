@@ -7,7 +7,6 @@ dozen rows that a picture's tokens are, that costs a third of the time.
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -32,14 +31,6 @@ class PackedLinear(nn.Module):
         self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.bias = None if linear.bias is None else linear.bias.detach().clone()
-        self._register()
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._register()
-
-    def _register(self) -> None:
-        """Takes a number; a copy takes one of its own."""
         self.number = next(_numbers)
         _layers[self.number] = self
 
@@ -108,4 +99,6 @@ def pack_linear_layers(model: nn.Module) -> bool:
                 setattr(parent, name, PackedLinear(child, "gelu" if fused and name == "fc1" else "none"))
         if fused:
             parent.activation = nn.Identity()
+    # What is left of the parameters must not ask a compiler for a backward pass that there is not.
+    model.requires_grad_(False)
     return True

@@ -32,5 +32,10 @@ def fast() -> bool:
 
 
 def fast_cpu_inference(device: torch.device) -> bool:
-    """Says whether a fast form that pays only on a CPU and without gradients may run."""
-    return fast() and device.type == "cpu" and not torch.is_grad_enabled()
+    """Says whether a fast form that pays only on a CPU and without gradients may run.
+
+    A compiler runs operators that it does not look into without autocast: where there is some, they stay out.
+    """
+    if not fast() or device.type != "cpu" or torch.is_grad_enabled():
+        return False
+    return not (torch.compiler.is_compiling() and torch.is_autocast_enabled("cpu"))

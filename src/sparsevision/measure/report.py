@@ -92,5 +92,6 @@ def how_measured(settings: Settings) -> str:
         f"Random weights; all candidates of a table took turns in one run of {settings.rounds} rounds: medians, with "
         "the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap interval over rounds. Each side in "
         "the memory format that is faster for it, found by a short eager trial. timm's reparameterisable models are "
-        "fused before inference. Memory is the peak above the loaded model, in a process of its own."
+        "fused before inference. Compiled on a CPU means torch.compile with fixed shapes and inductor's `freezing`. "
+        "Memory is the peak above the loaded model, in a process of its own."
     )

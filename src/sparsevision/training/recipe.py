@@ -93,7 +93,7 @@ class DataSection(Section):
     With `held_out` that share of every class of train is not learned from and is scored instead of val, so that
     settings can be chosen without reading val. `split_seed` draws what is held out, and val where the data set has
     none. `decode_side` lets large JPEGs be decoded smaller for training. `shuffle` false keeps the data set's order,
-    for one that gets harder.
+    for one that gets harder in one epoch, as placed digits do; what `held_out` takes from those is as hard as they are.
     """
 
     spec: str | None = None
@@ -120,6 +120,12 @@ class DataSection(Section):
             raise ValueError(f"data.decode_side ({self.decode_side}) must be at least data.size ({self.size}), or none")
         return self
 
+    @model_validator(mode="after")
+    def _shows_everything(self) -> Self:
+        if self.repeats > 1 and not self.shuffle:
+            raise ValueError("data.repeats above 1 with data.shuffle = false would show the first pictures only")
+        return self
+
     @property
     def mixes(self) -> bool:
         """Whether pictures of a batch are mixed at all."""
@@ -130,7 +136,8 @@ class OptimiserSection(Section):
     """How weights move. With `lr_for_batch` the rate is lr * data.batch / lr_for_batch, else it is lr as it stands.
 
     SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
-    is large. `clamp_for_batch` is the batch for which the released bound is meant: others' is in proportion.
+    is large. `clamp_for_batch` is the batch for which the released bound is meant: it is multiplied by
+    clamp_for_batch / data.batch. Models with other numerics than "v1" have no clamp.
     """
 
     name: str = "adamw"
