@@ -12,6 +12,7 @@ the box's share of the area and the boxes of other pictures. Status 1 if a claim
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ import torch
 from matplotlib.figure import Figure
 
 from sparsevision import Predictor
+from sparsevision.data.dataset import Record
 from sparsevision.data.opening import PLACED_DIGITS, open_dataset
 from sparsevision.data.scenes import PlacedDigits
 from sparsevision.explain import Look, save_figure, share_inside
@@ -30,6 +32,7 @@ from sparsevision.explain.palette import token_colours
 from sparsevision.explain.sheet import Sheet
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
+from sparsevision.training.scoring import split_seed_of
 
 GAP, INSIDE, ELSEWHERE = 15.0, 3.0, 1.2  # the claims: points of top-1, and shares as multiples of the area's
 DRAWN, COLUMNS = 12, 6
@@ -56,19 +59,16 @@ class Seen:
         return {name: value for name, value in vars(self).items() if name not in ("looks", "right")}
 
 
-def main(
-    data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256, seed: int = 0
-) -> int:
-    """Score both models on the val scenes of `data`; write looking_pays.md, .json and .png into `out`.
-
-    `seed` is the `data.split_seed` that the models were trained with.
-    """
-    scenes = open_dataset(data, "val", side=side, seed=seed)
+def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256) -> int:
+    """Score both models on the val scenes of `data`; write looking_pays.md, .json and .png into `out`."""
+    scenes = open_dataset(data, "val", side=side, seed=split_seed_of(looking))
     if not isinstance(scenes, PlacedDigits):
         raise SystemExit(f"{data!r} holds no placed digits: write placed-digits:PHOTOGRAPHS.")
-    boxes = torch.tensor([scenes.read(index).box for index in range(len(scenes))])
+    records = [scenes.read(index) for index in range(len(scenes))]
+    boxes = torch.tensor([record.box for record in records])
     found = {
-        name: look_at(Predictor(weights), scenes, boxes) for name, weights in {"looking": looking, "nil": nil}.items()
+        name: look_at(Predictor(weights), scenes, records, boxes)
+        for name, weights in {"looking": looking, "nil": nil}.items()
     }
     text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PLACED_DIGITS)).absolute())
     print(text)
@@ -80,20 +80,20 @@ def main(
     return 0 if held else 1
 
 
-def look_at(predictor: Predictor, scenes: PlacedDigits, boxes: torch.Tensor) -> Seen:
+def look_at(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record], boxes: torch.Tensor) -> Seen:
     """Predicts every scene with its trace and measures where the points lie."""
     hits: list[bool] = []
     looks: list[Look] = []
     points: dict[str, list[torch.Tensor]] = {}
-    pictures = (scenes.read(index).image for index in range(len(scenes)))
-    for index, result in enumerate(predictor.stream(pictures, top_k=1, trace="points")):
-        hits.append(result.labels[0] == scenes.classes[scenes.labels[index]])
+    results = predictor.stream((record.image for record in records), top_k=1, trace="points")
+    for record, result in zip(records, results, strict=True):
+        hits.append(result.labels[0] == scenes.classes[record.label])
         for stage, seen in result.trace.points.items():
             points.setdefault(stage, []).append(
                 result.geometry.to_original(seen.xy.double()).flatten(0, 1) / scenes.size
             )
-        if index < DRAWN:
-            looks.append(Look(scenes.read(index).image, result))
+        if len(looks) < DRAWN:
+            looks.append(Look(record.image, result))
     sides = ((boxes[:, 2] - boxes[:, 0]) * scenes.size).round().numpy()
     right = np.array(hits, dtype=float)
     others = boxes[np.random.default_rng(0).permutation(len(boxes))]

@@ -95,7 +95,7 @@ def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path,
     assert (tmp_path / "0.gif").is_file()
 
 
-def test_the_demo_findsphotographs_on_this_machine():
+def test_the_demo_finds_photographs_on_this_machine():
     from sparsevision.cli.demo import photographs
 
     assert [path.rsplit("/", 1)[-1] for path in photographs()] == ["china.jpg", "flower.jpg", "chelsea.png"]

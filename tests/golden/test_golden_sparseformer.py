@@ -317,9 +317,9 @@ def test_unit(name: str) -> None:
     names = load(unit, case.state, prefix="layers.0.")
     inputs = {key: value.requires_grad_() for key, value in case.inputs.items() if not key.startswith("w_")}
     tokens, rois = inputs["embedding"], inputs.get("roi", torch.zeros(2, inputs["embedding"].shape[1], 4))
-    scene = FeatureMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
+    view = FeatureMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
     for repeat in range(repeats):
-        tokens, rois = unit(tokens, rois, scene, repeat)
+        tokens, rois = unit(tokens, rois, view, repeat)
     case.check("embedding", tokens)
     loss = (tokens * case.inputs["w_embedding"]).sum()
     if "roi" in case.outputs:

@@ -44,23 +44,26 @@ def test_half_precision_is_left_alone() -> None:
     assert not [module for module in model.modules() if isinstance(module, PackedLinear)]
 
 
-def test_a_packed_model_compiles_with_and_without_gradients_asked_for() -> None:
+@pytest.fixture
+def packed() -> tuple[SparseFormer, torch.Tensor, torch.Tensor]:
+    """A packed model, pictures, and what the model said of them before."""
     model, images = small_model(), torch.rand(2, 3, 50, 37)
     with torch.inference_mode():
         expected = model(images)
-        if not pack_linear_layers(model):
-            pytest.skip("this PyTorch has no packed kernels for the machine")
+    if not pack_linear_layers(model):
+        pytest.skip("this PyTorch has no packed kernels for the machine")
+    return model, images, expected
+
+
+def test_a_packed_model_compiles_with_and_without_gradients_asked_for(packed) -> None:
+    model, images, expected = packed
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.inference_mode():
         torch.testing.assert_close(compiled(images), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(compiled(images), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_packed_model_runs_under_autocast() -> None:
-    model, images = small_model(), torch.rand(2, 3, 50, 37)
-    with torch.inference_mode():
-        expected = model(images)
-        if not pack_linear_layers(model):
-            pytest.skip("this PyTorch has no packed kernels for the machine")
-        with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(model(images).float(), expected, atol=0.05, rtol=0.05)
+def test_a_packed_model_runs_under_autocast(packed) -> None:
+    model, images, expected = packed
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(model(images).float(), expected, atol=0.05, rtol=0.05)

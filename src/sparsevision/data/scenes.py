@@ -47,9 +47,9 @@ class PlacedDigits:
             )
         if length < 1:
             raise ConfigError(f"A data set of {length} scenes is empty: give at least 1.")
-        self.photographs, self.digits = photographs, digits
         if not 0 <= shrinking < 1:
             raise ConfigError(f"The share of scenes whose digits shrink is {shrinking}; give at least 0 and below 1.")
+        self.photographs, self.digits = photographs, digits
         self.size, self.digit_side, self.shrinking, self.seed = size, digit_side, shrinking, seed
         # A generator of its own for each, so that scene i is the same in a longer data set.
         self._photograph = np.random.default_rng([seed, 0]).integers(len(photographs), size=length)

@@ -143,27 +143,20 @@ def mix_by_picture(
 
     For inference on a CPU, in the precision of `channel_mix`.
     """
+    precision = channel_mix.dtype
+    result = channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2])
+    whole = (samples.to(precision), channel_mix, point_mix.to(precision), result)
+    if channel_bias is not None and point_bias is not None:
+        channel_bias, point_bias = channel_bias.to(precision), point_bias.to(precision).unsqueeze(-1)
     # Autocast converts what is given to a product, but not where its result is to be written.
     with torch.autocast("cpu", enabled=False):
-        return _mix_into(
-            channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2]),
-            samples.to(channel_mix.dtype), channel_mix, point_mix.to(channel_mix.dtype), channel_bias, point_bias,
-            max(1, pictures),
-        )  # fmt: skip
-
-
-def _mix_into(
-    result: Tensor, samples: Tensor, channel_mix: Tensor, point_mix: Tensor, channel_bias: Tensor | None,
-    point_bias: Tensor | None, pictures: int,
-) -> Tensor:  # fmt: skip
-    parts = (part.chunk(pictures) for part in (samples, channel_mix, point_mix, result))
-    for seen, channels, points, place in zip(*parts, strict=True):
-        if channel_bias is None or point_bias is None:
-            torch.bmm(points, torch.bmm(seen, channels), out=place)
-        else:
-            mixed = torch.ops.aten.gelu_(torch.baddbmm(channel_bias.to(seen.dtype), seen, channels))
-            torch.baddbmm(point_bias.to(seen.dtype).unsqueeze(-1), points, mixed, out=place)
-        torch.ops.aten.gelu_(place)
+        for seen, channels, points, place in zip(*(part.chunk(max(1, pictures)) for part in whole), strict=True):
+            if channel_bias is None or point_bias is None:
+                torch.bmm(points, torch.bmm(seen, channels), out=place)
+            else:
+                mixed = torch.ops.aten.gelu_(torch.baddbmm(channel_bias, seen, channels))
+                torch.baddbmm(point_bias, points, mixed, out=place)
+            torch.ops.aten.gelu_(place)
     return result
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 
 Function = Callable[..., Tensor]
 
@@ -24,9 +25,7 @@ def opaque(schema: str, blank: Function) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        operator = torch.library.custom_op(
-            f"sparsevision::{function.__name__}", function, mutates_args=(), schema=schema
-        )
+        operator = custom_op(f"sparsevision::{function.__name__}", function, mutates_args=(), schema=schema)
         operator.register_fake(blank)
 
         @wraps(function)

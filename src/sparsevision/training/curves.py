@@ -23,21 +23,12 @@ def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
     for weights, style in (("raw", "--"), ("ema", "-")):
         scored = [line for line in lines if line["kind"] == "val" and line["weights"] == weights]
         if scored:
-            mark = "o" if len(scored) == 1 else ""  # one point makes no line
+            style += "o" if len(scored) == 1 else ""  # one point makes no line
             steps = [line["step"] for line in scored]
-            losses.plot(
-                steps, [line["loss"] for line in scored], style, marker=mark, color="C0", label=f"val, {weights}"
-            )
-            accuracy.plot(
-                steps,
-                [100 * line["top1"] for line in scored],
-                style,
-                marker=mark,
-                color="C0",
-                label=f"top-1, {weights}",
-            )
+            losses.plot(steps, [line["loss"] for line in scored], style, color="C0", label=f"val, {weights}")
+            accuracy.plot(steps, [100 * line["top1"] for line in scored], style, color="C0", label=f"top-1, {weights}")
             means = [100 * line["mean_class"] for line in scored]
-            accuracy.plot(steps, means, style, marker=mark, color="C1", label=f"mean over classes, {weights}")
+            accuracy.plot(steps, means, style, color="C1", label=f"mean over classes, {weights}")
     labels = ((losses, "loss"), (accuracy, "per cent of val right"), (rates, "learning rate"))
     for axes, label in labels:
         axes.set(xlabel="step", title=label)

@@ -40,7 +40,7 @@ def score(
     place = usable_device(device or _best_device())
     model, labels, transform = _opened(checkpoint)
     side = least_decoded_side(transform.preprocessing)
-    dataset = labelled_as(open_dataset(data, split, seed=_split_seed(Path(checkpoint)), side=side), labels)
+    dataset = labelled_as(open_dataset(data, split, seed=split_seed_of(checkpoint), side=side), labels)
     task = ClassificationTask(labels)
     if transform.preprocessing.fit == "whole":
         batch_size = 1  # whole pictures differ in size, and padding one changes what convolutions see of it
@@ -58,9 +58,9 @@ def _opened(checkpoint: str | Path) -> tuple[nn.Module, tuple[str, ...], Evaluat
     return model, identity.labels, EvaluationTransform(identity.preprocessing)
 
 
-def _split_seed(checkpoint: Path) -> int:
+def split_seed_of(checkpoint: str | Path) -> int:
     """Returns the seed that divided a run's data set; 0, the default, for weights that lie in no run folder."""
-    recipes = (folder / "recipe.toml" for folder in (checkpoint, checkpoint.parent))
+    recipes = (folder / "recipe.toml" for folder in (Path(checkpoint), Path(checkpoint).parent))
     found = next((path for path in recipes if path.is_file()), None)
     return 0 if found is None else read_recipe(found).data.split_seed
 

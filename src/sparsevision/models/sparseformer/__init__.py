@@ -12,13 +12,5 @@ from sparsevision.models.sparseformer.unit import FeatureMap, Unit
 from sparsevision.models.sparseformer.variants import CONFIGS
 
 __all__ = [
-    "CONFIGS",
-    "NUMERICS",
-    "PLAIN",
-    "FeatureMap",
-    "Numerics",
-    "Operation",
-    "SparseFormer",
-    "SparseFormerConfig",
-    "Unit",
+    "CONFIGS", "NUMERICS", "PLAIN", "FeatureMap", "Numerics", "Operation", "SparseFormer", "SparseFormerConfig", "Unit",
 ]  # fmt: skip
