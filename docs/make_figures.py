@@ -18,12 +18,12 @@ from PIL import Image, ImageSequence
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
-from sparsevision.cli.looking import look_at, look_disturbed
 from sparsevision.data import Dataset, open_dataset
 from sparsevision.explain import disturbed_figure, save_animation, stages_figure, tokens_figure
 from sparsevision.explain.drawing import INK, write
 from sparsevision.explain.look import Look
 from sparsevision.explain.sheet import Sheet
+from sparsevision.inference.looking import look_at, look_disturbed
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 _GUTTER = 14
@@ -45,7 +45,7 @@ def main(data: str, *, model: str = "sparseformer_nano", out: Path = FIGURES) ->
     illustrate(predictor, out)
     val = open_dataset(data, "val")
     spaced = [val.names[index] for index in np.linspace(0, len(val) - 1, 12).astype(int)]
-    contact_sheets(predictor, look_at(predictor, [str(Path(data) / name) for name in spaced]), out)
+    contact_sheets(predictor, list(look_at(predictor, [str(Path(data) / name) for name in spaced])), out)
     save(shot(mistakes_figure(surest_mistakes(predictor, val, 18)), dpi=150), out / "mistakes.jpg")
 
 

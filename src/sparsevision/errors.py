@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class SparseVisionError(Exception):
@@ -53,3 +55,14 @@ class OutOfMemoryError(SparseVisionError):
 
 class NonFiniteLossError(SparseVisionError):
     """The loss became NaN or infinite; the message names the batch's files."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names a path in the system's refusals to write that name none, as when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None and not isinstance(error, BrokenPipeError):
+            error.filename = str(path)
+        raise

@@ -50,7 +50,7 @@ PICTURES = [
         "explain {bad} --model {model} --out {out}", lambda b: b.file("bad.jpg", "text"), refused("bad.jpg")),
     Row("one to explain", "one of two pictures to explain is damaged",
         "explain {bad} {picture} --model {model} --out {out} --figure none", lambda b: b.file("bad\n.jpg", "text"),
-        skipped(r"left out: ", r"bad\n.jpg")),
+        skipped("could not be used", r"bad\n.jpg")),
     Row("1 pixel", "a picture of one pixel",
         "predict {bad} --model {model}", lambda b: b.encoded("bad.png", Image.new("RGB", (1, 1))), read("bad.png")),
     Row("strip", "a picture of 1 x 5000 pixels",

@@ -287,7 +287,7 @@ COMMANDS = [
     Row("measure both", "faithfulness of data and of pictures",
         "explain {picture} --faithfulness --data {data}", nothing, refused("--data and no pictures")),
     Row("measure none", "faithfulness on no pictures",
-        "explain --faithfulness --data {data} --limit 0 --model {model}", nothing, refused("--limit is 0")),
+        "explain --faithfulness --data {data} --limit 0 --model {model}", nothing, refused("limit is 0")),
     Row("evaluate without data", "nothing to score on",
         "evaluate {model}", nothing, refused("--data")),
     Row("evaluate in no batches", "batches of nothing",

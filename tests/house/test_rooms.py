@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoints": GROUND | {"layers", "models"},
     "factory": GROUND | {"layers", "models", "checkpoints"},
     "timm": MODELS,
-    **dict.fromkeys(USES, MODELS | INPUTS | USES),
+    **dict.fromkeys(USES, MODELS | INPUTS | USES | {"explain"}),
     "cli": MODELS | INPUTS | USES | {"explain", "timm"},
     "__main__": {"cli"},
     "__init__": {*GROUND, "factory", "inference"},

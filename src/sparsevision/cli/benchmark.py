@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import naming
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, naming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevision.cli.looking import Drawer, look_at
-from sparsevision.cli.names import printable
+from sparsevision.cli.names import printable, report_left_out
 from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,9 +33,11 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
         The folder that is written.
     """
     from sparsevision.inference import Predictor
+    from sparsevision.inference.looking import Drawer, look_at
 
     predictor = Predictor(_MODEL, "cpu")
-    looks = look_at(predictor, pictures or photographs(), top_k=3)
+    looks = list(look_at(predictor, pictures or photographs(), top_k=3))
+    report_left_out(predictor.skipped, len(looks))
     drawer = Drawer(predictor, out)
     for look in looks:
         # All kinds of figures once; each takes a second.

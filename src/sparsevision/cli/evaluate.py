@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import printable
+from sparsevision.cli.names import printable, report_left_out
 
 if TYPE_CHECKING:
     from sparsevision.tasks import Report
@@ -46,7 +46,6 @@ def evaluate(
         Write the whole matrix (rows: true, columns: predicted) into this CSV file.
     """
     import json
-    import sys
 
     from rich.console import Console
     from rich.progress import Progress
@@ -67,10 +66,7 @@ def evaluate(
         print(json.dumps({**report.to_dict(), "skipped": unread}))
     else:
         _print_tables(report)
-    if skipped:
-        print(f"{len(skipped)} of {len(skipped) + report.pictures} could not be used:", file=sys.stderr)
-    for item in skipped:
-        print(f"  {printable(item.reason)}", file=sys.stderr)
+    report_left_out(skipped, report.pictures)
     return 0
 
 

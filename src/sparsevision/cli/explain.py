@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.looking import Drawer, FigureKind, look_at
-from sparsevision.cli.names import printable, refuse_options
+from sparsevision.cli.names import printable, refuse_options, report_left_out
 from sparsevision.errors import ConfigError
 
 _Flag = Parameter(negative="")
@@ -18,7 +19,7 @@ def explain(
     *pictures: Annotated[str, Parameter(allow_leading_hyphen=True)],
     model: Annotated[str, Parameter(name=("--model", "--checkpoint"))] = "sparseformer_nano",
     out: Path = Path("explained"),
-    figure: FigureKind = "stages",
+    figure: Literal["stages", "tokens", "disturbed", "all", "none"] = "stages",
     gif: Annotated[bool, _Flag] = False,
     page: Annotated[bool, _Flag] = False,
     label: str | None = None,
@@ -73,10 +74,7 @@ def explain(
     if faithfulness:
         if data is None or pictures:
             raise ConfigError("--faithfulness measures a data set: give --data and no pictures.")
-        from sparsevision.cli.faithfulness import measure
-        from sparsevision.inference import Predictor
-
-        return measure(Predictor(model, device), data, out=out, peer=peer, limit=limit, baseline=baseline)
+        return _measure(model, data, out, device=device, peer=peer, limit=limit, baseline=baseline)
     if not pictures:
         raise ConfigError("There is nothing to explain: give pictures, or --faithfulness with --data.")
     refuse_options(
@@ -85,15 +83,70 @@ def explain(
     if top_tokens < 1:
         raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
     from sparsevision.inference import Predictor
+    from sparsevision.inference.looking import Drawer, look_at
 
     predictor = Predictor(model, device)
     drawer = Drawer(predictor, out, radius=radius)
-    looks = look_at(predictor, pictures)
-    for look in looks:
+    number, kept = 0, []
+    for look in look_at(predictor, pictures):
         print(printable(str(look.result)))
         drawer.draw(look, figure=figure, gif=gif, label=label, top_tokens=top_tokens)
+        number += 1
+        if page:
+            kept.append(look)
+    report_left_out(predictor.skipped, number)
     if page:
-        drawer.page(looks, Path(model).name)
+        drawer.page(kept, Path(model).name)
     for path in drawer.written:
         print(printable(str(path)))
     return 0
+
+
+def _measure(
+    model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None,
+    baseline: Literal["blur", "mean"],
+) -> int:  # fmt: skip
+    """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sparsevision.explain import faithfulness_figure, save_figure
+    from sparsevision.measure.faithfulness import measure_faithfulness
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("deleting and inserting", total=None)
+        measured = measure_faithfulness(
+            model, data, peer=peer, limit=limit, baseline=baseline, device=device,
+            progress=lambda done, of: progress.update(bar, completed=done, total=of),
+        )  # fmt: skip
+    report_left_out(measured.skipped, measured.rows[0]["pictures"])
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "faithfulness.json"
+    path.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
+    drawn = save_figure(faithfulness_figure(measured.rows), out / "faithfulness.png")
+    _print(measured.rows, baseline)
+    print(path, drawn, sep="\n")
+    return 0
+
+
+def _print(rows: list[dict[str, Any]], baseline: str) -> None:
+    """Prints the areas under the curves with their 95 % intervals."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"Areas under the curves, {rows[0]['pictures']} pictures, {baseline} baseline, 95 % intervals"
+    table = Table(title=title)
+    table.add_column("map", overflow="fold")
+    for heading in ("deletion, low is good", "insertion, high is good", "insertion − random"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = [
+            f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
+            for key in ("deletion", "insertion", "insertion_minus_random")
+        ]
+        table.add_row(*map(Text, (row["map"], *cells)))
+    console = Console()
+    # A pipe has no width, and numbers broken in two would be of no use there.
+    console.print(table, width=None if console.is_terminal else 120)

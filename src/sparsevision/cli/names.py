@@ -1,14 +1,17 @@
-"""Names that users give: how they are shown, which are options misspelt, and which one a refusal is about."""
+"""Names that users give: how they are shown, which are options misspelt, and which were left out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from unicodedata import category
 
-from sparsevision.errors import UnknownNameError
+from sparsevision.errors import DataError, UnknownNameError
+
+if TYPE_CHECKING:
+    from sparsevision.types import Skipped
 
 # Control characters, halves of characters, and what separates lines or paragraphs.
 _UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -27,12 +30,14 @@ def refuse_options(pictures: Sequence[str], options: Sequence[str]) -> None:
             raise UnknownNameError("option", word, options, advice="A file of that name: write ./ before it.")
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Names a path in the system's refusals to write that name none, as when the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None and not isinstance(error, BrokenPipeError):
-            error.filename = str(path)
-        raise
+def report_left_out(skipped: Sequence[Skipped], number: int) -> None:
+    """Names on stderr what was left out beside the `number` of pictures that were used; none used is a mistake."""
+    if skipped and number:
+        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", file=sys.stderr)
+        for one in skipped:
+            print(f"  {printable(one.reason)}", file=sys.stderr)
+    if not number:
+        if not skipped:
+            raise DataError("The list of pictures is empty.")
+        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+        raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")

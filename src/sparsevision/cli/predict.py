@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import naming, printable, refuse_options
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.cli.names import printable, refuse_options, report_left_out
+from sparsevision.errors import ConfigError, naming
 
 if TYPE_CHECKING:
     from sparsevision.types import Classification, Skipped
@@ -67,8 +67,7 @@ def predict(
         results = _counted(predictor.stream(paths, top_k=top_k, features=file is not None), Console(stderr=True))
         kept = results if file is None else file.passing(results)
         number = _print_lines(kept) if json_ else _print_table(kept, embeds=not predictor.labels)
-    skipped += predictor.skipped
-    _report(skipped, number)
+    report_left_out(skipped + predictor.skipped, number)
     return 0
 
 
@@ -116,18 +115,3 @@ def _print_table(results: Iterable[Classification], *, embeds: bool) -> int:
         # A pipe has no width; a file name broken in two would be of no use there.
         Console(width=None if sys.stdout.isatty() else 10_000).print(table)
     return table.row_count
-
-
-def _report(skipped: list[Skipped], number: int) -> None:
-    """Names what was left out on stderr; nothing read at all is a mistake."""
-    import sys
-
-    if skipped and number:
-        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", file=sys.stderr)
-        for one in skipped:
-            print(f"  {printable(one.reason)}", file=sys.stderr)
-    if not number:
-        if not skipped:
-            raise DataError("The list of pictures is empty.")
-        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")

@@ -1,22 +1,31 @@
-"""What `explain` and `demo` share: pictures looked at by a model, and what is drawn of them."""
+"""Pictures looked at by a model, and what is drawn of them: a Predictor and the `explain` room put together."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sparsevision.cli.names import naming, printable
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.data.reading import read_picture
+from sparsevision.errors import ConfigError, naming
+from sparsevision.explain import (
+    DISTURBANCES,
+    Look,
+    disturbed_figure,
+    save_animation,
+    save_figure,
+    save_page,
+    stages_figure,
+    tokens_figure,
+)
+from sparsevision.inference.finding import find_pictures
+from sparsevision.inference.predictor import Predictor
+from sparsevision.types import Skipped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from sparsevision.explain import Look
-    from sparsevision.inference import Predictor
-    from sparsevision.types import Skipped
 
 FigureKind = Literal["stages", "tokens", "disturbed", "all", "none"]
 
@@ -24,30 +33,22 @@ FigureKind = Literal["stages", "tokens", "disturbed", "all", "none"]
 _DRAWN_SIDE = 720
 
 
-def look_at(predictor: Predictor, sources: Sequence[str], *, top_k: int = 5) -> list[Look]:
-    """Predicts pictures (files, folders, patterns, "-") with their traces; what cannot be read is named on stderr.
+def look_at(predictor: Predictor, sources: Iterable[str], *, top_k: int = 5) -> Iterator[Look]:
+    """Predicts pictures with their traces, one batch after another, and yields what there is to draw of each.
 
-    Raises:
-        DataError: none could be read.
+    Args:
+        predictor: its `skipped` lists, once the last look is taken, what could not be found or read.
+        sources: files, folders, patterns, or "-" for a list of paths on standard input.
+        top_k: how many classes a result names.
     """
-    from sparsevision.data.reading import read_picture
-    from sparsevision.explain import Look
-    from sparsevision.inference.finding import find_pictures
-
-    skipped: list[Skipped] = []
-    results = predictor(list(find_pictures(sources, sys.stdin.buffer, skipped)), top_k=top_k, trace=True)
-    skipped += predictor.skipped
-    if not results:
-        raise DataError(skipped[0].reason if len(skipped) == 1 else f"None of the {len(skipped)} pictures can be read.")
-    for left_out in skipped:
-        print(f"left out: {printable(left_out.reason)}", file=sys.stderr)
-    return [Look(read_picture(result.name, side=_DRAWN_SIDE), result, predictor.labels) for result in results]
+    missing: list[Skipped] = []
+    for result in predictor.stream(find_pictures(sources, sys.stdin.buffer, missing), top_k=top_k, trace=True):
+        yield Look(read_picture(result.name, side=_DRAWN_SIDE), result, predictor.labels)
+    predictor.skipped = missing + predictor.skipped
 
 
 def look_disturbed(predictor: Predictor, look: Look) -> dict[str, Look]:
     """Looks at the erased and padded versions of a picture, too; the original comes first."""
-    from sparsevision.explain import DISTURBANCES, Look
-
     versions = {name: disturb(look.picture) for name, disturb in DISTURBANCES.items()}
     results = predictor([*versions.values()], trace=True)
     pairs = zip(versions.items(), results, strict=True)
@@ -55,7 +56,10 @@ def look_disturbed(predictor: Predictor, look: Look) -> dict[str, Look]:
 
 
 class Drawer:
-    """Writes what is asked for of each look into a folder, and remembers which files it wrote."""
+    """Writes what is asked for of each look into a folder, and remembers in `written` which files it wrote.
+
+    `radius` is the density's, a fraction of the picture's shorter side.
+    """
 
     def __init__(self, predictor: Predictor, out: Path, *, radius: float = 0.05) -> None:
         if not 0 < radius <= 1:
@@ -72,8 +76,6 @@ class Drawer:
         "stages" is the paper's Figures 3 and 4; "tokens" Figure 6, for a label or the predicted class; "disturbed"
         Figure 7.
         """
-        from sparsevision.explain import disturbed_figure, save_animation, save_figure, stages_figure, tokens_figure
-
         name = self._name_for(look)
         figures: dict[str, Callable[[], Figure]] = {
             "stages": lambda: stages_figure(look, radius=self.radius),
@@ -92,8 +94,6 @@ class Drawer:
 
     def page(self, looks: Sequence[Look], model: str) -> None:
         """Writes the page about all pictures."""
-        from sparsevision.explain import save_page
-
         path = self.out / "page.html"
         with naming(path):
             self.written.append(save_page(looks, path, model=model, radius=self.radius))
