@@ -82,7 +82,8 @@ def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp
     assert named == ["random", "centre", "density, all stages", "density, last stage", "Grad-CAM of peer"]
     assert all(row["pictures"] == 2 and 0 <= row["deletion"] <= 1 for row in rows)
     assert (out / "faithfulness.png").stat().st_size > 1000
-    assert "Grad-CAM of peer" in capsys.readouterr().out
+    printed = [line for line in capsys.readouterr().out.splitlines() if "Grad-CAM of peer" in line]
+    assert [line.count("]") for line in printed] == [3], "a row's numbers are not on one line"
 
 
 def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path, capsys, monkeypatch):

@@ -156,3 +156,15 @@ def test_what_must_answer_at_once_loads_nothing_heavy(statement: str) -> None:
     asked = f"{statement}\nimport sys\nprint('loaded:', *({HEAVY!r} & sys.modules.keys()))"
     ended = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_predicting_loads_little_besides_torch() -> None:
+    """Each of these takes a second or more, in a command that a user waits for."""
+    asked = (
+        "from PIL import Image\nfrom sparsevision import Predictor\n"
+        "Predictor('sparseformer_nano', 'cpu')(Image.new('RGB', (40, 30)))\n"
+        "slow = {'timm', 'torchvision', 'matplotlib', 'accelerate', 'sympy', 'torch._dynamo'}\n"
+        "import sys\nprint('loaded:', *(slow & sys.modules.keys()))"
+    )
+    ended = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1].strip() == "loaded:"

@@ -149,4 +149,4 @@ def _print(rows: list[dict[str, Any]], baseline: str) -> None:
         table.add_row(*map(Text, (row["map"], *cells)))
     console = Console()
     # A pipe has no width, and numbers broken in two would be of no use there.
-    console.print(table, width=None if console.is_terminal else 120)
+    (console if console.is_terminal else Console(width=120)).print(table)

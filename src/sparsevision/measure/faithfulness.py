@@ -68,7 +68,7 @@ def measure_faithfulness(
         "density, last stage": _sampling_density(predictor, last_only=True),
     }
     if peer is not None:
-        maps[f"Grad-CAM of {Path(peer).name}"] = _peer_map(peer, predictor)
+        maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
 
     def scores(images: Tensor) -> Tensor:
         return predictor.model(images).softmax(1)
@@ -77,6 +77,11 @@ def measure_faithfulness(
     pictures = _pictures(predictor, data, split_seed_of(model), limit, found.skipped, progress)
     found.rows = faithfulness(scores, pictures, maps, steps=_STEPS, baseline=baseline)
     return found
+
+
+def _short(peer: Path) -> str:
+    """Calls weights by their run's name, and anything else by its own."""
+    return peer.parent.name if peer.name in ("best", "last") else peer.name
 
 
 def _pictures(

@@ -115,6 +115,8 @@ class SparseFormer(nn.Module):
 
     def init_weights(self) -> None:
         """Initialises as the released codes do (A.3, and where the two differ, as `numerics` says)."""
+        if self.head.norm.weight.is_meta:
+            return  # there is nothing to draw, and drawing from a normal distribution there imports for seconds
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 # Truncated at an absolute ±2, which at this deviation cuts nothing; as released.
