@@ -55,6 +55,21 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
     )
 
 
+def order(**options: object) -> list[int]:
+    plan = EpochPlan(50, 8, **options)
+    return [index for number in range(plan.batches) for _, _, index in plan.batch(number)]
+
+
+def test_a_shuffled_epoch_holds_every_picture_once_in_an_order_of_its_own() -> None:
+    first, again, next_epoch = (order(shuffle=True, seed=5, epoch=epoch) for epoch in (1, 1, 2))
+    assert sorted(first) == list(range(50))
+    assert first == again
+    assert first != sorted(first)
+    assert next_epoch not in (first, sorted(first))
+    assert order(shuffle=True, seed=6, epoch=1) != first
+    assert order(shuffle=False, seed=5, epoch=1) == sorted(first)
+
+
 @pytest.fixture
 def root(make_folder: Make) -> Path:
     root = make_folder(per_class=8)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,10 @@ from PIL import Image
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
+from sparsevision.data import open_dataset
 from sparsevision.factory import create_model, preprocessing_of
+from sparsevision.measure.faithfulness import measure_faithfulness
+from sparsevision.training import read_recipe
 
 CLASSES = ("ball", "box")
 
@@ -84,6 +89,29 @@ def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp
     assert (out / "faithfulness.png").stat().st_size > 1000
     printed = [line for line in capsys.readouterr().out.splitlines() if "Grad-CAM of peer" in line]
     assert [line.count("]") for line in printed] == [3], "a row's numbers are not on one line"
+
+
+def test_faithfulness_divides_a_folder_as_the_run_did(checkpoint, tmp_path, monkeypatch):
+    weights = tmp_path / "run" / "best"
+    shutil.copytree(checkpoint, weights)
+    recipe = read_recipe("folder_nano").with_values({"data.split_seed": 7})
+    (tmp_path / "run" / "recipe.toml").write_text(recipe.to_toml())
+    pictures = tmp_path / "pictures"
+    for index in range(20):
+        path = pictures / CLASSES[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (10 * index, 60, 90)).save(path)
+    measured = []
+
+    def note(scores, batches, *_, **__):
+        measured.extend(name for batch in batches for name in batch.names)
+        return [{"map": "random", "pictures": len(measured)}]
+
+    monkeypatch.setattr("sparsevision.measure.faithfulness.faithfulness", note)
+    measure_faithfulness(weights, str(pictures))
+    found = sorted(str(Path(name).relative_to(pictures)) for name in measured)
+    assert found == sorted(open_dataset(pictures, "val", seed=7).names)
+    assert found != sorted(open_dataset(pictures, "val").names)
 
 
 def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path, capsys, monkeypatch):
