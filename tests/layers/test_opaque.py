@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
-from torch.library import opcheck
+from torch import library, nn
 
 from sparsevision import create_model
 from sparsevision.layers.attention import attend_by_picture
@@ -32,7 +31,7 @@ FUNCTIONS = {each.__name__: each for each in (attend_by_picture, early_conv_in_s
 def test_operators_say_truly_what_they_return(case: str) -> None:
     name = case.partition(",")[0]
     operator, arguments = getattr(torch.ops.sparsevision, name), CASES[case]()
-    opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
+    library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
     torch.testing.assert_close(operator(*arguments), FUNCTIONS[name](*arguments))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from sparsevision.cli.names import printable, refuse_options, report_left_out
 from sparsevision.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sparsevision.explain.faithfulness import Baseline
 
 _Flag = Parameter(negative="")
 
@@ -103,9 +106,8 @@ def explain(
 
 
 def _measure(
-    model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None,
-    baseline: Literal["blur", "mean"],
-) -> int:  # fmt: skip
+    model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None, baseline: Baseline
+) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
     from rich.console import Console
     from rich.progress import Progress

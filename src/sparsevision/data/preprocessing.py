@@ -68,6 +68,14 @@ def least_decoded_side(preprocessing: Preprocessing) -> int:
     return 2 * int(max(preprocessing.size) / fraction)
 
 
+def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
+    """Returns how many pictures may be scored together: one where they are whole, which differ in size.
+
+    Padding one to another's size would change what convolutions see of it.
+    """
+    return 1 if preprocessing.fit == "whole" else wanted
+
+
 def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """Resizes so that `size / crop_fraction` is covered, takes the centre; returns it and its box as fractions."""
     height, width = preprocessing.size

@@ -11,8 +11,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.library import custom_op
+from torch import Tensor, library
 
 Function = Callable[..., Tensor]
 
@@ -25,7 +24,7 @@ def opaque(schema: str, blank: Function) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        operator = custom_op(f"sparsevision::{function.__name__}", function, mutates_args=(), schema=schema)
+        operator = library.custom_op(f"sparsevision::{function.__name__}", function, mutates_args=(), schema=schema)
         operator.register_fake(blank)
 
         @wraps(function)

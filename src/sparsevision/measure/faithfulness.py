@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from sparsevision.data.loading import make_loader
 from sparsevision.data.opening import open_dataset
-from sparsevision.data.preprocessing import EvaluationTransform, least_decoded_side
+from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
@@ -92,7 +92,7 @@ def _pictures(
     transform = EvaluationTransform(predictor.preprocessing)
     dataset = open_dataset(data, "val", seed=seed, side=least_decoded_side(predictor.preprocessing))
     collate = ClassificationTask(dataset.classes).collate
-    size = 1 if predictor.preprocessing.fit == "whole" else _BATCH  # whole pictures differ in size
+    size = batch_for(predictor.preprocessing, _BATCH)
     total = len(dataset) if limit is None else min(limit, len(dataset))
     done = 0
     for batch in make_loader(dataset, transform, collate, batch_size=size, shuffle=limit is not None):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sparsevision.data.dataset import Dataset
 from sparsevision.data.loading import Loader, make_loader
 from sparsevision.data.mixing import Mixing
-from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.preprocessing import EvaluationTransform, batch_for
 from sparsevision.data.transforms import TrainTransform, TransformSettings
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks import ClassificationTask
@@ -88,9 +88,7 @@ class ClassificationFeed:
     def scored(self) -> Loader:
         """Returns the batches that weights are scored on, each picture once over all processes."""
         transform = EvaluationTransform(evaluation_preprocessing(self.recipe.data))
-        # Whole pictures differ in size, and padding one changes what convolutions see of it.
-        whole = transform.preprocessing.fit == "whole"
-        size = 1 if whole else self.recipe.data.evaluation.batch or self.batch_size
+        size = batch_for(transform.preprocessing, self.recipe.data.evaluation.batch or self.batch_size)
         return self._loader(self.val_set, transform, self.task.collate, batch_size=size)
 
     def _loader(self, dataset: Dataset, transform: Any, collate: Any, **options: Any) -> Loader:

@@ -11,7 +11,7 @@ from torch import nn
 from sparsevision.data import open_dataset
 from sparsevision.data.dataset import Split
 from sparsevision.data.loading import make_loader
-from sparsevision.data.preprocessing import EvaluationTransform, least_decoded_side
+from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import CheckpointError
 from sparsevision.factory import identity_of, open_model, usable_device
 from sparsevision.tasks import ClassificationTask, Report
@@ -42,8 +42,7 @@ def score(
     side = least_decoded_side(transform.preprocessing)
     dataset = labelled_as(open_dataset(data, split, seed=split_seed_of(checkpoint), side=side), labels)
     task = ClassificationTask(labels)
-    if transform.preprocessing.fit == "whole":
-        batch_size = 1  # whole pictures differ in size, and padding one changes what convolutions see of it
+    batch_size = batch_for(transform.preprocessing, batch_size)
     loader = make_loader(dataset, transform, task.collate, batch_size=batch_size, num_workers=workers)
     skipped: list[Skipped] = []
     report = evaluate(model.to(place), task, _noting(loader, skipped, lambda done: progress(done, len(dataset))))
