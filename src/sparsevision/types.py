@@ -231,6 +231,36 @@ class Classification:
         return f"{self.name}: {listed}"
 
 
+# ---------------------------------------------------------------------------------------------------------- detection
+
+
+@dataclass(frozen=True)
+class DetectionHead:
+    """What one head of a detector says of its queries or tokens.
+
+    `logits` (B, N, K) are independent per class (sigmoid); `boxes` (B, N, 4) are (centre x, centre y, width, height) as
+    fractions of the valid picture; `valid` (B, N) says which rows count, None: all. `labels` says what a head is
+    taught: the "classes", or only that there is something ("foreground", always class 0).
+    """
+
+    name: str
+    logits: Tensor
+    boxes: Tensor
+    valid: Tensor | None = None
+    labels: Literal["classes", "foreground"] = "classes"
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """A detector's answer: its `heads`, the one that is read first, and the losses that only the network can form.
+
+    `own_losses` are {name: one number a picture (B,)}.
+    """
+
+    heads: tuple[DetectionHead, ...]
+    own_losses: dict[str, Tensor] = field(default_factory=dict)
+
+
 # ---------------------------------------------------------------------------------------------------------- controls
 
 

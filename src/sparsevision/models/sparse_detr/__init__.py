@@ -1,0 +1,13 @@
+"""Sparse DETR: a detector whose encoder updates only the tokens that its decoder will look at (arXiv 2111.14330).
+
+A backbone's last maps become levels of tokens. A scoring network ranks the tokens; the encoder updates the best share
+rho of them by deformable attention to all. The first stage turns the best tokens into queries, and the decoder refines
+their boxes layer by layer. What the decoder's cross-attention reads is what the scoring network learns to predict.
+Deformable DETR (arXiv 2010.04159) is the same network with every token updated.
+"""
+
+from sparsevision.models.sparse_detr.config import NUMERICS, Numerics, SparseDETRConfig
+from sparsevision.models.sparse_detr.network import SparseDETR
+from sparsevision.models.sparse_detr.variants import CONFIGS
+
+__all__ = ["CONFIGS", "NUMERICS", "Numerics", "SparseDETR", "SparseDETRConfig"]

@@ -1,0 +1,129 @@
+"""The backbone's feature maps, and the neck that turns them into levels of tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Bool, Float
+from timm.layers.norm_act import freeze_batch_norm_2d
+from torch import Tensor, nn
+
+from sparsevision.errors import ConfigError
+from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.encoder import Pyramid
+from sparsevision.models.sparse_detr.geometry import level_masks, sine_encoding, token_references, valid_ratios
+from sparsevision.models.sparse_detr.swin import SwinTiny
+
+# Levels that come from the backbone: strides 8, 16 and 32.
+BACKBONE_LEVELS = 3
+
+
+class TimmBackbone(nn.Module):
+    """A timm model's last feature maps; its batch norms are fixed affine maps, trained nowhere."""
+
+    def __init__(self, name: str, num_maps: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        try:
+            with torch.device("meta"):
+                info: Any = timm.create_model(name, features_only=True, **options).feature_info
+            strides = info.reduction()
+            last = tuple(range(len(strides)))[-num_maps:]
+            body: Any = timm.create_model(name, features_only=True, out_indices=last, **options)
+        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
+            raise ConfigError(
+                f"timm makes no feature maps with {name!r} and {options}: {str(error).splitlines()[0]}"
+            ) from error
+        self.early = str(info.info[max(i for i, stride in enumerate(strides) if stride <= 4)]["module"])
+        self.channels: list[int] = body.feature_info.channels()
+        self.body = freeze_batch_norm_2d(body)
+
+    def freeze_early_stages(self) -> None:
+        """Stops training the stem and the first stage, up to stride 4."""
+        names = [name for name, _ in self.body.named_parameters()]
+        prefix = self.early if any(name.startswith(self.early) for name in names) else self.early.replace(".", "_")
+        last = max(index for index, name in enumerate(names) if name.startswith(f"{prefix}."))
+        for name in names[: last + 1]:
+            self.body.get_parameter(name).requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch channels h w"]]:
+        """Returns the maps, finest first."""
+        return list(self.body(images))
+
+
+def make_backbone(config: SparseDETRConfig) -> TimmBackbone | SwinTiny:
+    """Builds the backbone that a configuration names."""
+    num_maps = min(BACKBONE_LEVELS, config.num_levels)
+    backbone: TimmBackbone | SwinTiny
+    if config.backbone == "swin_tiny":
+        backbone = SwinTiny(num_maps, early_drop_path=config.frozen_stages != "early")
+    else:
+        backbone = TimmBackbone(config.backbone, num_maps, dict(config.backbone_options))
+    if config.frozen_stages == "early":
+        backbone.freeze_early_stages()
+    return backbone
+
+
+class Projection(nn.Module):
+    """One level: a convolution to the tokens' width, and a norm over groups of channels of the padded map."""
+
+    def __init__(self, channels: int, width: int, *, halves: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3, stride=2, padding=1) if halves else nn.Conv2d(channels, width, 1)
+        self.norm = nn.GroupNorm(32, width)
+
+    def init_weights(self) -> None:
+        """Draws the convolution by Xavier's rule."""
+        nn.init.xavier_uniform_(self.conv.weight)
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, features: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch width h2 w2"]:
+        """Returns the level's map."""
+        return self.norm(self.conv(features))
+
+
+class Neck(nn.Module):
+    """Projects the backbone's maps to levels, and lays these out as tokens with positions."""
+
+    def __init__(self, channels: list[int], config: SparseDETRConfig) -> None:
+        super().__init__()
+        extra = config.num_levels - len(channels)
+        sources = [(count, False) for count in channels]
+        sources += [(channels[-1] if index == 0 else config.width, True) for index in range(extra)]
+        self.levels = nn.ModuleList(Projection(count, config.width, halves=halves) for count, halves in sources)
+        self.level_embed = nn.Parameter(torch.empty(config.num_levels, config.width))
+
+    def init_weights(self) -> None:
+        """Draws projections by Xavier's rule and the levels' embeddings from a normal distribution."""
+        nn.init.normal_(self.level_embed)
+        for level in self.levels:
+            assert isinstance(level, Projection)
+            level.init_weights()
+
+    def forward(
+        self, features: list[Float[Tensor, "batch _ _ _"]], mask: Bool[Tensor, "batch height width"]
+    ) -> tuple[Pyramid, list[Bool[Tensor, "batch _ _"]]]:
+        """Returns the levels as tokens, and the padding mask of each."""
+        maps = [level(source) for level, source in zip(self.levels, features, strict=False)]
+        source = features[-1]  # the first extra level reads the backbone's last map, not its projection
+        for level in list(self.levels)[len(features) :]:
+            source = level(source)
+            maps.append(source)
+        shapes = [(level.shape[2], level.shape[3]) for level in maps]
+        masks = level_masks(mask, shapes)
+        ratios = valid_ratios(masks)
+        width = maps[0].shape[1]
+        positions = [
+            sine_encoding(level, width) + embedding for level, embedding in zip(masks, self.level_embed, strict=True)
+        ]
+        pyramid = Pyramid(
+            tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
+            positions=torch.cat(positions, dim=1),
+            references=token_references(shapes, ratios),
+            padding=torch.cat([level.flatten(1) for level in masks], dim=1),
+            ratios=ratios,
+            shapes=shapes,
+        )
+        return pyramid, masks

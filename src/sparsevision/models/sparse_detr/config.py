@@ -1,0 +1,141 @@
+"""What a Sparse DETR is made of; Deformable DETR and its two-stage forms are values of the same fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sparsevision.errors import ConfigError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """Where the released code does what a clean one would not; its weights were trained so (released README).
+
+    Attributes:
+        own_budgets: each picture has its own number of tokens in the encoder heads and their losses; released, every
+            picture of a batch gets the largest.
+        ignores_padding: padded tokens take no part in the scorer's mean and loss, and never become queries.
+        centred_map: the decoder's attention map is spread around pixel centres, as the sampling is; released, it is
+            half a pixel off.
+    """
+
+    own_budgets: bool
+    ignores_padding: bool
+    centred_map: bool
+
+
+NUMERICS: Mapping[str, Numerics] = {
+    "released": Numerics(own_budgets=False, ignores_padding=False, centred_map=False),
+    "clean": Numerics(own_budgets=True, ignores_padding=True, centred_map=True),
+}
+
+
+@dataclass(frozen=True)
+class SparseDETRConfig:
+    """The hyper-parameters of Sparse DETR (arXiv 2111.14330) and of Deformable DETR (arXiv 2010.04159).
+
+    Attributes:
+        backbone: "resnet50", "swin_tiny", or the name of any timm model that gives feature maps.
+        backbone_options: (name, value) pairs for that timm model.
+        frozen_stages: "early": the stem and the first stage are not trained, as published; "none".
+        width: of tokens and queries (d); the two-stage forms need 256.
+        num_levels: feature levels (L): the backbone's last ones, then ones of half the size each.
+        num_heads, num_points: heads of an attention (M), and points of a head on a level (P).
+        encoder_depth, decoder_depth: layers (E, D).
+        ffn_width: inner width of the feed-forward networks (F).
+        num_queries: detections in the decoder (Q).
+        num_classes: outputs of a class head (C).
+        dropout: rate on attention outputs, inside and after the feed-forward networks, on self-attention weights.
+        selection: which tokens the encoder updates: "all"; by a network that learns the decoder's cross-attention map
+            ("dam", Section 3.2); by the class score of a head on the backbone's tokens ("objectness", Section 3.1); or
+            "random" ones.
+        keep_ratio: share of the tokens that is updated (rho); may be changed at every call of a trained model.
+        queries: where queries come from: a "learned" table (single stage); boxes of the first stage, embedded
+            ("boxes", Deformable DETR's two-stage form); or the first stage's tokens themselves ("tokens", the efficient
+            query initialisation).
+        first_stage: ranks tokens by their best class ("class_specific") or by one score ("class_agnostic").
+        boxes: "refined" from layer to layer, or read off once ("direct").
+        heads: one for each layer ("own"), or one for all ("shared").
+        encoder_heads: "auxiliary": detection heads behind the encoder's layers, for training alone; or "none".
+        numerics: "released" or "clean".
+    """
+
+    backbone: str = "resnet50"
+    backbone_options: tuple[tuple[str, str | int | float | bool], ...] = ()
+    frozen_stages: Literal["early", "none"] = "early"
+    width: int = 256
+    num_levels: int = 4
+    num_heads: int = 8
+    num_points: int = 4
+    encoder_depth: int = 6
+    decoder_depth: int = 6
+    ffn_width: int = 1024
+    num_queries: int = 300
+    num_classes: int = 91
+    dropout: float = 0.1
+    selection: Literal["all", "dam", "objectness", "random"] = "dam"
+    keep_ratio: float = 0.1
+    queries: Literal["learned", "boxes", "tokens"] = "tokens"
+    first_stage: Literal["class_specific", "class_agnostic"] = "class_specific"
+    boxes: Literal["refined", "direct"] = "refined"
+    heads: Literal["own", "shared"] = "own"
+    encoder_heads: Literal["auxiliary", "none"] = "auxiliary"
+    numerics: Literal["released", "clean"] = "released"
+
+    def __post_init__(self) -> None:
+        # JSON and TOML hand lists over; a frozen config is hashed and compared.
+        object.__setattr__(self, "backbone_options", tuple((name, value) for name, value in self.backbone_options))
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1.")
+        if not 0 < self.keep_ratio <= 1:
+            raise ConfigError(f"keep_ratio is {self.keep_ratio}; it must be above 0 and at most 1.")
+        for divisor in (self.num_heads, 32):
+            if self.width % divisor:
+                raise ConfigError(
+                    f"A width of {self.width} does not divide by {divisor} (attention heads, or groups of a norm)."
+                )
+        if self.two_stage and self.width != 256:
+            raise ConfigError(
+                f"The two-stage forms embed a box in 512 numbers and need a width of 256, not {self.width}."
+            )
+        if self.selection != "all" and not self.two_stage:
+            raise ConfigError(
+                f"selection={self.selection!r} ranks tokens by the first stage's projection and needs "
+                "queries='tokens' or 'boxes'; with queries='learned' choose selection='all'."
+            )
+        if self.two_stage and self.boxes == "direct":
+            raise ConfigError("queries='tokens' and 'boxes' start from boxes, which boxes='direct' would not refine.")
+
+    @property
+    def two_stage(self) -> bool:
+        """Whether a first stage on the encoder's tokens proposes the queries."""
+        return self.queries != "learned"
+
+    @property
+    def num_decoder_heads(self) -> int:
+        """Detection heads behind the decoder's layers."""
+        return self.decoder_depth if self.heads == "own" else 1
+
+
+_COUNTS = (
+    "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth", "ffn_width", "num_queries",
+    "num_classes",
+)  # fmt: skip
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "frozen_stages": ("early", "none"),
+    "selection": ("all", "dam", "objectness", "random"),
+    "queries": ("learned", "boxes", "tokens"),
+    "first_stage": ("class_specific", "class_agnostic"),
+    "boxes": ("refined", "direct"),
+    "heads": ("own", "shared"),
+    "encoder_heads": ("auxiliary", "none"),
+    "numerics": tuple(NUMERICS),
+}

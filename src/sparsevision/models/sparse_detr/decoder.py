@@ -1,0 +1,126 @@
+"""Queries and the decoder: boxes that are refined layer by layer (Deformable DETR, Appendix A.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sparsevision.layers.deformable import DeformableAttention, Looks
+from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.encoder import Pyramid
+from sparsevision.models.sparse_detr.geometry import embed_boxes, inverse_sigmoid
+from sparsevision.models.sparse_detr.heads import FeedForward, Head
+
+
+class Queries(NamedTuple):
+    """What the decoder starts from; `references` are points or boxes as fractions of the valid picture."""
+
+    content: Float[Tensor, "batch queries width"]
+    positions: Float[Tensor, "batch queries width"]
+    references: Float[Tensor, "batch queries coordinates"]
+
+
+class LearnedQueries(nn.Module):
+    """A table of queries, the same for every picture, each with a reference point of its own."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.empty(config.num_queries, 2 * config.width))
+        self.reference = nn.Linear(config.width, 2)
+
+    def init_weights(self) -> None:
+        """Draws the table from a normal distribution."""
+        nn.init.normal_(self.embedding)
+        nn.init.xavier_uniform_(self.reference.weight)
+        nn.init.zeros_(self.reference.bias)
+
+    def forward(self, batch: int) -> Queries:
+        """Returns the queries, once for every picture."""
+        positions, content = self.embedding.expand(batch, -1, -1).chunk(2, dim=-1)
+        return Queries(content, positions, self.reference(positions).sigmoid())
+
+
+class ProposedQueries(nn.Module):
+    """Queries from the first stage's best boxes, whose positions are embedded boxes.
+
+    Their content is embedded too ("boxes"), or is the encoder's own token ("tokens", efficient query initialisation).
+    """
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.from_tokens = config.queries == "tokens"
+        width = config.width if self.from_tokens else 2 * config.width
+        self.project = nn.Linear(2 * config.width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]) -> Queries:
+        """Returns the queries for boxes, as fractions of the picture, and the tokens that proposed them."""
+        embedded = self.norm(self.project(embed_boxes(boxes)))
+        if self.from_tokens:
+            return Queries(tokens, embedded, boxes)
+        positions, content = embedded.chunk(2, dim=-1)
+        return Queries(content, positions, boxes)
+
+
+class DecoderLayer(nn.Module):
+    """Attention among the queries, deformable attention to the picture's tokens, a feed-forward network."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(config.width, config.num_heads, config.dropout, batch_first=True)
+        self.norm_self = nn.LayerNorm(config.width)
+        self.cross_attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
+        self.norm_cross = nn.LayerNorm(config.width)
+        self.ffn = FeedForward(config.width, config.ffn_width, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        content: Float[Tensor, "batch queries width"],
+        positions: Float[Tensor, "batch queries width"],
+        references: Float[Tensor, "batch queries levels coordinates"],
+        memory: Pyramid,
+    ) -> tuple[Float[Tensor, "batch queries width"], Looks]:
+        """Returns the queries' content after the layer, and where they looked."""
+        placed = content + positions
+        exchanged, _ = self.self_attn(placed, placed, content, need_weights=False)
+        content = self.norm_self(content + self.dropout(exchanged))
+        read, looks = self.cross_attn(content + positions, references, memory.tokens, memory.shapes, memory.padding)
+        return self.ffn(self.norm_cross(content + self.dropout(read))), looks
+
+
+class Decoded(NamedTuple):
+    """What one layer says: its queries' `content`, their `logits`, their `boxes`, and where they looked."""
+
+    content: Float[Tensor, "batch queries width"]
+    logits: Float[Tensor, "batch queries classes"]
+    boxes: Float[Tensor, "batch queries 4"]
+    looks: Looks
+
+
+class Decoder(nn.Module):
+    """Layers with a head each; with refinement, a layer starts from the boxes of the layer before."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_depth))
+        self.refines = config.boxes == "refined"
+
+    def forward(self, queries: Queries, memory: Pyramid, heads: Sequence[Head]) -> list[Decoded]:
+        """Returns every layer's answer; boxes (cx, cy, w, h) are fractions of the valid picture."""
+        content, positions, references = queries
+        decoded = []
+        for layer, head in zip(self.layers, heads, strict=True):
+            ratios = memory.ratios.repeat(1, 1, references.shape[-1] // 2)
+            content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory)
+            start = inverse_sigmoid(references)
+            boxes = (head.shift(content) + F.pad(start, (0, 4 - start.shape[-1]))).sigmoid()
+            decoded.append(Decoded(content, head.classes(content), boxes, looks))
+            if self.refines:
+                references = boxes.detach()
+        return decoded

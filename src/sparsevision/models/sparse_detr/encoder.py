@@ -1,0 +1,83 @@
+"""The sparse encoder: only chosen tokens are updated, all of them are read (Section 3.1 and Eq. 3)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sparsevision.layers.deformable import DeformableAttention, Shapes
+from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.heads import FeedForward
+from sparsevision.models.sparse_detr.selection import Selection
+
+
+class Pyramid(NamedTuple):
+    """A batch's feature levels as tokens, one level after another, each row by row.
+
+    `positions` are their encodings, `references` their places (x, y) as fractions of the valid picture; `padding` says
+    which tokens lie outside of it, and `ratios` which share (x, y) of each level's map it takes.
+    """
+
+    tokens: Float[Tensor, "batch tokens width"]
+    positions: Float[Tensor, "batch tokens width"]
+    references: Float[Tensor, "batch tokens 2"]
+    padding: Bool[Tensor, "batch tokens"]
+    ratios: Float[Tensor, "batch levels 2"]
+    shapes: Shapes
+
+
+class EncoderLayer(nn.Module):
+    """Deformable attention from tokens to all tokens, then a feed-forward network, each with residual and norm."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
+        self.norm = nn.LayerNorm(config.width)
+        self.ffn = FeedForward(config.width, config.ffn_width, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch chosen width"],
+        positions: Float[Tensor, "batch chosen width"],
+        references: Float[Tensor, "batch chosen levels 2"],
+        source: Float[Tensor, "batch tokens width"],
+        shapes: Shapes,
+        padding: Bool[Tensor, "batch tokens"],
+    ) -> Float[Tensor, "batch chosen width"]:
+        """Returns the tokens after they have read in `source`."""
+        read, _ = self.attn(tokens + positions, references, source, shapes, padding)
+        return self.ffn(self.norm(tokens + self.dropout(read)))
+
+
+class Encoder(nn.Module):
+    """Layers that update the selected tokens, or all of them."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_depth))
+
+    def forward(
+        self, pyramid: Pyramid, selection: Selection | None
+    ) -> tuple[Float[Tensor, "batch tokens width"], list[Float[Tensor, "batch chosen width"]]]:
+        """Returns all tokens, and the updated ones after every layer; the others come out as they were."""
+        memory, positions, references, padding, ratios, shapes = pyramid
+        tokens = memory
+        if selection is not None:
+            tokens, positions, references = (selection.gather(x) for x in (tokens, positions, references))
+        references = references.unsqueeze(2) * ratios.unsqueeze(1)
+        states = []
+        for layer in self.layers:
+            tokens = layer(tokens, positions, references, memory, shapes, padding)
+            memory = tokens if selection is None else _written_back(memory, tokens, selection)
+            states.append(tokens)
+        return memory, states
+
+
+def _written_back(memory: Tensor, tokens: Tensor, selection: Selection) -> Tensor:
+    """Puts a picture's own tokens where they came from; rows beyond its budget write back what is there."""
+    tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
+    return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

@@ -1,0 +1,300 @@
+"""The Sparse DETR network: backbone, neck, scorer, sparse encoder, first stage, decoder (Fig. 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sparsevision.errors import ConfigError
+from sparsevision.layers.deformable import DeformableAttention
+from sparsevision.layers.groups import ParameterGroup
+from sparsevision.models.sparse_detr.backbone import Neck, make_backbone
+from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
+from sparsevision.models.sparse_detr.decoder import Decoded, Decoder, LearnedQueries, ProposedQueries, Queries
+from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
+from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
+from sparsevision.models.sparse_detr.heads import Head
+from sparsevision.models.sparse_detr.selection import (
+    Scorer,
+    Selection,
+    attention_map,
+    binarise,
+    budgets,
+    mask_losses,
+    select,
+)
+from sparsevision.types import Control, DetectionHead, DetectionOutput, Kept, Points, Trace
+
+# The scorer's loss, the only one that the network itself can form.
+MASK_LOSS = "mask_prediction"
+
+
+class Proposal(nn.Module):
+    """Projects tokens for the first stage, and for the scorer in front of the encoder, with the same weights."""
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.project = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], boxes: Float[Tensor, "batch tokens 4"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Returns the tokens projected and normalised; those without a proposal (infinite `boxes`) count as zero."""
+        return self.norm(self.project(tokens.masked_fill(boxes.isinf().any(dim=-1, keepdim=True), 0)))
+
+
+class Proposed(NamedTuple):
+    """What a first stage says of every token, and which ones it would make queries, best first."""
+
+    logits: Float[Tensor, "batch tokens classes"]
+    boxes: Float[Tensor, "batch tokens 4"]
+    foreground: Float[Tensor, "batch tokens"]
+
+
+class Run(NamedTuple):
+    """All that one pass computes; `forward` makes the output and the trace of it."""
+
+    pyramid: Pyramid
+    boxes: Float[Tensor, "batch tokens 4"]
+    objectness: Proposed | None
+    scores: Float[Tensor, "batch tokens"] | None
+    counts: Int[Tensor, " batch"] | None
+    selection: Selection | None
+    memory: Pyramid
+    states: list[Float[Tensor, "batch chosen width"]]
+    proposed: Proposed | None
+    query_tokens: Int[Tensor, "batch queries"] | None
+    layers: list[Decoded]
+
+
+class SparseDETR(nn.Module):
+    """The detector; with `selection="all"` it is Deformable DETR.
+
+    `forward` returns a `DetectionOutput`: in training the heads of every layer and the scorer's loss, else the last
+    layer's head alone. Pictures may be padded at the right and the bottom, `sizes` being their valid sides.
+    """
+
+    def __init__(self, config: SparseDETRConfig) -> None:
+        super().__init__()
+        self.config, self.numerics = config, NUMERICS[config.numerics]
+        self.num_classes = config.num_classes
+        self.backbone = make_backbone(config)
+        self.neck = Neck(self.backbone.channels, config)
+        self.scorer = Scorer(config.width) if config.selection == "dam" else None
+        self.objectness = Head(config.width, config.num_classes) if config.selection == "objectness" else None
+        self.encoder = Encoder(config)
+        auxiliary = config.encoder_depth - 1 if config.encoder_heads == "auxiliary" else 0
+        self.encoder_heads = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(auxiliary))
+        self.proposal = Proposal(config) if config.two_stage else None
+        self.query = ProposedQueries(config) if config.two_stage else LearnedQueries(config)
+        self.decoder = Decoder(config)
+        self.decoder_heads = nn.ModuleList(
+            Head(config.width, config.num_classes) for _ in range(config.num_decoder_heads)
+        )
+        own = config.two_stage and config.heads == "own"
+        self.proposal_head = Head(config.width, config.num_classes) if own else None
+        self.init_weights()
+
+    @property
+    def controls(self) -> Mapping[str, Control]:
+        """What may be changed per call: the share of tokens that the encoder updates."""
+        if self.config.selection == "all":
+            return {}
+        described = "share of the tokens that the encoder updates"
+        return {"keep_ratio": Control("keep_ratio", self.config.keep_ratio, 0.01, 1.0, described)}
+
+    def init_weights(self) -> None:
+        """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
+        if self.neck.level_embed.is_meta:
+            return
+        transformer = (self.encoder, self.decoder, self.scorer, self.proposal, self.query)
+        for part in transformer:
+            for parameter in part.parameters() if part is not None else ():
+                if parameter.ndim > 1:
+                    nn.init.xavier_uniform_(parameter)
+        for module in self.modules():
+            if isinstance(module, DeformableAttention | LearnedQueries | Neck | Head):
+                module.init_weights()
+        if isinstance(self.query, LearnedQueries):
+            # Without proposals the first boxes have sides of sigma(-2) of the picture.
+            first = self.decoder_heads[0]
+            assert isinstance(first, Head)
+            first.init_weights(side=-2.0)
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        sizes: Int[Tensor, "batch 2"] | None = None,
+        trace: Trace | None = None,
+        keep_ratio: float | None = None,
+    ) -> DetectionOutput:
+        """Detects objects in normalised pictures; boxes are (cx, cy, w, h) as fractions of the valid picture."""
+        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio)
+        if trace is not None:
+            self._record(run, trace)
+        last = DetectionHead("decoder", run.layers[-1].logits, run.layers[-1].boxes)
+        if not self.training:
+            return DetectionOutput((last,))
+        return DetectionOutput((last, *self._auxiliary_heads(run)), self._own_losses(run))
+
+    def run(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        sizes: Int[Tensor, "batch 2"] | None = None,
+        keep_ratio: float | None = None,
+    ) -> Run:
+        """Computes one pass and returns all of its parts."""
+        self._check(images, keep_ratio)
+        pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
+        boxes = proposals(masks)
+        scores, objectness = self._scores(pyramid, boxes)
+        counts = selection = None
+        if scores is not None:
+            counts = budgets(pyramid.padding, self.config.keep_ratio if keep_ratio is None else keep_ratio)
+            ranked = scores.detach()
+            if self.numerics.ignores_padding or self.scorer is None:
+                ranked = ranked.masked_fill(pyramid.padding, -math.inf)
+            selection = select(ranked, counts)
+        tokens, states = self.encoder(pyramid, selection)
+        memory = pyramid._replace(tokens=tokens)
+        proposed, query_tokens, queries = self._queries(memory, boxes)
+        heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
+        layers = self.decoder(queries, memory, heads)
+        return Run(
+            pyramid, boxes, objectness, scores, counts, selection, memory, states, proposed, query_tokens, layers
+        )
+
+    def _check(self, images: Tensor, keep_ratio: float | None) -> None:
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ConfigError(
+                f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
+            )
+        if keep_ratio is None:
+            return
+        if not self.controls:
+            raise ConfigError("This model updates all tokens and takes no keep_ratio: leave it away.")
+        if not 0 < keep_ratio <= 1:
+            raise ConfigError(f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1.")
+
+    def _scores(self, pyramid: Pyramid, boxes: Tensor) -> tuple[Tensor | None, Proposed | None]:
+        """Ranks the backbone's tokens for the encoder."""
+        if self.config.selection == "all":
+            return None, None
+        if self.config.selection == "random":
+            return torch.rand(pyramid.padding.shape, device=pyramid.padding.device), None
+        assert self.proposal is not None
+        projected = self.proposal(pyramid.tokens + pyramid.positions, boxes)
+        if self.objectness is not None:
+            objectness = self._propose(self.objectness, projected, boxes)
+            return objectness.foreground, objectness
+        assert self.scorer is not None
+        if self.numerics.ignores_padding:
+            return self.scorer(projected, pyramid.padding), None
+        scores = self.scorer(projected)
+        return torch.where(pyramid.padding, scores.min(), scores), None
+
+    def _propose(self, head: Head, projected: Tensor, boxes: Tensor) -> Proposed:
+        logits = head.classes(projected)
+        specific = self.config.first_stage == "class_specific"
+        foreground = logits.amax(dim=-1) if specific else logits[..., 0]
+        return Proposed(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
+
+    def _queries(self, memory: Pyramid, boxes: Tensor) -> tuple[Proposed | None, Tensor | None, Queries]:
+        """Makes the decoder's queries: a table, or the first stage's best tokens (Efficient DETR)."""
+        if isinstance(self.query, LearnedQueries):
+            return None, None, self.query(len(memory.tokens))
+        assert self.proposal is not None
+        head = self.proposal_head if self.proposal_head is not None else self.decoder_heads[0]
+        assert isinstance(head, Head)
+        proposed = self._propose(head, self.proposal(memory.tokens, boxes), boxes)
+        ranked = proposed.foreground
+        if self.numerics.ignores_padding:
+            ranked = ranked.masked_fill(boxes[..., 0].isinf(), -math.inf)
+        chosen = ranked.topk(min(self.config.num_queries, ranked.shape[1]), dim=1).indices
+        best = Selection(chosen, torch.ones_like(chosen, dtype=torch.bool))
+        queries = self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
+        return proposed, chosen, queries
+
+    def _auxiliary_heads(self, run: Run) -> list[DetectionHead]:
+        """Returns the heads that only training reads: earlier decoder layers, first stage, encoder layers."""
+        heads = [
+            DetectionHead(f"decoder.{index}", layer.logits, layer.boxes) for index, layer in enumerate(run.layers[:-1])
+        ]
+        labels: Literal["classes", "foreground"]
+        labels = "classes" if self.config.first_stage == "class_specific" else "foreground"
+        for name, proposed in (("first_stage", run.proposed), ("backbone", run.objectness)):
+            if proposed is not None:
+                valid = ~run.boxes[..., 0].isinf() if self.numerics.ignores_padding else None
+                heads.append(DetectionHead(name, proposed.logits, proposed.boxes, valid, labels))
+        starts, valid = run.boxes, ~run.pyramid.padding if self.numerics.own_budgets else None
+        if run.selection is not None:
+            starts = run.selection.gather(starts)
+            valid = run.selection.kept if self.numerics.own_budgets else None
+        for index, (head, state) in enumerate(zip(self.encoder_heads, run.states, strict=False)):
+            assert isinstance(head, Head)
+            boxes = (starts + head.shift(state)).sigmoid()
+            heads.append(DetectionHead(f"encoder.{index}", head.classes(state), boxes, valid))
+        return heads
+
+    def attention_map(self, run: Run) -> Float[Tensor, "batch tokens"]:
+        """Returns the decoder's cross-attention map (DAM): how much of each token the decoder has read."""
+        looks = [layer.looks for layer in run.layers]
+        return attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
+
+    def _own_losses(self, run: Run) -> dict[str, Tensor]:
+        if self.scorer is None or run.scores is None or run.counts is None:
+            return {}
+        target = binarise(self.attention_map(run), run.pyramid.padding, run.counts)
+        ignored = run.pyramid.padding if self.numerics.ignores_padding else None
+        return {MASK_LOSS: mask_losses(run.scores, target, ignored)}
+
+    def _record(self, run: Run, trace: Trace) -> None:
+        """Fills a trace: which tokens the encoder updated, and where each decoder layer's queries sampled."""
+        shapes = run.pyramid.shapes
+        if run.selection is not None and trace.wants("kept"):
+            trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes)))
+        if trace.wants("points"):
+            levels = torch.arange(len(shapes), device=run.memory.tokens.device).view(-1, 1)
+            for index, layer in enumerate(run.layers):
+                # From fractions of a level's padded map to those of the valid picture.
+                xy = (layer.looks.locations / run.pyramid.ratios[:, None, None, :, None]).flatten(2, -2)
+                weight = layer.looks.weights / self.config.num_heads
+                level = levels.expand_as(layer.looks.weights).flatten(2)
+                trace.record(f"decoder.{index + 1}", Points(xy, weight.flatten(2), level))
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Returns the published groups: all decay; backbone and predicted places learn at a tenth of the rate."""
+        slow: list[tuple[str, nn.Parameter]] = []
+        backbone: list[tuple[str, nn.Parameter]] = []
+        rest: list[tuple[str, nn.Parameter]] = []
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            predicts_places = ".offsets." in name or name.startswith("query.reference.")
+            chosen = backbone if name.startswith("backbone.") else slow if predicts_places else rest
+            chosen.append((name, parameter))
+        groups = [
+            ParameterGroup("transformer", rest, decay=True),
+            ParameterGroup("backbone", backbone, decay=True, lr_scale=0.1),
+            ParameterGroup("places", slow, decay=True, lr_scale=0.1),
+        ]
+        return [group for group in groups if group.parameters]
+
+
+def _by_level(selection: Selection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
+    """Says each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
+    found, first = [], 0
+    for height, width in shapes:
+        place = selection.indices - first
+        here: Bool[Tensor, "batch chosen"] = (place >= 0) & (place < height * width) & selection.kept
+        found.append(torch.where(here, place, -1))
+        first += height * width
+    return tuple(found)

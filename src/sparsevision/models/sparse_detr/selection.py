@@ -1,0 +1,123 @@
+"""Which tokens the encoder updates, and what the choice is learned from: the decoder's attention map (Section 3.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sparsevision.layers.deformable import Looks, Shapes
+
+
+class Selection(NamedTuple):
+    """The tokens that are updated: `indices` (B, K), best first; a picture's own are the first that are `kept`."""
+
+    indices: Int[Tensor, "batch chosen"]
+    kept: Bool[Tensor, "batch chosen"]
+
+    def gather(self, tokens: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch chosen channels"]:
+        """Reads the rows of the chosen tokens."""
+        return tokens.gather(1, self.indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+class Scorer(nn.Module):
+    """The scoring network: one logit a token, from the token and the mean over the picture's tokens."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, width)
+        self.mlp = nn.ModuleList(
+            [nn.Linear(width, width // 2), nn.Linear(width // 2, width // 4), nn.Linear(width // 4, 1)]
+        )
+
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], padding: Bool[Tensor, "batch tokens"] | None = None
+    ) -> Float[Tensor, "batch tokens"]:
+        """Scores tokens; those under `padding` take no part in the mean."""
+        own, shared = F.gelu(self.project(self.norm(tokens))).chunk(2, dim=-1)
+        if padding is None:
+            mean = shared.mean(dim=1, keepdim=True)
+        else:
+            valid = (~padding).unsqueeze(-1).to(shared.dtype)
+            mean = (shared * valid).sum(dim=1, keepdim=True) / valid.sum(dim=1, keepdim=True).clamp(min=1)
+        first, second, last = self.mlp
+        hidden = F.gelu(first(torch.cat([own, mean.expand_as(own)], dim=-1)))
+        return last(F.gelu(second(hidden))).squeeze(-1)
+
+
+def budgets(padding: Bool[Tensor, "batch tokens"], keep_ratio: float) -> Int[Tensor, " batch"]:
+    """Returns how many tokens of each picture are updated: floor(rho n) + 1 of its n, but not more than n."""
+    present = (~padding).sum(dim=1)
+    return torch.minimum((present.float() * keep_ratio).long() + 1, present)
+
+
+def select(scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"]) -> Selection:
+    """Chooses each picture's best tokens, of all levels together."""
+    most = int(counts.max())
+    indices = scores.topk(most, dim=1).indices
+    return Selection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
+
+
+def attention_map(looks: Sequence[Looks], shapes: Shapes, *, centred: bool) -> Float[Tensor, "batch tokens"]:
+    """Sums over layers, heads, queries and points what the decoder's cross-attention reads of each token (DAM).
+
+    A point's weight goes to the four tokens around it, by their nearness. `centred` counts from the pixels' centres,
+    as the sampling does; the released code counts from their corners. No gradient flows.
+    """
+    with torch.no_grad():
+        locations = torch.stack([look.locations.detach() for look in looks], dim=1)
+        weights = torch.stack([look.weights.detach() for look in looks], dim=1)
+        return torch.cat(
+            [
+                _spread(locations[..., level, :, :], weights[..., level, :], shape, 0.5 if centred else 0.0)
+                for level, shape in enumerate(shapes)
+            ],
+            dim=1,
+        )
+
+
+def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: float) -> Tensor:
+    height, width = shape
+    position = (locations * locations.new_tensor([width, height]) - shift).flatten(1, -2)
+    corner = position.floor()
+    after = position - corner
+    # Only cells within the map count, so that a far point may be moved to where its integer is representable.
+    corner = torch.minimum(corner.clamp(min=-2), corner.new_tensor([width, height])).long()
+    total = weights.new_zeros(len(weights), height * width)
+    for down in (0, 1):
+        for aside in (0, 1):
+            x, y = corner[..., 0] + aside, corner[..., 1] + down
+            share = (after[..., 0] if aside else 1 - after[..., 0]) * (after[..., 1] if down else 1 - after[..., 1])
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            total.scatter_add_(1, torch.where(inside, y * width + x, 0), share * inside * weights.flatten(1))
+    return total
+
+
+def binarise(
+    attention: Float[Tensor, "batch tokens"], padding: Bool[Tensor, "batch tokens"], counts: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch tokens"]:
+    """Returns 1 for each picture's `counts` most read tokens, padding last, and 0 for the others."""
+    chosen = select(attention.masked_fill(padding, -math.inf), counts)
+    return torch.zeros_like(attention).scatter_(1, chosen.indices, chosen.kept.to(attention.dtype))
+
+
+def mask_losses(
+    scores: Float[Tensor, "batch tokens"], target: Float[Tensor, "batch tokens"], ignored: Tensor | None = None
+) -> Float[Tensor, " batch"]:
+    """Returns each picture's mean binary cross-entropy of its tokens' scores, without the `ignored` ones."""
+    losses = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    if ignored is None:
+        return losses.mean(dim=1)
+    return losses.masked_fill(ignored, 0).sum(dim=1) / (~ignored).sum(dim=1).clamp(min=1)
+
+
+def captured_share(attention: Float[Tensor, "batch tokens"], selection: Selection) -> Float[Tensor, ""]:
+    """Returns which share of the decoder's attention falls on the chosen tokens, as a mean over the pictures."""
+    captured = attention.gather(1, selection.indices).sum(dim=1)
+    return (captured / attention.sum(dim=1)).mean()
