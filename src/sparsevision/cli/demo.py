@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from sparsevision.explain import Look
 
 _MODEL = "sparseformer_nano"
-# Photographs inside other packages, by package and path.
+# Photographs inside other packages, by package and path, and what they show; the last one the model gets wrong.
 _PHOTOGRAPHS = (
-    ("sklearn", "datasets/images/china.jpg"),
-    ("sklearn", "datasets/images/flower.jpg"),
-    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/motorcycle_left.png", "a motorbike"),
+    ("skimage", "data/coffee.png", "a cup"),
+    ("skimage", "data/chelsea.png", "a cat, not among its classes"),
+    ("sklearn", "datasets/images/china.jpg", "a pagoda"),
 )
 
 
@@ -44,14 +45,15 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
         first = look is looks[0]
         drawer.draw(look, figure="all" if first else "stages", gif=first, top_tokens=4)
     drawer.page(looks, _MODEL)
-    _print(looks, predictor.labels, drawer.written)
+    shown = {} if pictures else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
+    _print(looks, shown, predictor.labels, drawer.written)
     return 0
 
 
 def photographs() -> list[str]:
     """Finds the photographs without importing the packages that hold them."""
     found = []
-    for package, inside in _PHOTOGRAPHS:
+    for package, inside, _ in _PHOTOGRAPHS:
         spec = find_spec(package)
         places = list(spec.submodule_search_locations or ()) if spec else []
         found += [str(path) for place in places if (path := Path(place) / inside).is_file()]
@@ -60,18 +62,20 @@ def photographs() -> list[str]:
     return found
 
 
-def _print(looks: Sequence[Look], classes: Sequence[str], written: Sequence[Path]) -> None:
+def _print(looks: Sequence[Look], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     table = Table(title="What the pictures show, and how sure the model is")
-    for heading in ("picture", "first", "second", "third"):
+    for heading in ("picture", *(["shows"] if shown else []), "first", "second"):
         table.add_column(heading, overflow="fold")
     for look in looks:
-        guesses = [f"{label} {score:.2f}" for label, score in zip(look.result.labels, look.result.scores, strict=True)]
-        table.add_row(*map(Text, [printable(Path(look.result.name).name), *guesses]))
+        best = list(zip(look.result.labels, look.result.scores, strict=True))[:2]
+        guesses = [f"{label} {score:.2f}" for label, score in best]
+        name = Path(look.result.name).name
+        table.add_row(*map(Text, [printable(name), *([shown[name]] if shown else []), *guesses]))
     console.print(table)
     console.print(Text(f"The model knows {len(classes)} classes and nothing else: {', '.join(classes)}.", style="dim"))
     console.print("Written:")
