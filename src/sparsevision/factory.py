@@ -27,7 +27,7 @@ from sparsevision.checkpoints.peers import (
     peer_settings,
 )
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.registry import VARIANTS, Task
 from sparsevision.types import Preprocessing
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -133,14 +133,19 @@ def list_models(pattern: str = "*") -> list[str]:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What a table of models says of one; `top1` is the accuracy that the weights' authors report, in percent."""
+    """What a table of models says of one.
+
+    `reported` is what the weights' authors report, in percent: top-1 accuracy on ImageNet-1K of a classifier, AP on
+    COCO val2017 of a detector.
+    """
 
     name: str
+    task: str
     parameters: int | None
     input_size: tuple[int, int]
     classes: int
     weights: str
-    top1: float | None
+    reported: float | None
     paper: str
 
 
@@ -162,16 +167,17 @@ def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
-    top1 = variant.weights.top1 if variant.weights else None
+    reported = variant.weights.reported if variant.weights else None
     status = weights_status(variant)
     size = variant.preprocessing.size
-    return ModelSummary(name, parameters, size, variant.config.num_classes, status, top1, variant.paper)
+    classes, task = variant.config.num_classes, variant.family.task
+    return ModelSummary(name, task, parameters, size, classes, status, reported, variant.paper)
 
 
 def _summary_of_peer(name: str) -> ModelSummary:
     settings = peer_settings(name)
     return ModelSummary(
-        name, None, peer_preprocessing(name).size, settings.get("num_classes", 0),
+        name, "classification", None, peer_preprocessing(name).size, settings.get("num_classes", 0),
         "download" if settings.get("hf_hub_id") or settings.get("url") else "none", None, "timm",
     )  # fmt: skip
 
@@ -191,6 +197,23 @@ def check_name(name: str) -> None:
 def preprocessing_of(name: str) -> Preprocessing:
     """Returns what turns a picture into the input of a model, by the model's name."""
     return peer_preprocessing(name) if is_peer(name) else variant_named(name).preprocessing
+
+
+def task_of(name: str) -> Task:
+    """Returns what a model is for, by its name; timm's are classifiers."""
+    return "classification" if is_peer(name) else variant_named(name).family.task
+
+
+def insist_on_classifier(name: str) -> None:
+    """Makes sure that a model names what a picture shows.
+
+    Raises:
+        ConfigError: it is a detector.
+    """
+    if task_of(name) != "classification":
+        raise ConfigError(
+            f"{name} is a detector, and this works with classifiers: make it by create_model and call it with pictures."
+        )
 
 
 def usable_device(name: str | torch.device) -> torch.device:

@@ -123,11 +123,12 @@ class Preprocessing:
 
     `fit` says how the picture meets `size` (height, width):
     "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly
-    `size`; "whole" keeps the aspect ratio and the whole picture, the *area* being that of `size`.
+    `size`; "whole" keeps the aspect ratio and the whole picture, the *area* being that of `size`; "short", too, but
+    with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection).
     """
 
     size: tuple[int, int] = (224, 224)
-    fit: Literal["crop", "stretch", "whole"] = "crop"
+    fit: Literal["crop", "stretch", "whole", "short"] = "crop"
     crop_fraction: float = 0.875
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)

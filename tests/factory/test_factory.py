@@ -80,7 +80,7 @@ def test_models_are_listed_by_pattern() -> None:
 
 def test_the_summary_counts_parameters_without_making_them() -> None:
     (summary,) = summarise_models("sparseformer_tiny")
-    assert (summary.parameters, summary.input_size, summary.top1) == (31_522_212, (224, 224), 81.0)
+    assert (summary.parameters, summary.input_size, summary.reported) == (31_522_212, (224, 224), 81.0)
     (peer,) = summarise_models("timm/resnet18")
     assert (peer.parameters, peer.input_size) == (None, (224, 224))
     with pytest.raises(UnknownNameError, match="nearest"):

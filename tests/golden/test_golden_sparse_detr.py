@@ -16,10 +16,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
 
-from sparsevision.checkpoints.detr_layout import renamed_detr
+from sparsevision.checkpoints.layouts import renamed_to_ours
 from sparsevision.layers.deformable import DeformableAttention, Looks, sample_levels
 from sparsevision.layers.paths import plain_operators
-from sparsevision.models.sparse_detr import SparseDETR, SparseDETRConfig
+from sparsevision.models.sparse_detr import SparseDETRConfig
 from sparsevision.models.sparse_detr.backbone import make_backbone
 from sparsevision.models.sparse_detr.decoder import Decoder, Queries
 from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
@@ -33,7 +33,7 @@ from sparsevision.models.sparse_detr.geometry import (
     valid_ratios,
 )
 from sparsevision.models.sparse_detr.heads import Head
-from sparsevision.models.sparse_detr.network import Proposal
+from sparsevision.models.sparse_detr.network import Proposal, SparseDETR
 from sparsevision.models.sparse_detr.selection import (
     Scorer,
     Selection,
@@ -80,9 +80,9 @@ def check_gradients(case: Case, gradients: dict[str, Tensor | None]) -> None:
         torch.testing.assert_close(gradient, expected, **bound, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def load(module: nn.Module, case: Case, config: SparseDETRConfig, ours: str = "", theirs: str = "") -> dict[str, str]:
+def load(module: nn.Module, case: Case, ours: str = "", theirs: str = "") -> dict[str, str]:
     """Loads the case's weights strictly; returns {the reference's name: ours} of what the module has."""
-    renamed = renamed_detr({theirs + name: tensor for name, tensor in case.state.items()}, config)
+    renamed = renamed_to_ours({theirs + name: tensor for name, tensor in case.state.items()}, "sparse_detr")
     module.load_state_dict({name.removeprefix(ours): tensor for name, (_, tensor) in renamed.items()}, strict=True)
     return {found.removeprefix(theirs): name.removeprefix(ours) for name, (found, _) in renamed.items()}
 
@@ -120,7 +120,7 @@ def test_module(name: str, form: str) -> None:
     case = read(SYSTEM, name)
     words = case.config
     module = DeformableAttention(words["d_model"], words["levels"], words["heads"], words["points"])
-    names = load(module, case, narrow_config(case), "encoder.layers.0.attn.", "transformer.encoder.layers.0.self_attn.")
+    names = load(module, case, "encoder.layers.0.attn.", "transformer.encoder.layers.0.self_attn.")
     leaves = {key: case.inputs[key].requires_grad_() for key in ("query", "reference_points", "source")}
     inputs = (*leaves.values(), shapes_of(case), case.inputs["mask"])
     out, looks = module(*inputs)
@@ -190,7 +190,7 @@ def test_scorer(name: str) -> None:
     case = read(SYSTEM, name)
     config = narrow_config(case)
     module = nn.ModuleDict({"scorer": Scorer(config.width), "proposal": Proposal(config)})
-    load(module, case, config, theirs="transformer.")
+    load(module, case, theirs="transformer.")
     padding, tokens = case.inputs["mask"], case.inputs["tokens"]
     # The case leaves proposals out: only padding counts as zero.
     boxes = torch.zeros(*padding.shape, 4).masked_fill(padding.unsqueeze(-1), torch.inf)
@@ -224,11 +224,11 @@ def test_encoder(name: str, form: str) -> None:
         module["encoder_heads"] = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(2))
     state = {f"transformer.encoder.{key}": tensor for key, tensor in case.state.items()}
     heads = {key: tensor for key, tensor in state.items() if "_embed" in key}
-    for key in heads:  # in this case the encoder's heads count from 0
+    for key in heads:  # in this case the encoder's heads count from 0, in a whole model from the decoder's on
         index = int(key.split(".")[3])
         rest = key.split(".", 4)[4]
-        state[f"{key.split('.')[2]}.{index + config.num_decoder_heads}.{rest}"] = state.pop(key)
-    renamed = renamed_detr(state, config)
+        state[f"{key.split('.')[2]}.{index + 1}.{rest}"] = state.pop(key)
+    renamed = renamed_to_ours(state, "sparse_detr")
     module.load_state_dict({ours: tensor for ours, (_, tensor) in renamed.items()}, strict=True)
     pyramid = pyramid_of(case)
     selection = None
@@ -261,12 +261,11 @@ def test_decoder(name: str, form: str) -> None:
     config = narrow_config(case, boxes="refined" if refined else "direct")
     decoder, inputs = Decoder(config), case.inputs
     heads = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(config.decoder_depth))
-    state = {f"transformer.decoder.{key}": tensor for key, tensor in case.state.items() if "_embed" not in key}
-    renamed = renamed_detr(state, config)
-    decoder.load_state_dict({ours.removeprefix("decoder."): tensor for ours, (_, tensor) in renamed.items()})
-    boxes = {key: tensor for key, tensor in case.state.items() if "_embed" in key}
-    for ours, (_, tensor) in renamed_detr(boxes, config).items():
-        heads.get_parameter(ours.removeprefix("decoder_heads.")).data.copy_(tensor)
+    state = {key if "_embed" in key else f"transformer.decoder.{key}": tensor for key, tensor in case.state.items()}
+    renamed = {ours: tensor for ours, (_, tensor) in renamed_to_ours(state, "sparse_detr").items()}
+    decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in renamed.items() if k.startswith("decoder.")})
+    boxes = {k.removeprefix("decoder_heads."): v for k, v in renamed.items() if k.startswith("decoder_heads.")}
+    heads.load_state_dict({**heads.state_dict(), **boxes}, strict=True)
     pyramid = pyramid_of(case)
     leaves = {"memory": pyramid.tokens.requires_grad_(), "queries": inputs["queries"].requires_grad_()}
     queries = Queries(inputs["queries"], inputs["query_pos"], inputs["reference_points"])
@@ -361,7 +360,7 @@ def test_backbone_features(name: str) -> None:
     case = read(SYSTEM, name)
     config = SparseDETRConfig(backbone={"resnet50": "resnet50", "swin-t": "swin_tiny"}[case.config["backbone"]])
     backbone = make_backbone(config).eval()
-    load(backbone, case, config, "backbone.", "backbone.0.")
+    load(backbone, case, "backbone.", "backbone.0.")
     images, sizes = padded_batch(case)
     with torch.no_grad():
         maps = backbone(images)
@@ -413,7 +412,7 @@ def test_narrow_model(name: str) -> None:
     case = read(SYSTEM, name)
     config = config_of(case.config["args"])
     model = SparseDETR(config).train()
-    names = load(model, case, config)
+    names = load(model, case)
     images, sizes = padded_batch(case)
     run = model.run(images, sizes=sizes)
     output = model(images, sizes=sizes)
@@ -451,7 +450,7 @@ def test_published_model(name: str, form: str) -> None:
     case = read(SYSTEM, name)
     config = config_of(case.config["args"])
     model = SparseDETR(config).eval()
-    load(model, case, config)
+    load(model, case)
     images, sizes = padded_batch(case)
     with torch.no_grad():
         run = model.run(images, sizes=sizes)
@@ -491,7 +490,7 @@ def test_parameter_groups(name: str) -> None:
     with torch.device("meta"):
         model = SparseDETR(config)
     listed = {key: group["lr"] for group in described["groups"] for key in group["names"]}
-    ours = {mine: key for mine, (key, _) in renamed_detr(dict.fromkeys(listed, 0), config).items()}
+    ours = {mine: key for mine, (key, _) in renamed_to_ours(dict.fromkeys(listed, 0), "sparse_detr").items()}
     found = {ours[key]: 2e-4 * group.lr_scale for group in model.parameter_groups() for key, _ in group.parameters}
     assert found == pytest.approx(listed)
     assert all(group.decay for group in model.parameter_groups())

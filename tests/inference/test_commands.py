@@ -117,4 +117,4 @@ def test_models_are_listed_as_a_table_or_json(capsys) -> None:
     assert "31,522,212" in table
     assert cli.main(["models", "*_small", "--json"]) == 0
     (line,) = _lines(capsys.readouterr().out)
-    assert (line["name"], line["parameters"], line["top1"]) == ("sparseformer_small", 47_575_056, 82.0)
+    assert (line["name"], line["parameters"], line["reported"]) == ("sparseformer_small", 47_575_056, 82.0)

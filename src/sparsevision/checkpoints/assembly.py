@@ -20,7 +20,7 @@ from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import VARIANTS, Variant
 
-_RELEASED = ("v1", "v2", "bootstrapped")
+_RELEASED = {"v1": "v1", "v2": "v2", "bootstrapped": "bootstrapped", "sparse_detr": "released"}
 
 
 def assemble(
@@ -54,7 +54,7 @@ def assemble(
     options = {
         "fresh_head": num_classes is not None and num_classes != as_stored.num_classes,
         "fresh_tokens": fresh_tokens,
-        "adapt_channels": wanted.in_chans != as_stored.in_chans,
+        "adapt_channels": getattr(wanted, "in_chans", 3) != getattr(as_stored, "in_chans", 3),
     }
     if checkpoint.config is not None:
         # A description may ask for more than its weights fill; nothing is allocated before that is ruled out.
@@ -131,7 +131,7 @@ def _stored_config(variant: Variant, checkpoint: Checkpoint) -> Any:
     if checkpoint.config is None:
         told: dict[str, Any] = {name: shapes[name] for name in ("num_classes", "in_chans") if name in shapes}
         if checkpoint.layout in _RELEASED:
-            told["numerics"] = checkpoint.layout
+            told["numerics"] = _RELEASED[checkpoint.layout]
         return replace(variant.config, **told)
     if checkpoint.model_name != variant.name:
         raise CheckpointError(
@@ -156,10 +156,10 @@ def _construct(variant: Variant, config: Any) -> nn.Module:
 def _identified(model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
-    if report is not None and any(name.startswith("head.fc.") for name in report.fresh):
+    if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
         labels = None
     elif labels is None and checkpoint is not None and checkpoint.layout in _RELEASED:
-        labels = released_labels(model.config)
+        labels = released_labels(variant.family.task, model.config)
     identify(model, Identity(variant.name, preprocessing, labels, report))
     model.default_cfg = timm_settings(variant)
     return model

@@ -10,8 +10,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-from sparsevision.models.sparse_detr import SparseDETRConfig
-
 T = TypeVar("T")
 
 _ATTENTION = {
@@ -49,56 +47,65 @@ def is_released_detr(names: Collection[str]) -> bool:
     return "transformer.level_embed" in names and "input_proj.0.0.weight" in names
 
 
-def renamed_detr(state: Mapping[str, T], config: SparseDETRConfig) -> dict[str, tuple[str, T]]:
-    """Gives every tensor our name: {our name: (its name in the file, tensor)}.
-
-    A name that is not known is kept as it is, so that strict loading lists it as unexpected.
-    """
+def without_duplicates(state: Mapping[str, T]) -> dict[str, T]:
+    """Leaves out the second and third names of heads, and Swin's index tables, which are computed."""
     return {
-        _our_name(name, config): (name, tensor)
+        name: tensor
         for name, tensor in state.items()
         if not _DUPLICATE.match(name) and not name.endswith("relative_position_index")
     }
 
 
-def _our_name(name: str, config: SparseDETRConfig) -> str:
-    if found := _LAYER.fullmatch(name):
-        stack, index, part, rest = found.groups()
-        if part.endswith("attn"):
-            inner, _, leaf = rest.partition(".")
-            attention = "attn" if stack == "encoder" else part
-            return f"{stack}.layers.{index}.{attention}.{_ATTENTION.get(inner, inner)}{'.' * bool(leaf)}{leaf}"
-        return f"{stack}.layers.{index}.{(_ENCODER if stack == 'encoder' else _DECODER)[part]}.{rest}"
-    if found := _HEAD.fullmatch(name):
-        kind, index, layer, leaf = found.groups()
-        return f"{_head(int(index), config)}.{'classes' if kind == 'class_embed' else f'box.{layer}'}.{leaf}"
-    if found := _LEVEL.fullmatch(name):
-        return f"neck.levels.{found[1]}.{'norm' if found[2] == '1' else 'conv'}.{found[3]}"
-    if (found := _SCORER_LAYER.fullmatch(name)) and found[1] in _SCORER:
-        return f"scorer.{_SCORER[found[1]]}.{found[2]}"
-    if name.startswith("backbone.0.body."):
-        return _backbone(name.removeprefix("backbone.0.body."), config)
-    for theirs, ours in _WHOLE.items():
-        if name == theirs or (theirs.endswith(".") and name.startswith(theirs)):
-            return ours + name.removeprefix(theirs)
-    return name
+class DetrNames:
+    """Says our name of a tensor; which head is whose, and which backbone it is, follow from all of a file's names.
 
+    A name that is not known stays as it is, so that strict loading lists it as unexpected.
+    """
 
-def _head(index: int, config: SparseDETRConfig) -> str:
-    """Names a head by its place in the file's list: decoder layers, first stage, encoder layers."""
-    decoder = config.num_decoder_heads
-    if index < decoder:
-        return f"decoder_heads.{index}"
-    if config.two_stage and index == decoder:
-        return "proposal_head"
-    return f"encoder_heads.{index - decoder - config.two_stage}"
+    def __init__(self, names: Collection[str]) -> None:
+        heads = [int(found[2]) for found in map(_HEAD.fullmatch, names) if found]
+        layers = [int(found[2]) for found in map(_LAYER.fullmatch, names) if found and found[1] == "decoder"]
+        self.decoder_heads = 1 + max(layers, default=0) if max(heads, default=0) else 1
+        self.two_stage = any(name.startswith("transformer.enc_output.") for name in names)
+        self.swin = any(name.startswith("backbone.0.body.layers.") for name in names)
 
+    def __call__(self, name: str) -> str:
+        """Returns our name."""
+        if found := _LAYER.fullmatch(name):
+            stack, index, part, rest = found.groups()
+            if part.endswith("attn"):
+                inner, _, leaf = rest.partition(".")
+                attention = "attn" if stack == "encoder" else part
+                return f"{stack}.layers.{index}.{attention}.{_ATTENTION.get(inner, inner)}{'.' * bool(leaf)}{leaf}"
+            parts = _ENCODER if stack == "encoder" else _DECODER
+            return f"{stack}.layers.{index}.{parts.get(part, part)}.{rest}"
+        if found := _HEAD.fullmatch(name):
+            kind, index, layer, leaf = found.groups()
+            return f"{self._head(int(index))}.{'classes' if kind == 'class_embed' else f'box.{layer}'}.{leaf}"
+        if found := _LEVEL.fullmatch(name):
+            return f"neck.levels.{found[1]}.{'norm' if found[2] == '1' else 'conv'}.{found[3]}"
+        if (found := _SCORER_LAYER.fullmatch(name)) and found[1] in _SCORER:
+            return f"scorer.{_SCORER[found[1]]}.{found[2]}"
+        if name.startswith("backbone.0.body."):
+            return self._backbone(name.removeprefix("backbone.0.body."))
+        for theirs, ours in _WHOLE.items():
+            if name == theirs or (theirs.endswith(".") and name.startswith(theirs)):
+                return ours + name.removeprefix(theirs)
+        return name
 
-def _backbone(name: str, config: SparseDETRConfig) -> str:
-    if config.backbone != "swin_tiny":
-        return f"backbone.body.{name}"
-    if found := _MERGING.fullmatch(name):  # here, merging opens the next stage
-        return f"backbone.layers.{int(found[1]) + 1}.downsample.{found[2]}"
-    if found := _SWIN_NORM.fullmatch(name):  # maps start at the second stage
-        return f"backbone.norms.{int(found[1]) - 1}.{found[2]}"
-    return f"backbone.{name}"
+    def _head(self, index: int) -> str:
+        """Names a head by its place in the file's list: decoder layers, first stage, encoder layers."""
+        if index < self.decoder_heads:
+            return f"decoder_heads.{index}"
+        if self.two_stage and index == self.decoder_heads:
+            return "proposal_head"
+        return f"encoder_heads.{index - self.decoder_heads - self.two_stage}"
+
+    def _backbone(self, name: str) -> str:
+        if not self.swin:
+            return f"backbone.body.{name}"
+        if found := _MERGING.fullmatch(name):  # here, merging opens the next stage
+            return f"backbone.layers.{int(found[1]) + 1}.downsample.{found[2]}"
+        if found := _SWIN_NORM.fullmatch(name):  # maps start at the second stage
+            return f"backbone.norms.{int(found[1]) - 1}.{found[2]}"
+        return f"backbone.{name}"

@@ -1,4 +1,4 @@
-"""What tensors alone say of the SparseFormer that they belong to, read off their shapes."""
+"""What tensors alone say of the model that they belong to, read off their shapes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ _FREE_FIELDS = ("num_classes", "in_chans")
 _CORTEX = re.compile(r"cortex\.(\d{1,4})\.")
 
 
-def config_fields(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """Returns the configuration's fields that the shapes of a SparseFormer's tensors (our names) determine.
+def config_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns the configuration's fields that the names and shapes of a model's tensors (our names) determine."""
+    return _detector_fields(state) if "neck.level_embed" in state else _sparseformer_fields(state)
+
+
+def _sparseformer_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns a SparseFormer's fields.
 
     How often the focusing unit is repeated, the number of heads and the order of operations leave no trace in the
     shapes of a v1 model, so they are not among them.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
 
     def note(field: str, name: str, axis: int, divisor: int = 1) -> None:
         tensor = state.get(name)
@@ -45,7 +50,44 @@ def config_fields(state: Mapping[str, Tensor]) -> dict[str, int]:
     return found
 
 
-def likely_variants(fields: Mapping[str, int], layout: str = "sparsevision") -> list[str]:
+def _detector_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns a detector's fields; how many tokens it keeps leaves no trace, nor does how attention is divided."""
+    found: dict[str, Any] = {}
+
+    def note(field: str, name: str, axis: int) -> None:
+        if name in state and state[name].ndim > axis:
+            found[field] = state[name].shape[axis]
+
+    def count(prefix: str) -> int:
+        numbers = [name.removeprefix(prefix).split(".", 1)[0] for name in state if name.startswith(prefix)]
+        return len(set(numbers))
+
+    note("num_levels", "neck.level_embed", 0)
+    note("width", "neck.level_embed", 1)
+    note("num_classes", "decoder_heads.0.classes.weight", 0)
+    note("ffn_width", "encoder.layers.0.ffn.fc1.weight", 0)
+    note("num_queries", "query.embedding", 0)
+    depths = {"encoder_depth": count("encoder.layers."), "decoder_depth": count("decoder.layers.")}
+    found |= {name: depth for name, depth in depths.items() if depth}
+    found["encoder_heads"] = "auxiliary" if count("encoder_heads.") else "none"
+    if found.get("decoder_depth", 1) > 1:
+        found["heads"] = "own" if count("decoder_heads.") > 1 else "shared"
+    if "query.embedding" in state:
+        found["queries"] = "learned"
+    elif "query.norm.weight" in state:
+        found["queries"] = "tokens" if state["query.norm.weight"].shape[0] == found.get("width") else "boxes"
+    if "scorer.norm.weight" in state:
+        found["selection"] = "dam"
+    elif "objectness.classes.weight" in state:
+        found["selection"] = "objectness"
+    if "backbone.patch_embed.proj.weight" in state:
+        found["backbone"] = "swin_tiny"
+    elif "backbone.body.layer4.0.conv3.weight" in state:
+        found["backbone"] = "resnet50"
+    return found
+
+
+def likely_variants(fields: Mapping[str, Any], layout: str = "sparsevision") -> list[str]:
     """Names the registered models whose configuration agrees with everything that the shapes determine."""
     wanted = {name: value for name, value in fields.items() if name not in _FREE_FIELDS}
     if len(wanted) < 4:
@@ -61,7 +103,7 @@ def likely_variants(fields: Mapping[str, int], layout: str = "sparsevision") -> 
     return exact or fitting
 
 
-def disagreements(fields: Mapping[str, int], config: Any) -> list[str]:
+def disagreements(fields: Mapping[str, Any], config: Any) -> list[str]:
     """Says field by field where the shapes contradict a configuration: "cortex_width is 640, not 512"."""
     return [
         f"{name} is {value}, not {getattr(config, name)}"
@@ -70,5 +112,5 @@ def disagreements(fields: Mapping[str, int], config: Any) -> list[str]:
     ]
 
 
-def _agrees(config: Any, wanted: Mapping[str, int]) -> bool:
+def _agrees(config: Any, wanted: Mapping[str, Any]) -> bool:
     return all(getattr(config, name, None) == value for name, value in wanted.items())

@@ -1,4 +1,4 @@
-"""Names for the outputs of released classifiers, whose files carry none."""
+"""Names for the outputs of released models, whose files carry none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ if TYPE_CHECKING:
     from timm.data.imagenet_info import ImageNetInfo
 
 
-def released_labels(config: Any) -> tuple[str, ...] | None:
-    """Returns ImageNet-1K's class names where a released model has its 1,000 outputs; None for other heads."""
+def released_labels(task: str, config: Any) -> tuple[str, ...] | None:
+    """Returns the class names of released heads: ImageNet-1K's 1,000, a detector's 91 of COCO; None for other heads."""
+    if task == "detection":
+        return coco_labels() if config.num_classes == 91 else None
     return imagenet_labels() if config.num_classes == 1000 else None
+
+
+@cache
+def coco_labels() -> tuple[str, ...]:
+    """Returns names for 91 outputs that are COCO's category ids; eleven of these are no class and never occur."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    return tuple(f"unused {index}" if name in ("__background__", "N/A") else name for index, name in enumerate(names))
 
 
 @cache

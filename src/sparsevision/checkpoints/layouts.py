@@ -1,19 +1,21 @@
-"""How SparseFormer's tensors are named in the files that exist, and what each name is called here.
+"""How tensors are named in the files that exist, and what each name is called here.
 
-Three layouts carry the same tensors. "v1" is the released ImageNet code's, "v2" the released library's (for the v1
-models), and "bootstrapped" the library's for the models that were grown out of ViTs. Every mapping is a renaming: no
-tensor is transposed, split or joined.
+Three layouts carry SparseFormer's tensors. "v1" is the released ImageNet code's, "v2" the released library's (for the
+v1 models), and "bootstrapped" the library's for the models that were grown out of ViTs. "sparse_detr" is that of the
+detectors, see `detr_layout`. Every mapping is a renaming: no tensor is transposed, split or joined.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Literal, TypeVar
 
+from sparsevision.checkpoints.detr_layout import DetrNames, is_released_detr, without_duplicates
 from sparsevision.errors import CheckpointError
 
-Layout = Literal["sparsevision", "v1", "v2", "bootstrapped", "other"]
+Layout = Literal["sparsevision", "v1", "v2", "bootstrapped", "sparse_detr", "other"]
 T = TypeVar("T")
 
 # The tensors outside of the units. Keys ending in a dot rename a module, the others a single tensor.
@@ -82,14 +84,14 @@ _UNIT = re.compile(r"layers\.(\d{1,4})\.(.+)", flags=re.DOTALL)
 
 
 def detect_layout(names: Collection[str]) -> Layout:
-    """Says which layout a state dict's names belong to; "other" where it is none of SparseFormer's."""
-    if "tokens.roi" in names:
+    """Says which layout a state dict's names belong to; "other" where it is none that is known."""
+    if "tokens.roi" in names or "neck.level_embed" in names:
         return "sparsevision"
     if "token_roi.weight" in names:
         return "v1"
     if "initial_roi.weight" in names:
         return "bootstrapped" if "cls_embedding.weight" in names else "v2"
-    return "other"
+    return "sparse_detr" if is_released_detr(names) else "other"
 
 
 def renamed_to_ours(state: Mapping[str, T], layout: Layout) -> dict[str, tuple[str, T]]:
@@ -100,9 +102,15 @@ def renamed_to_ours(state: Mapping[str, T], layout: Layout) -> dict[str, tuple[s
     Raises:
         CheckpointError: two tensors of the file would get the same name.
     """
+    our_name: Callable[[str], str] = str
+    if layout == "sparse_detr":
+        state = without_duplicates(state)
+        our_name = DetrNames(state)
+    elif layout in _TABLES:
+        our_name = partial(_our_name, layout=layout, names=state)
     result: dict[str, tuple[str, T]] = {}
     for name, tensor in state.items():
-        ours = name if layout not in _TABLES else _our_name(name, layout, state)
+        ours = our_name(name)
         if ours in result:
             raise CheckpointError(
                 f"The checkpoint holds the tensor {ours!r} twice, as {result[ours][0]!r} and {name!r}: remove one."

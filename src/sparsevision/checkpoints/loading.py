@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from sparsevision.checkpoints.fitting import config_fields, disagreements, likel
 from sparsevision.errors import CheckpointError
 
 _TOKENS = ("tokens.roi", "tokens.embedding")
-_RELEASED = ("v1", "v2", "bootstrapped")
+_SPARSEFORMERS = ("v1", "v2", "bootstrapped")
 
 
 def load_into(
@@ -89,7 +90,7 @@ def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
 
 def _is_head(model: nn.Module, name: str) -> bool:
     config = getattr(model, "default_cfg", None) or {}
-    heads = config.get("classifier") or "head.fc"
+    heads = getattr(model, "class_heads", None) or config.get("classifier") or "head.fc"
     prefixes: Iterable[str] = (heads,) if isinstance(heads, str) else heads
     return any(name.startswith(f"{prefix}.") for prefix in prefixes)
 
@@ -111,7 +112,7 @@ def _adapt_channels(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list
 
 def _zero_stage_embedding(own: Mapping[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> list[str]:
     absent = [name for name in own if name.endswith(".stage_embedding") and name not in state]
-    if checkpoint.layout not in _RELEASED or not absent:
+    if checkpoint.layout not in _SPARSEFORMERS or not absent:
         return []
     for name in absent:
         state[name] = torch.zeros(own[name].shape)
@@ -128,7 +129,7 @@ def _check_names_and_shapes(
     if checkpoint.layout == "other" and not set(own) & set(state):
         raise CheckpointError(
             f"The tensors of {checkpoint.origin} ({_listed(list(state))}) are named in none of the known layouts: "
-            "SparseFormer's released ones and ours."
+            "SparseFormer's and Sparse DETR's released ones and ours."
         )
     missing = [name for name in own if name not in state and name not in kept]
     unexpected = [name for name in state if name not in own]
@@ -152,7 +153,7 @@ def _check_names_and_shapes(
 
 def _advice(
     model: nn.Module,
-    fields: Mapping[str, int],
+    fields: Mapping[str, Any],
     contradictions: Sequence[str],
     shapes: Sequence[str],
     checkpoint: Checkpoint,

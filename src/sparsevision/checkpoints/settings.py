@@ -14,7 +14,7 @@ def timm_settings(variant: Variant) -> dict[str, Any]:
     return {
         "url": weights if weights is not None and "://" in weights else None,
         "num_classes": variant.config.num_classes,
-        "input_size": (variant.config.in_chans, *preprocessing.size),
+        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size),
         "fixed_input_size": False,
         "pool_size": None,
         "crop_pct": preprocessing.crop_fraction,

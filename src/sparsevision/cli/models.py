@@ -12,7 +12,8 @@ from cyclopts import Parameter
 def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
     """List the models, their sizes and their weights.
 
-    The column top-1 has the accuracy on ImageNet-1K, in percent, that the authors of the weights report.
+    The column "reported" has what the authors of the weights report, in percent: a classifier's top-1 accuracy on
+    ImageNet-1K, a detector's average precision (AP) on COCO val2017.
 
     Parameters
     ----------
@@ -34,15 +35,16 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
             print(json.dumps(asdict(summary)))
         return 0
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "parameters", "input", "weights", "top-1", "paper"):
+    for heading in ("model", "task", "parameters", "input", "weights", "reported", "paper"):
         table.add_column(heading, justify="right" if heading == "parameters" else "left", overflow="fold")
     for summary in found:
         table.add_row(
             summary.name,
+            summary.task,
             f"{summary.parameters:,}" if summary.parameters is not None else "",
             "x".join(str(side) for side in summary.input_size),
             summary.weights,
-            f"{summary.top1:.1f}" if summary.top1 is not None else "",
+            f"{summary.reported:.1f}" if summary.reported is not None else "",
             summary.paper.removeprefix("arXiv "),
         )
     # A pipe has no width that a table would have to fit.

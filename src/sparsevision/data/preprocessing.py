@@ -23,13 +23,13 @@ def views(
     """Returns what the model is to see of an RGB picture: normalised (C, H, W) tensors, each with its geometry.
 
     `original_size` (height, width) is that of the picture before it was reduced while decoding; geometries lead back to
-    its pixels. The fits "crop", "stretch" and "whole" give one view.
+    its pixels. Every fit gives one view.
     """
     height, width = original_size or (image.height, image.width)
     if preprocessing.fit == "crop":
         shown, box = _crop(preprocessing, image)
     else:
-        size = preprocessing.size if preprocessing.fit == "stretch" else _whole_size(preprocessing.size, image)
+        size = _uncropped_size(preprocessing, image)
         shown, box = _resized(image, size, preprocessing.interpolation), (0.0, 0.0, 1.0, 1.0)
     pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
     geometry = Geometry((height, width), (shown.height, shown.width), pixels)
@@ -65,7 +65,8 @@ def least_decoded_side(preprocessing: Preprocessing) -> int:
     Twice what the picture is resized to: the resampling filter then still averages real pixels.
     """
     fraction = preprocessing.crop_fraction if preprocessing.fit == "crop" else 1.0
-    return 2 * int(max(preprocessing.size) / fraction)
+    longest = preprocessing.size[0] if preprocessing.fit == "short" else max(preprocessing.size)
+    return 2 * int(longest / fraction)
 
 
 def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
@@ -73,7 +74,7 @@ def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
 
     Padding one to another's size would change what convolutions see of it.
     """
-    return 1 if preprocessing.fit == "whole" else wanted
+    return 1 if preprocessing.fit in ("whole", "short") else wanted
 
 
 def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
@@ -93,6 +94,27 @@ def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image
         return image.resize((width, height), RESAMPLING[preprocessing.interpolation], box=source), box
     resized = _resized(image, (resized_height, resized_width), preprocessing.interpolation)
     return resized.crop((left, top, left + width, top + height)), box
+
+
+def _uncropped_size(preprocessing: Preprocessing, image: Image.Image) -> tuple[int, int]:
+    """Returns the (height, width) of a view that shows the whole picture."""
+    if preprocessing.fit == "stretch":
+        return preprocessing.size
+    if preprocessing.fit == "short":
+        return short_side_size(image.height, image.width, *preprocessing.size)
+    return _whole_size(preprocessing.size, image)
+
+
+def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
+    """Returns the (height, width) with the short side at `short`, or lower where the long one would exceed `longest`.
+
+    DETR's rule: the long side is cut to whole pixels.
+    """
+    least, most = min(height, width), max(height, width)
+    if most / least * short > longest:
+        short = max(round(longest * least / most), 1)
+    long = max(int(short * most / least), 1)
+    return (short, long) if height <= width else (long, short)
 
 
 def _whole_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:

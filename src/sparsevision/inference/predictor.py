@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
-from sparsevision.factory import identity_of, open_model, usable_device
+from sparsevision.factory import identity_of, insist_on_classifier, open_model, usable_device
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.layers.packing import pack_linear_layers
 from sparsevision.tasks.classification import ClassificationTask
@@ -59,6 +59,8 @@ class Predictor:
         identity = identity_of(made)
         if preprocessing is None and identity is None:
             raise ConfigError("The model does not say what input it wants: give preprocessing=.")
+        if identity is not None:
+            insist_on_classifier(identity.name)
         self.model: Any = made.to(self.device).eval()
         # A model that was opened here is nobody else's to train or save, so its weights may take the form that runs
         # fastest; one that was handed over is left as it is. timm's models read their layers' weights themselves.

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal
 
 from torch import nn
 
-from sparsevision.models.sparseformer import CONFIGS, SparseFormer
+from sparsevision.models import sparse_detr, sparseformer
 from sparsevision.types import Preprocessing
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Published weights of a variant: where the file lies, and the accuracy that its authors report."""
+    """Published weights of a variant: where the file lies, and what its authors report, in percent.
+
+    That is the top-1 accuracy of a classifier and the average precision (AP) of a detector.
+    """
 
     location: str  # an address, or a file name inside the package's weights folder
     source: str
-    top1: float | None = None
+    reported: float | None = None
+
+
+Task = Literal["classification", "detection"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models of one architecture: what they are for, and where their class is."""
+
+    name: str
+    task: Task
+    module: str
+    class_name: str
+
+
+SPARSEFORMER = Family("sparseformer", "classification", "sparsevision.models.sparseformer", "SparseFormer")
+SPARSE_DETR = Family("sparse_detr", "detection", "sparsevision.models.sparse_detr.network", "SparseDETR")
 
 
 @dataclass(frozen=True)
@@ -26,11 +47,17 @@ class Variant:
     """A named model."""
 
     name: str
-    model_class: type[nn.Module]
+    family: Family
     config: Any
     preprocessing: Preprocessing
     weights: Weights | None
     paper: str
+
+    @property
+    def model_class(self) -> type[nn.Module]:
+        """The network's class, imported when it is asked for: a detector's backbone comes from timm."""
+        found: type[nn.Module] = getattr(import_module(self.family.module), self.family.class_name)
+        return found
 
 
 _V1 = "https://github.com/showlab/sparseformer/releases/download/v1.0.0-imagenet/"
@@ -58,6 +85,32 @@ _SPARSEFORMERS: Mapping[str, tuple[Preprocessing, Weights, str]] = {
     "sparseformer_clip_large": (_CLIP, _released(_V2, "sparseformer_btsp_openai_clip_large_converted"), _BOOTSTRAPPED),
 }  # fmt: skip
 
-VARIANTS: Mapping[str, Variant] = {
-    name: Variant(name, SparseFormer, CONFIGS[name], *rest) for name, rest in _SPARSEFORMERS.items()
+# Short side 800, long side at most 1333.
+_DETECTION = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
+_DETR = "https://twg.kakaocdn.net/brainrepo/sparse_detr/"
+# AP on COCO val2017 by backbone and kept tokens in percent.
+_SPARSE_DETR_AP: Mapping[str, Mapping[int, float]] = {
+    "r50": {10: 45.3, 20: 45.6, 30: 46.0, 40: 46.2, 50: 46.3},
+    "swin_t": {10: 48.2, 20: 48.8, 30: 49.1, 40: 49.2, 50: 49.3},
 }
+
+
+_SMALL_DETECTION = Preprocessing(size=(320, 533), fit="short", interpolation="bilinear")
+
+
+def _detector(name: str) -> Variant:
+    sparse = name.startswith("sparse_detr_")
+    paper = "arXiv 2111.14330" if sparse else "arXiv 2010.04159"
+    if name.endswith("_nano"):
+        return Variant(name, SPARSE_DETR, sparse_detr.CONFIGS[name], _SMALL_DETECTION, None, paper)
+    weights = None
+    if sparse:
+        short, _, percent = name.removeprefix("sparse_detr_").rpartition("_")
+        file = f"sparse_detr_{short.replace('_', '')}_{percent}.pth"
+        weights = Weights(_DETR + file, "released", _SPARSE_DETR_AP[short][int(percent)])
+    return Variant(name, SPARSE_DETR, sparse_detr.CONFIGS[name], _DETECTION, weights, paper)
+
+
+VARIANTS: Mapping[str, Variant] = {
+    name: Variant(name, SPARSEFORMER, sparseformer.CONFIGS[name], *rest) for name, rest in _SPARSEFORMERS.items()
+} | {name: _detector(name) for name in sparse_detr.CONFIGS}

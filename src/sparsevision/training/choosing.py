@@ -12,7 +12,7 @@ from typing import Any
 import timm
 
 from sparsevision.errors import ConfigError
-from sparsevision.factory import preprocessing_of
+from sparsevision.factory import insist_on_classifier, preprocessing_of
 from sparsevision.models.registry import VARIANTS
 from sparsevision.training.recipe import Recipe, read_recipe
 
@@ -45,6 +45,7 @@ def choose_recipe(
     if data is not None:
         chosen = chosen.with_values({"data.spec": data})
     chosen = chosen.with_overrides(overrides)
+    insist_on_classifier(chosen.model.name)
     if chosen.data.spec is None:
         raise ConfigError("No data set was named: give --data with a folder, shards or 'digits'.")
     return chosen, [f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"]
@@ -62,6 +63,7 @@ def starting_weights(recipe: Recipe) -> str:
 def _fitted(recipe: Recipe) -> dict[str, Any]:
     """Returns the fields of the default recipe that follow from the model: its input, and published weights."""
     name = recipe.model.name
+    insist_on_classifier(name)
     fitted: dict[str, Any] = {"model.pretrained": _has_weights(name)}
     view = asdict(preprocessing_of(name))
     if view["size"][0] == view["size"][1]:

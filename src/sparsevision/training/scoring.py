@@ -13,7 +13,7 @@ from sparsevision.data.dataset import Split
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import CheckpointError
-from sparsevision.factory import identity_of, open_model, usable_device
+from sparsevision.factory import identity_of, insist_on_classifier, open_model, usable_device
 from sparsevision.tasks import ClassificationTask, Report
 from sparsevision.training.loop import evaluate
 from sparsevision.training.recipe import read_recipe
@@ -54,6 +54,7 @@ def _opened(checkpoint: str | Path) -> tuple[nn.Module, tuple[str, ...], Evaluat
     identity = identity_of(model)
     if identity is None or identity.labels is None:
         raise CheckpointError(f"{str(checkpoint)!r} does not say what its outputs are called, so it cannot be scored.")
+    insist_on_classifier(identity.name)
     return model, identity.labels, EvaluationTransform(identity.preprocessing)
 
 

@@ -6,8 +6,8 @@ their boxes layer by layer. What the decoder's cross-attention reads is what the
 Deformable DETR (arXiv 2010.04159) is the same network with every token updated.
 """
 
+# The network itself is in .network: its backbone comes from timm, which takes seconds to import.
 from sparsevision.models.sparse_detr.config import NUMERICS, Numerics, SparseDETRConfig
-from sparsevision.models.sparse_detr.network import SparseDETR
 from sparsevision.models.sparse_detr.variants import CONFIGS
 
-__all__ = ["CONFIGS", "NUMERICS", "Numerics", "SparseDETR", "SparseDETRConfig"]
+__all__ = ["CONFIGS", "NUMERICS", "Numerics", "SparseDETRConfig"]

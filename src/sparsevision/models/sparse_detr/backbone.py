@@ -47,7 +47,7 @@ class TimmBackbone(nn.Module):
         for name in names[: last + 1]:
             self.body.get_parameter(name).requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch channels h w"]]:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Returns the maps, finest first."""
         return list(self.body(images))
 

@@ -27,12 +27,12 @@ def padding_mask(images: Tensor, sizes: Tensor | None) -> Bool[Tensor, "batch he
     return rows | columns
 
 
-def level_masks(mask: Bool[Tensor, "batch height width"], shapes: Shapes) -> list[Bool[Tensor, "batch h w"]]:
+def level_masks(mask: Bool[Tensor, "batch height width"], shapes: Shapes) -> list[Bool[Tensor, "batch _ _"]]:
     """Shrinks the picture's mask to every level's size, by the nearest pixel."""
     return [F.interpolate(mask[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
 
 
-def valid_ratios(masks: list[Bool[Tensor, "batch h w"]]) -> Float[Tensor, "batch levels 2"]:
+def valid_ratios(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch levels 2"]:
     """Returns which share (x, y) of each level's map is the picture, read off its first row and column."""
     return torch.stack([torch.stack([(~m[:, 0]).float().mean(1), (~m[:, :, 0]).float().mean(1)], -1) for m in masks], 1)
 
@@ -65,7 +65,7 @@ def _centres(shape: tuple[int, int], like: Tensor) -> Tensor:
     return torch.stack([x, y], dim=-1).view(1, -1, 2)
 
 
-def proposals(masks: list[Bool[Tensor, "batch h w"]]) -> Float[Tensor, "batch tokens 4"]:
+def proposals(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch tokens 4"]:
     """Returns one box a token as logits of (centre x, centre y, width, height); infinite where none can be proposed.
 
     That is where the token is padding, and where its centre or side leaves `PROPOSAL_RANGE`.

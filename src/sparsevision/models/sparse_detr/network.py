@@ -27,6 +27,7 @@ from sparsevision.models.sparse_detr.selection import (
     budgets,
     mask_losses,
     select,
+    whole_budget,
 )
 from sparsevision.types import Control, DetectionHead, DetectionOutput, Kept, Points, Trace
 
@@ -109,6 +110,13 @@ class SparseDETR(nn.Module):
         described = "share of the tokens that the encoder updates"
         return {"keep_ratio": Control("keep_ratio", self.config.keep_ratio, 0.01, 1.0, described)}
 
+    @property
+    def class_heads(self) -> tuple[str, ...]:
+        """The layers that have one output a class."""
+        return tuple(
+            f"{name}.classes" for name, module in self.named_modules() if isinstance(module, Head) and self.num_classes
+        )
+
     def init_weights(self) -> None:
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
         if self.neck.level_embed.is_meta:
@@ -158,11 +166,13 @@ class SparseDETR(nn.Module):
         scores, objectness = self._scores(pyramid, boxes)
         counts = selection = None
         if scores is not None:
-            counts = budgets(pyramid.padding, self.config.keep_ratio if keep_ratio is None else keep_ratio)
+            ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
+            counts = budgets(pyramid.padding, ratio)
             ranked = scores.detach()
             if self.numerics.ignores_padding or self.scorer is None:
                 ranked = ranked.masked_fill(pyramid.padding, -math.inf)
-            selection = select(ranked, counts)
+            most = whole_budget(ranked.shape[1], ratio) if sizes is None else None
+            selection = select(ranked, counts, most)
         tokens, states = self.encoder(pyramid, selection)
         memory = pyramid._replace(tokens=tokens)
         proposed, query_tokens, queries = self._queries(memory, boxes)

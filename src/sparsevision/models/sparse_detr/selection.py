@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -57,9 +58,14 @@ def budgets(padding: Bool[Tensor, "batch tokens"], keep_ratio: float) -> Int[Ten
     return torch.minimum((present.float() * keep_ratio).long() + 1, present)
 
 
-def select(scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"]) -> Selection:
-    """Chooses each picture's best tokens, of all levels together."""
-    most = int(counts.max())
+def whole_budget(tokens: int, keep_ratio: float) -> int:
+    """Returns the budget of a picture without padding, as a number that is known without looking at any tensor."""
+    return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
+
+
+def select(scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"], most: int | None = None) -> Selection:
+    """Chooses each picture's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
+    most = int(counts.max()) if most is None else most
     indices = scores.topk(most, dim=1).indices
     return Selection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 

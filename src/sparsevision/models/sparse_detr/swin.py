@@ -70,7 +70,7 @@ class SwinTiny(nn.Module):
         for module in (self.patch_embed, self.layers[0], second.downsample):
             module.requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch channels h w"]]:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Returns the maps, finest first."""
         x, maps = self.patch_embed(images), []
         for index, stage in enumerate(self.layers):

@@ -84,6 +84,7 @@ class SparseFormer(nn.Module):
     """
 
     controls: ClassVar[dict[str, Control]] = {}
+    class_heads: ClassVar[tuple[str, ...]] = ("head.fc",)
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()
