@@ -202,9 +202,13 @@ class Batch:
         return len(self.names)
 
     def to(self, device: Any, **options: Any) -> Batch:
-        """Moves the tensors (of `targets` too, where it is a tensor) to a device."""
+        """Moves the tensors to a device, those inside of `targets` too, where these are lists or dictionaries."""
 
         def moved(value: Any) -> Any:
+            if isinstance(value, list):
+                return [moved(item) for item in value]
+            if isinstance(value, dict):
+                return {key: moved(item) for key, item in value.items()}
             return value.to(device, **options) if hasattr(value, "to") else value
 
         return replace(self, images=moved(self.images), targets=moved(self.targets), sizes=moved(self.sizes))
@@ -230,6 +234,30 @@ class Classification:
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
         return f"{self.name}: {listed}"
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first."""
+
+    name: str
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+    boxes: tuple[tuple[float, float, float, float], ...]
+    trace: Trace | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what belongs into a JSON line."""
+        found = zip(self.labels, self.scores, self.boxes, strict=True)
+        objects = [
+            {"label": label, "score": round(score, 6), "box": [round(edge, 2) for edge in box]}
+            for label, score, box in found
+        ]
+        return {"name": self.name, "objects": objects}
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
+        return f"{self.name}: {listed or 'nothing'}"
 
 
 # ---------------------------------------------------------------------------------------------------------- detection

@@ -33,7 +33,7 @@ def test_it_parses_builds_and_survives_being_written(name: str, tmp_path: Path) 
 def test_its_head_says_the_command(name: str, package: Path) -> None:
     text = (package / "recipes" / f"{name}.toml").read_text()
     head = text[: text.index("\n[")]
-    assert all(line.startswith("#") or not line.strip() for line in head.splitlines())
+    assert all(line.startswith(("#", "task =")) or not line.strip() for line in head.splitlines())
     assert f"--recipe {name}" in head
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from sparsevision.data import open_dataset
 from sparsevision.tasks import ClassificationTask
 from sparsevision.training import read_recipe
-from sparsevision.training.feed import ClassificationFeed
+from sparsevision.training.feed import PictureFeed
 
 
 def order(photographs: Path, *, shuffle: bool) -> list[int]:
     recipe = read_recipe("folder_nano").with_values({"data.batch": 4, "data.shuffle": shuffle})
     train, val = (open_dataset(photographs / "my_pictures", split) for split in ("train", "val"))
-    plan = ClassificationFeed(recipe, train, val, ClassificationTask(train.classes)).train(0).plan
+    plan = PictureFeed(recipe, train, val, ClassificationTask(train.classes)).train(0).plan
     return [index for number in range(plan.batches) for _, _, index in plan.batch(number)]
 
 

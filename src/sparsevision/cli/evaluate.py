@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from sparsevision.cli.names import printable, report_left_out
 
 if TYPE_CHECKING:
-    from sparsevision.tasks import Report
+    from sparsevision.tasks import ClassificationReport
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def evaluate(
     return 0
 
 
-def _print_tables(report: Report) -> None:
+def _print_tables(report: ClassificationReport) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -89,14 +89,14 @@ def _print_tables(report: Report) -> None:
     console.print(table)
 
 
-def _mistakes(report: Report, name: str, row: tuple[int, ...], most: int = 3) -> str:
+def _mistakes(report: ClassificationReport, name: str, row: tuple[int, ...], most: int = 3) -> str:
     wrong = sorted(
         ((count, other) for count, other in zip(row, report.classes, strict=True) if other != name), reverse=True
     )
     return ", ".join(f"{other} ({count})" for count, other in wrong[:most] if count)
 
 
-def _write_confusion(report: Report, path: Path) -> None:
+def _write_confusion(report: ClassificationReport, path: Path) -> None:
     import csv
 
     from sparsevision.errors import DataError

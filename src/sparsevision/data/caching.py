@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Record
+from sparsevision.data.dataset import Dataset, Objects, Record
 from sparsevision.errors import UnreadablePictureError
 
 
@@ -18,6 +18,7 @@ class _Kept(NamedTuple):
     name: str
     original_size: tuple[int, int] | None
     box: tuple[float, float, float, float] | None
+    objects: Objects | None
 
 
 class CachedDataset:
@@ -71,13 +72,13 @@ class CachedDataset:
         found = self._kept.get(index)
         if found is not None:
             image = Image.frombytes("RGB", found.size, found.pixels)
-            return Record(image, found.label, found.name, found.original_size, found.box)
+            return Record(image, *found[2:])
         record = self.dataset.read(index)
         pixels = record.image.tobytes()
         if self.used + len(pixels) <= self.limit:
             self.used += len(pixels)
             self._kept[index] = _Kept(
-                pixels, record.image.size, record.label, record.name, record.original_size, record.box
+                pixels, record.image.size, record.label, record.name, record.original_size, record.box, record.objects
             )
         return record
 

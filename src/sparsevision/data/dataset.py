@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
+import numpy as np
 from PIL import Image
 
 from sparsevision.errors import DataError
@@ -15,11 +16,33 @@ Split = Literal["train", "val", "all"]
 
 
 @dataclass(frozen=True)
+class Objects:
+    """The things that a picture shows: `boxes` (N, 4) float64 (x0, y0, x1, y1) as fractions of the upright picture.
+
+    `labels` (N,) are class indices; `areas` (N,) shares of the picture, of the thing itself where its outline is known;
+    `crowds` (N,) mark boxes around many things at once, of which none is taught and none counts as missed.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    areas: np.ndarray
+    crowds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, chosen: np.ndarray) -> Objects:
+        """Returns some of the things, by a mask or by indices."""
+        return Objects(self.boxes[chosen], self.labels[chosen], self.areas[chosen], self.crowds[chosen])
+
+
+@dataclass(frozen=True)
 class Record:
     """One decoded picture: upright RGB, the index of its class, and its name for messages and results.
 
     `original_size` is (height, width) before any reduction while decoding; `box` (x0, y0, x1, y1), as fractions of the
-    picture, says where the labelled thing is, where the data set knows it.
+    picture, says where the labelled thing is, where the data set knows it. A picture of a data set for detection has
+    `objects`, and the label -1.
     """
 
     image: Image.Image
@@ -27,6 +50,7 @@ class Record:
     name: str
     original_size: tuple[int, int] | None = None
     box: tuple[float, float, float, float] | None = None
+    objects: Objects | None = None
 
 
 @runtime_checkable

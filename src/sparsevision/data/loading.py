@@ -14,13 +14,14 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Dataset
+from sparsevision.data.detection import ObjectTransform
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.sampling import EpochPlan
 from sparsevision.data.seeding import preserved_globals, seed_globals
 from sparsevision.errors import ConfigError, DataError, SparseVisionError, UnreadablePictureError
 from sparsevision.types import Batch, Sample, Skipped
 
-Transform = Callable[[Image.Image], Tensor] | EvaluationTransform
+Transform = Callable[[Image.Image], Tensor] | EvaluationTransform | ObjectTransform
 Collate = Callable[[list[Sample]], Batch]
 
 
@@ -156,6 +157,9 @@ class _Batches(TorchDataset["Batch | _Failure"]):
 
     def _sample(self, index: int) -> Sample:
         record = self.dataset.read(index)
+        if isinstance(self.transform, ObjectTransform):
+            image, target, geometry = self.transform(record)
+            return Sample(image, target, record.name, index, geometry)
         if isinstance(self.transform, EvaluationTransform):
             image, geometry = self.transform(record.image, record.original_size)
             return Sample(image, record.label, record.name, index, geometry)

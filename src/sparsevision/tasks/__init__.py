@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from sparsevision.tasks.classification import ClassificationMetrics, ClassificationTask, Report
+from sparsevision.tasks.classification import ClassificationMetrics, ClassificationReport, ClassificationTask
+from sparsevision.tasks.contract import Metrics, Report, Task
 
-__all__ = ["ClassificationMetrics", "ClassificationTask", "Report"]
+__all__ = ["ClassificationMetrics", "ClassificationReport", "ClassificationTask", "Metrics", "Report", "Task"]

@@ -16,7 +16,7 @@ from sparsevision.types import Batch, Classification, Sample
 
 
 @dataclass(frozen=True)
-class Report:
+class ClassificationReport:
     """How well a classifier does on a labelled data set.
 
     `loss` is the mean cross entropy; `top1`, `top5` and `mean_class` (recall averaged over the classes that occur) are
@@ -42,6 +42,11 @@ class Report:
         names = ("pictures", "loss", "top1", "top5", "mean_class")
         return {name: getattr(self, name) for name in names}
 
+    def headline(self) -> str:
+        """Says the measures that matter in one line."""
+        accuracy = f"top-1 {self.top1:.2%}, mean over classes {self.mean_class:.2%}, top-5 {self.top5:.2%}"
+        return f"{accuracy}, loss {self.loss:.4f}"
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON takes it."""
         return {
@@ -57,6 +62,8 @@ class ClassificationTask:
     `class_weights` (K,) multiply each class's part of the loss. The loss is summed over pictures and divided by the
     `count` that the loop hands over, so that it means the same under accumulation and on several processes.
     """
+
+    score_name = "top-1"
 
     def __init__(
         self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
@@ -74,7 +81,7 @@ class ClassificationTask:
 
         An empty list gives an empty batch.
         """
-        images, sizes = _stacked([sample.image for sample in samples])
+        images, sizes = stacked([sample.image for sample in samples])
         return Batch(
             images=images,
             sizes=sizes,
@@ -84,9 +91,13 @@ class ClassificationTask:
             geometries=[sample.geometry for sample in samples],
         )
 
-    def count(self, batch: Batch) -> float:
+    def blank(self, channels: int, size: int) -> Batch:
+        """Returns a batch of one picture that shows nothing, with shares of 0 of every class."""
+        return Batch(torch.zeros(1, channels, size, size), torch.zeros(1, len(self.classes)), [""], [-1])
+
+    def count(self, batch: Batch) -> Tensor:
         """What the loss is averaged over: the pictures."""
-        return float(len(batch))
+        return torch.tensor([float(len(batch))])
 
     def loss(self, output: Tensor, batch: Batch, count: float | Tensor) -> dict[str, Tensor]:
         """Returns {"classification": cross entropy summed over the batch's pictures / count}."""
@@ -94,7 +105,7 @@ class ClassificationTask:
         total = F.cross_entropy(
             output.float(), batch.targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
         )
-        return {"classification": total / count}
+        return {"classification": total / (count.squeeze() if isinstance(count, Tensor) else count)}
 
     def metrics(self) -> ClassificationMetrics:
         """Returns a fresh accumulator of measures, which joins the processes of a distributed run."""
@@ -158,7 +169,7 @@ class ClassificationMetrics:
         self.measures.update(logits, batch.targets)
         self.loss.update(losses)
 
-    def compute(self) -> Report:
+    def compute(self) -> ClassificationReport:
         """Returns the report over everything that was added, on all processes."""
         with warnings.catch_warnings():
             # Of nothing, too, the processes' parts are joined; torchmetrics warns of it.
@@ -170,7 +181,7 @@ class ClassificationMetrics:
             return self._empty()
         per_class = [float(r / n) if n else None for r, n in zip(right.tolist(), present.tolist(), strict=True)]
         known = [share for share in per_class if share is not None]
-        return Report(
+        return ClassificationReport(
             pictures=pictures,
             loss=float(self.loss.compute()),
             top1=float(right.sum()) / pictures,
@@ -181,13 +192,13 @@ class ClassificationMetrics:
             confusion=tuple(tuple(row) for row in confusion.tolist()),
         )
 
-    def _empty(self) -> Report:
+    def _empty(self) -> ClassificationReport:
         number = len(self.classes)
         nothing = ((0,) * number,) * number
-        return Report(0, float("nan"), 0.0, 0.0, 0.0, self.classes, (None,) * number, nothing)
+        return ClassificationReport(0, float("nan"), 0.0, 0.0, 0.0, self.classes, (None,) * number, nothing)
 
 
-def _stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Returns (B, C, H, W), and the valid sizes (B, 2) where not all images are as large as the batch."""
     if not images:
         return torch.zeros(0, 3, 1, 1), None

@@ -12,7 +12,7 @@ from typing import Any
 import timm
 
 from sparsevision.errors import ConfigError
-from sparsevision.factory import insist_on_classifier, preprocessing_of
+from sparsevision.factory import insist_on_classifier, preprocessing_of, task_of
 from sparsevision.models.registry import VARIANTS
 from sparsevision.training.recipe import Recipe, read_recipe
 
@@ -45,7 +45,8 @@ def choose_recipe(
     if data is not None:
         chosen = chosen.with_values({"data.spec": data})
     chosen = chosen.with_overrides(overrides)
-    insist_on_classifier(chosen.model.name)
+    if task_of(chosen.model.name) != chosen.task:
+        raise ConfigError(f"{chosen.model.name} is no model for task = {chosen.task!r}: name a recipe for its task.")
     if chosen.data.spec is None:
         raise ConfigError("No data set was named: give --data with a folder, shards or 'digits'.")
     return chosen, [f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"]
@@ -57,6 +58,8 @@ def starting_weights(recipe: Recipe) -> str:
         return f"Starting weights: {recipe.model.checkpoint}."
     if recipe.model.pretrained:
         return "Starting weights: the published ones (--set model.pretrained=false starts from scratch)."
+    if recipe.model.backbone:
+        return f"Starting weights of the backbone: {recipe.model.backbone}."
     return "Starting weights: none, from scratch."
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sparsevision.data.dataset import Dataset
-from sparsevision.data.loading import Loader, make_loader
+from sparsevision.data.detection import DetectionEvaluation, DetectionSettings, DetectionTransform
+from sparsevision.data.loading import Collate, Loader, make_loader
 from sparsevision.data.mixing import Mixing
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for
 from sparsevision.data.transforms import TrainTransform, TransformSettings
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.tasks import ClassificationTask
+from sparsevision.tasks import Task
 from sparsevision.training.recipe import DataSection, Recipe
 from sparsevision.types import Batch, Preprocessing
 
@@ -40,13 +41,13 @@ class Feed(Protocol):
 
 
 @dataclass
-class ClassificationFeed:
-    """Batches of labelled pictures by a recipe's [data] section, of one process of `world`."""
+class PictureFeed:
+    """Batches of pictures by a recipe's [data] section, of one process of `world`; what is shown goes by its task."""
 
     recipe: Recipe
     train_set: Dataset
     val_set: Dataset
-    task: ClassificationTask
+    task: Task
     rank: int = 0
     world: int = 1
 
@@ -63,8 +64,15 @@ class ClassificationFeed:
         self.origin: Mapping[str, str] = {"train": self.train_set.origin, "scored": self.val_set.origin}
         self.scored_names: Sequence[object] = self.val_set.names
         self.batch_size = data.batch // parts
-        self.transform = TrainTransform(_settings(data))
-        self.mixed = _mixing(data, len(self.classes)).after(self.task.collate) if data.mixes else self.task.collate
+        self.transform: TrainTransform | DetectionTransform
+        self.collate: Collate = self.task.collate
+        if self.recipe.task == "detection":
+            settings = DetectionSettings(mean=data.mean, std=data.std, **data.detection.model_dump())
+            self.transform = DetectionTransform(settings)
+        else:
+            self.transform = TrainTransform(_settings(data))
+            if data.mixes:
+                self.collate = _mixing(data, len(self.classes)).after(self.task.collate)
         self.batches = len(self.train(0))
         if self.batches < self.recipe.run.accumulation:
             raise DataError(
@@ -76,7 +84,7 @@ class ClassificationFeed:
         return self._loader(
             self.train_set,
             self.transform,
-            self.mixed,
+            self.collate,
             batch_size=self.batch_size,
             epoch=epoch,
             shuffle=self.recipe.data.shuffle,
@@ -87,8 +95,9 @@ class ClassificationFeed:
 
     def scored(self) -> Loader:
         """Returns the batches that weights are scored on, each picture once over all processes."""
-        transform = EvaluationTransform(evaluation_preprocessing(self.recipe.data))
-        size = batch_for(transform.preprocessing, self.recipe.data.evaluation.batch or self.batch_size)
+        detects, preprocessing = self.recipe.task == "detection", evaluation_preprocessing(self.recipe.data)
+        transform = (DetectionEvaluation if detects else EvaluationTransform)(preprocessing)
+        size = batch_for(preprocessing, self.recipe.data.evaluation.batch or self.batch_size)
         return self._loader(self.val_set, transform, self.task.collate, batch_size=size)
 
     def _loader(self, dataset: Dataset, transform: Any, collate: Any, **options: Any) -> Loader:
@@ -101,7 +110,7 @@ def evaluation_preprocessing(data: DataSection) -> Preprocessing:
     """Returns how a picture meets the model outside training; saved with the weights."""
     size = data.evaluation.size or data.size
     return Preprocessing(
-        size=(size, size),
+        size=(size, max(data.evaluation.longest, size) if data.evaluation.fit == "short" else size),
         fit=data.evaluation.fit,
         crop_fraction=data.evaluation.crop_fraction,
         interpolation=data.evaluation.interpolation,

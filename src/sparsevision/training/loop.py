@@ -14,7 +14,7 @@ from sparsevision.errors import ConfigError, DataError
 from sparsevision.types import Batch, Skipped
 
 if TYPE_CHECKING:
-    from sparsevision.tasks import ClassificationTask, Report
+    from sparsevision.tasks import Report, Task
     from sparsevision.training.session import Session
 
 
@@ -58,13 +58,13 @@ def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
     weight = run.recipe.distillation.labels if run.teacher else 1.0
     terms = {name: weight * term for name, term in run.task.loss(answer[0], batch, count).items()}
     if run.teacher:
-        terms |= run.teacher.loss(answer, run.teacher(batch.images), count)
+        terms |= run.teacher.loss(answer, run.teacher(batch.images), count.squeeze())
     # A batch whose pictures could all not be read still takes part, at no weight: the other processes wait for it.
     return terms if len(batch) else {name: 0.0 * term for name, term in terms.items()}
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: ClassificationTask, loader: Iterable[Batch]) -> Report:
+def evaluate(model: nn.Module, task: Task, loader: Iterable[Batch]) -> Report:
     """Scores a model on labelled batches; on several processes each brings its part and all get the whole report.
 
     It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. Raises

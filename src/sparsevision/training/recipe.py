@@ -48,11 +48,16 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    """Which network, with which weights it starts."""
+    """Which network, with which weights it starts.
+
+    `backbone` fills a detector's backbone alone, with a file of a classifier's weights in timm's names, or, as
+    "pretrained", with those that timm publishes.
+    """
 
     name: str = "sparseformer_nano"
     pretrained: bool = False
     checkpoint: str | None = None
+    backbone: str | None = None
     fresh_tokens: bool = False
     freeze_batch_norm: bool = False
     config: dict[str, Any] = {}
@@ -77,11 +82,27 @@ class TransformSection(Section):
     erasing_mode: Literal["pixel", "constant"] = "pixel"
 
 
+class DetectionSection(Section):
+    """What happens to a picture with boxes in training, in the order of the fields; see `data.detection`."""
+
+    short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    longest: PositiveInt = 1333
+    flip: float = Field(default=0.5, ge=0.0, le=1.0)
+    crop: float = Field(default=0.5, ge=0.0, le=1.0)
+    crop_from: tuple[PositiveInt, ...] = (400, 500, 600)
+    crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
+    color_jitter: NonNegativeFloat = 0.0
+
+
 class EvaluationSection(Section):
-    """How a picture meets the model outside training; `size` None is the training size. See `types.Preprocessing`."""
+    """How a picture meets the model outside training; `size` None is the training size. See `types.Preprocessing`.
+
+    With fit "short", `size` is the short side, and `longest` bounds the long one.
+    """
 
     size: PositiveInt | None = None
-    fit: Literal["crop", "stretch", "whole"] = "crop"
+    longest: PositiveInt = 1333
+    fit: Literal["crop", "stretch", "whole", "short"] = "crop"
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     batch: PositiveInt | None = None
@@ -112,6 +133,7 @@ class DataSection(Section):
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)
     train: TransformSection = TransformSection()
+    detection: DetectionSection = DetectionSection()
     evaluation: EvaluationSection = EvaluationSection()
 
     @model_validator(mode="after")
@@ -226,7 +248,7 @@ class RunSection(Section):
 class Recipe(Section):
     """Everything that a run needs; see the sections."""
 
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "detection"] = "classification"
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     optimiser: OptimiserSection = OptimiserSection()
@@ -242,6 +264,15 @@ class Recipe(Section):
             raise ValueError(
                 f"data.batch ({self.data.batch}) must be a multiple of run.accumulation ({self.run.accumulation})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        if self.task == "detection":
+            if self.distillation.teacher is not None:
+                raise ValueError("distillation.teacher teaches classifiers: leave it out with task = 'detection'")
+            if self.data.evaluation.fit == "crop":
+                raise ValueError("data.evaluation.fit must be 'short', 'whole' or 'stretch' with task = 'detection'")
         return self
 
     @property

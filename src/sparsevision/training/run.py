@@ -15,10 +15,10 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
-from sparsevision.tasks import ClassificationTask, Report
+from sparsevision.tasks import ClassificationTask, Report, Task
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
-from sparsevision.training.feed import ClassificationFeed, Feed, class_weights, evaluation_preprocessing
+from sparsevision.training.feed import Feed, PictureFeed, class_weights, evaluation_preprocessing
 from sparsevision.training.loop import evaluate, nothing_read, train_one_epoch
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
 from sparsevision.training.recipe import Recipe
@@ -38,6 +38,7 @@ class RunSummary:
     """What came out of a run; the best_ fields tell of the weights in best/, None if none were scored."""
 
     out: Path
+    score_name: str
     finished: bool
     steps: int
     seconds: float
@@ -50,7 +51,7 @@ class RunSummary:
         end = "finished" if self.finished else "stopped"
         lines = [f"{end} after {self.steps} steps, {self.seconds / 60:.1f} minutes: {self.out}"]
         if self.best_score is not None:
-            scored = f"top-1 {self.best_score:.2%} ({self.best_weights} weights, epoch {self.best_epoch})"
+            scored = f"{self.score_name} {self.best_score:.2%} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
         if self.skipped:
             lines.append(f"{len(self.skipped)} pictures could not be read and were left out")
@@ -62,7 +63,7 @@ class Parts:
     """What a session is made of, where it does not follow from the recipe alone."""
 
     model: nn.Module
-    task: ClassificationTask
+    task: Task
     feed: Feed
     teacher: Teacher | None = None
 
@@ -137,10 +138,7 @@ def score_weights(run: Session, feed: Feed) -> None:
             reports[weights] = evaluate(model, run.task, _noting(run, feed.scored()))
         values = {"epoch": run.progress.epoch + 1, "weights": weights, **reports[weights].scalars()}
         run.folder.log("val", run.progress.step, values)
-        run.display.say(
-            f"epoch {run.progress.epoch + 1}, {weights}: top-1 {reports[weights].top1:.2%}, mean over classes "
-            f"{reports[weights].mean_class:.2%}, top-5 {reports[weights].top5:.2%}, loss {reports[weights].loss:.4f}"
-        )
+        run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {reports[weights].headline()}")
     # Of equals the averaged weights: they were listed last.
     best = max(reversed(reports), key=lambda weights: reports[weights].score)
     progress = run.progress
@@ -191,6 +189,8 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     """Opens the data, makes model and teacher as the recipe says."""
+    if recipe.task == "detection":
+        return _detection_parts(recipe, accelerator)
     from sparsevision.data import open_dataset
     from sparsevision.data.preprocessing import least_decoded_side
     from sparsevision.training.starting import make_model, make_teacher
@@ -214,8 +214,25 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         raise DataError(f"{data.spec!r} has the class {classes[0]!r} alone, so there is nothing to learn: add another.")
     weights = class_weights(recipe, train_set.labels, len(classes))
     task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
-    feed = ClassificationFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
+    feed = PictureFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
     return Parts(make_model(recipe, classes), task, feed, make_teacher(recipe, classes))
+
+
+def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
+    from sparsevision.data.caching import CachedDataset
+    from sparsevision.data.coco import open_coco
+    from sparsevision.tasks.detection import DetectionTask
+    from sparsevision.training.starting import make_model
+
+    data = recipe.data
+    assert data.spec is not None
+    if data.held_out:
+        raise ConfigError("data.held_out divides pictures by their one class, which a picture with boxes has not.")
+    train_set, val_set = open_coco(data.spec, "train", side=data.decode_side), open_coco(data.spec, "val")
+    task = DetectionTask(train_set.classes)
+    learned = CachedDataset(train_set, data.cache_mebibytes) if data.cache_mebibytes else train_set
+    feed = PictureFeed(recipe, learned, val_set, task, accelerator.process_index, accelerator.num_processes)
+    return Parts(make_model(recipe, train_set.classes), task, feed)
 
 
 def make_session(
@@ -302,6 +319,7 @@ def _summary(run: Session, finished: bool) -> RunSummary:
     progress = run.progress
     return RunSummary(
         run.folder.path,
+        run.task.score_name,
         finished,
         progress.step,
         run.seconds(),

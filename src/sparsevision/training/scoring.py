@@ -14,7 +14,7 @@ from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import CheckpointError
 from sparsevision.factory import identity_of, insist_on_classifier, open_model, usable_device
-from sparsevision.tasks import ClassificationTask, Report
+from sparsevision.tasks import ClassificationReport, ClassificationTask
 from sparsevision.training.loop import evaluate
 from sparsevision.training.recipe import read_recipe
 from sparsevision.training.selection import labelled_as
@@ -30,7 +30,7 @@ def score(
     workers: int = 0,
     device: str | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> tuple[Report, list[Skipped]]:
+) -> tuple[ClassificationReport, list[Skipped]]:
     """Scores a checkpoint, a run folder (its best weights) or a model's published weights on a split of a data set.
 
     Pictures are prepared as the checkpoint says. A data set that is not divided on disk is divided as for the run that
@@ -46,6 +46,7 @@ def score(
     loader = make_loader(dataset, transform, task.collate, batch_size=batch_size, num_workers=workers)
     skipped: list[Skipped] = []
     report = evaluate(model.to(place), task, _noting(loader, skipped, lambda done: progress(done, len(dataset))))
+    assert isinstance(report, ClassificationReport)
     return report, skipped
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from timm.utils.model_ema import ModelEmaV3
 
-    from sparsevision.tasks import ClassificationTask
+    from sparsevision.tasks import Task
     from sparsevision.training.display import Display
 
 
@@ -47,7 +47,7 @@ class Session:
     """A run in memory. `model` is the bare network inside `learner`, which is what accelerate prepared."""
 
     recipe: Recipe
-    task: ClassificationTask
+    task: Task
     accelerator: Accelerator
     model: Any
     learner: nn.Module
@@ -70,10 +70,8 @@ class Session:
         """Moves a batch to the device; stands a blank picture in for pictures that could all not be read."""
         self.note_skipped(batch)
         if not len(batch):
-            size = self.recipe.data.size
-            targets = torch.zeros(1, len(self.task.classes))
-            blank = torch.zeros(1, len(self.recipe.data.mean), size, size)
-            batch = replace(batch, images=blank, targets=targets, sizes=None)
+            blank = self.task.blank(len(self.recipe.data.mean), self.recipe.data.size)
+            batch = replace(batch, images=blank.images, targets=blank.targets, sizes=None)
         batch = batch.to(self.accelerator.device, non_blocking=True)
         if self.recipe.run.channels_last:
             batch.images = batch.images.contiguous(memory_format=torch.channels_last)
@@ -84,9 +82,9 @@ class Session:
         self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
 
     def total_count(self, batches: Sequence[Batch]) -> Tensor:
-        """Counts what the loss of one step is averaged over, on all processes; at least 1."""
-        count = torch.tensor(sum(self.task.count(batch) for batch in batches), device=self.accelerator.device)
-        return self._sum(count).clamp(min=1.0)
+        """Counts what the parts of one step's loss are averaged over, on all processes; at least 1 each."""
+        count = torch.stack([self.task.count(batch) for batch in batches]).sum(dim=0)
+        return self._sum(count.to(self.accelerator.device)).clamp(min=1.0)
 
     def sum_over_processes(self, number: int) -> int:
         """Adds up what every process counted."""

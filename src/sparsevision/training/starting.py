@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model, identity_of, load_model
 from sparsevision.training.distillation import Teacher
@@ -17,7 +18,7 @@ from sparsevision.training.recipe import DistillationSection, Recipe
 def make_model(recipe: Recipe, classes: Sequence[str]) -> nn.Module:
     """Makes the network of a recipe with as many outputs as there are classes, with its starting weights."""
     section = recipe.model
-    return create_model(
+    model = create_model(
         section.name,
         pretrained=section.pretrained,
         checkpoint=section.checkpoint,
@@ -25,6 +26,9 @@ def make_model(recipe: Recipe, classes: Sequence[str]) -> nn.Module:
         fresh_tokens=section.fresh_tokens,
         **section.config,
     )
+    if section.backbone is not None:
+        fill_backbone(model, section.backbone)
+    return model
 
 
 def make_teacher(recipe: Recipe, classes: Sequence[str]) -> Teacher | None:

@@ -25,6 +25,7 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, num_maps: int, options: dict[str, Any]) -> None:
         super().__init__()
+        self.name = name
         try:
             with torch.device("meta"):
                 info: Any = timm.create_model(name, features_only=True, **options).feature_info

@@ -50,6 +50,7 @@ class SwinTiny(nn.Module):
 
     def __init__(self, num_maps: int, *, early_drop_path: bool) -> None:
         super().__init__()
+        self.name = "swin_tiny_patch4_window7_224"
         rates = torch.linspace(0, DROP_PATH_RATE, sum(DEPTHS), device="cpu").split(DEPTHS)
         drop_paths = [some.tolist() for some in rates]
         if not early_drop_path:

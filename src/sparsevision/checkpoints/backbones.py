@@ -1,0 +1,68 @@
+"""Trained classifiers' weights into a detector's backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sparsevision.checkpoints.reading import read_checkpoint
+from sparsevision.errors import CheckpointError, ConfigError
+
+PRETRAINED = "pretrained"
+
+
+def fill_backbone(model: nn.Module, source: str) -> int:
+    """Fills a detector's backbone with a classifier's weights; what a backbone has no use for is left out.
+
+    Args:
+        model: a model with a `backbone`.
+        source: a file of weights in timm's names for the classifier, or "pretrained" for those that timm publishes.
+
+    Returns:
+        How many tensors were filled.
+
+    Raises:
+        ConfigError: the model has no backbone.
+        CheckpointError: the file is missing or damaged, or a tensor of the backbone is missing in it or of another
+            shape.
+    """
+    backbone: Any = getattr(model, "backbone", None)
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(f"{type(model).__name__} has no backbone to fill: leave model.backbone out.")
+    state = _published(backbone) if source == PRETRAINED else dict(read_checkpoint(source).state)
+    own = backbone.state_dict()
+    taken, missing = {}, []
+    for name, tensor in own.items():
+        # A map's own norm belongs to the detector, and timm numbers modules that it flattens.
+        theirs = name.removeprefix("body.")
+        found = state.get(theirs)
+        if found is None and not theirs.startswith("norms.") and not theirs.endswith("num_batches_tracked"):
+            missing.append(theirs)
+        elif found is not None and found.shape != tensor.shape:
+            raise CheckpointError(
+                f"{theirs!r} in {source!r} is {tuple(found.shape)}, and the backbone's is {tuple(tensor.shape)}: "
+                "give the weights of the backbone that the model has."
+            )
+        elif found is not None:
+            taken[name] = found
+    if missing:
+        raise CheckpointError(
+            f"{source!r} holds no {missing[0]!r} ({len(missing)} of the backbone's {len(own)} tensors are missing): "
+            "give the weights of the backbone that the model has."
+        )
+    backbone.load_state_dict({**own, **taken})
+    return len(taken)
+
+
+def _published(backbone: Any) -> dict[str, Tensor]:
+    import timm
+
+    name = getattr(backbone, "name", None)
+    try:
+        return dict(timm.create_model(str(name), pretrained=True).state_dict())
+    except Exception as error:  # timm passes on whatever the network or the Hub says
+        reason = str(error).strip().split("\n")[0][:200]
+        raise CheckpointError(
+            f"timm could not fetch the weights of {name!r} ({type(error).__name__}: {reason}): give a file of them."
+        ) from error

@@ -1,0 +1,201 @@
+"""Detection: who answers for what, what is averaged over, and average precision as COCO's own tool has it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sparsevision.tasks.detection import DetectionTask, best_detections, head_losses
+from sparsevision.tasks.matching import Costs, match
+from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
+
+CLASSES = ("ant", "bee", "cat")
+
+
+def target(labels: list[int], boxes: list[list[float]], crowds: list[bool] | None = None) -> dict[str, Tensor]:
+    count = len(labels)
+    corners = torch.tensor(boxes).reshape(-1, 4)
+    return {
+        "labels": torch.tensor(labels, dtype=torch.long),
+        "boxes": corners,
+        "areas": corners[:, 2] * corners[:, 3],
+        "crowds": torch.tensor(crowds or [False] * count, dtype=torch.bool).reshape(count),
+    }
+
+
+def batch(targets: list[dict[str, Tensor]], size: tuple[int, int] = (100, 200), first: int = 0) -> Batch:
+    geometry = Geometry(size, (50, 100), (0, 0, size[1], size[0]))
+    samples = [Sample(torch.zeros(3, 50, 100), one, f"{i}.jpg", first + i, geometry) for i, one in enumerate(targets)]
+    return DetectionTask(CLASSES).collate(samples)
+
+
+def head(batch_size: int = 2, queries: int = 6, seed: int = 0) -> DetectionHead:
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(batch_size, queries, len(CLASSES), generator=draw)
+    centres = torch.rand(batch_size, queries, 2, generator=draw)
+    return DetectionHead("decoder", logits, torch.cat([centres, 0.1 + 0.2 * centres], -1).requires_grad_())
+
+
+BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.4]]
+
+
+def test_every_object_gets_a_query_of_its_own() -> None:
+    one = head(1, 6)
+    queries, objects = match(
+        one.logits[0], one.boxes[0], torch.tensor([0, 0, 2]), torch.tensor([*BOXES, BOXES[0]]), Costs()
+    )
+    assert len(set(queries.tolist())) == 3
+    assert sorted(objects.tolist()) == [0, 1, 2]
+    few = match(one.logits[0, :2], one.boxes[0, :2], torch.tensor([0, 0, 2]), torch.tensor([*BOXES, BOXES[0]]), Costs())
+    assert len(few[0]) == 2
+
+
+def test_only_valid_rows_answer_and_are_taught() -> None:
+    one = head(1, 6)
+    valid = torch.tensor([[False, True, False, True, True, False]])
+    some = DetectionHead("encoder.0", one.logits.requires_grad_(), one.boxes, valid)
+    losses = head_losses(some, [target([1, 2], BOXES)], 2.0)
+    sum(losses.values()).backward()
+    assert (some.logits.grad[0].abs().sum(-1) > 0).tolist() == valid[0].tolist()
+    assert not (some.boxes.grad[0].abs().sum(-1) > 0)[~valid[0]].any()
+
+
+@pytest.mark.parametrize("boxes", [[[0.5, 0.5, 0.0, 0.0]], [[0.5, 0.5, 1.0, 1.0]], [[-0.5, 2.0, 0.1, 0.1]]])
+def test_odd_boxes_give_finite_losses_and_gradients(boxes: list[list[float]]) -> None:
+    one = head(1)
+    flat = DetectionHead("decoder", one.logits, one.boxes.detach().clone())
+    flat.boxes[0, 0] = torch.tensor([0.5, 0.5, 0.0, 0.0])
+    flat.boxes.requires_grad_()
+    total = sum(head_losses(flat, [target([0], boxes)], 1.0).values())
+    total.backward()
+    assert math.isfinite(total.item())
+    assert flat.boxes.grad.isfinite().all()
+
+
+def test_losses_are_averaged_over_objects_and_own_ones_over_pictures() -> None:
+    task = DetectionTask(CLASSES)
+    both = batch([target([0, 1], BOXES), target([], [])])
+    assert task.count(both).tolist() == [2.0, 2.0]
+    output = DetectionOutput((head(),), {"mask_prediction": torch.tensor([1.0, 3.0])})
+    once, half = (task.loss(output, both, torch.tensor(count)) for count in ([2.0, 2.0], [4.0, 4.0]))
+    assert once["mask_prediction"] == 2
+    for name, term in once.items():
+        torch.testing.assert_close(half[name] * 2, term)
+
+
+def test_accumulated_parts_add_up_to_the_whole() -> None:
+    task, answer = DetectionTask(CLASSES), head()
+    targets = [target([0, 1], BOXES), target([2], BOXES[:1])]
+    whole = batch(targets)
+    count = task.count(whole)
+    together = task.loss(DetectionOutput((answer,)), whole, count)
+    parts = [
+        task.loss(
+            DetectionOutput((DetectionHead("decoder", answer.logits[i : i + 1], answer.boxes[i : i + 1]),)),
+            batch(targets[i : i + 1]),
+            count,
+        )
+        for i in (0, 1)
+    ]
+    for name, term in together.items():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], term)
+
+
+def test_crowds_are_not_taught() -> None:
+    task = DetectionTask(CLASSES)
+    plain, crowded = batch([target([0], BOXES[:1])]), batch([target([0, 1], BOXES, [False, True])])
+    answer = DetectionOutput((head(1),))
+    assert torch.equal(task.count(plain), task.count(crowded))
+    for name, term in task.loss(answer, plain, task.count(plain)).items():
+        torch.testing.assert_close(task.loss(answer, crowded, task.count(crowded))[name], term)
+
+
+def test_results_are_in_pixels_of_the_original() -> None:
+    task = DetectionTask(CLASSES)
+    logits = torch.full((1, 2, 3), -9.0)
+    logits[0, 1, 2] = 4.0
+    boxes = torch.tensor([[[0.5, 0.5, 0.1, 0.1], [0.25, 0.5, 0.5, 1.0]]])
+    [found] = task.results(DetectionOutput((DetectionHead("decoder", logits, boxes),)), batch([target([], [])]), keep=1)
+    assert found.labels == ("cat",)
+    assert found.boxes == ((0.0, 0.0, 100.0, 100.0),)
+    assert found.to_dict()["objects"][0]["label"] == "cat"
+    assert "cat" in str(found)
+
+
+def _coco(pictures: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]):
+    """COCO's own evaluation of detections (scores, labels, corner boxes)."""
+    import contextlib
+    import io
+
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    height, width = size
+    annotations, detections = [], []
+    for index, (true, (scores, labels, boxes)) in enumerate(zip(pictures, found, strict=True)):
+        for label, (x, y, w, h), area, crowd in zip(
+            *(true[key].tolist() for key in ("labels", "boxes", "areas", "crowds")), strict=True
+        ):
+            bbox = [(x - w / 2) * width, (y - h / 2) * height, w * width, h * height]
+            annotations.append({"id": len(annotations) + 1, "image_id": index, "category_id": label, "bbox": bbox,
+                                "area": area * width * height, "iscrowd": int(crowd)})  # fmt: skip
+        for score, label, (x0, y0, x1, y1) in zip(scores.tolist(), labels.tolist(), boxes.tolist(), strict=True):
+            detections.append(
+                {"image_id": index, "category_id": label, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            )
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": i, "height": height, "width": width} for i in range(len(pictures))],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
+            "annotations": annotations,
+        }
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+def test_average_precision_is_cocos() -> None:
+    size = (400, 600)
+    draw = torch.Generator().manual_seed(3)
+    targets, logits, boxes = [], [], []
+    for picture in range(12):
+        count = 0 if picture == 5 else picture % 4 + 1
+        centres = 0.2 + 0.6 * torch.rand(count, 2, generator=draw)
+        sides = 0.03 + 0.3 * torch.rand(count, 2, generator=draw)
+        labels = torch.randint(3, (count,), generator=draw)
+        true = target(
+            labels.tolist(), torch.cat([centres, sides], -1).tolist(), [picture == 7 and i == 0 for i in range(count)]
+        )
+        targets.append(true)
+        queries = torch.rand(10, 4, generator=draw) * 0.5 + 0.1
+        queries[:count] = true["boxes"] + 0.02 * torch.randn(count, 4, generator=draw)
+        scores = torch.randn(10, 3, generator=draw) - 2
+        scores[torch.arange(count), labels] += 3
+        logits.append(scores)
+        boxes.append(queries.clamp(0.01, 0.99))
+    answer = DetectionHead("decoder", torch.stack(logits), torch.stack(boxes))
+    whole = batch(targets, size)
+    metrics = DetectionTask(CLASSES).metrics()
+    for part in (slice(0, 5), slice(5, 12)):
+        output = DetectionOutput((DetectionHead("decoder", answer.logits[part], answer.boxes[part]),))
+        metrics.update(output, batch(targets[part], size, part.start))
+    report = metrics.compute()
+    found = best_detections(answer, torch.tensor([size] * 12))
+    expected = _coco(targets, found, size)
+    got = [report.ap, report.ap50, report.ap75, report.small, report.medium, report.large]
+    assert got == pytest.approx(expected[:6].tolist(), abs=1e-6)
+    assert report.recall == pytest.approx(expected[8], abs=1e-6)
+    assert 0.1 < report.ap < 0.95
+    assert report.pictures == len(whole) == 12
+    assert set(report.to_dict()["per_class"]) == set(CLASSES)
+
+
+def test_nothing_scored_is_a_report_of_nothing() -> None:
+    assert DetectionTask(CLASSES).metrics().compute().pictures == 0

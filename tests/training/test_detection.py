@@ -1,0 +1,109 @@
+"""A detector goes through the same loop as a classifier: it learns, is scored, is saved, and can be resumed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from coco_folder import draw_coco_folder
+from sparsevision.data.coco import open_coco
+from sparsevision.data.detection import DetectionEvaluation
+from sparsevision.data.loading import make_loader
+from sparsevision.errors import CheckpointError, ConfigError
+from sparsevision.factory import create_model, load_model
+from sparsevision.tasks.detection import DetectionTask
+from sparsevision.training import read_recipe, train
+from sparsevision.training.loop import evaluate
+from sparsevision.training.recipe import Recipe
+
+SMALL = [
+    "model.config.backbone=test_efficientnet", "model.config.backbone_options=[]", "model.config.encoder_depth=1",
+    "model.config.decoder_depth=2", "model.config.ffn_width=32", "model.config.num_queries=8",
+    "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "data.detection.short_sides=[64]",
+    "data.detection.longest=100", "data.detection.crop_from=[64]", "data.detection.crop_sides=[48, 64]",
+    "data.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
+]  # fmt: skip
+
+
+def recipe(*more: str) -> Recipe:
+    return read_recipe("bccd_nano", [*SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_coco_folder(tmp_path_factory.mktemp("shapes") / "data")
+
+
+def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None:
+    whole = train(recipe(), data=str(folder), out=tmp_path / "whole")
+    assert whole.finished
+    assert "AP" in str(whole)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    terms = next(line for line in lines if line["kind"] == "train")
+    assert {"classes", "l1", "giou", "mask_prediction"} <= set(terms)
+    assert {"ap", "ap50", "recall"} <= set(next(line for line in lines if line["kind"] == "val"))
+    assert (tmp_path / "whole" / "curves.png").is_file()
+
+    model = load_model(tmp_path / "whole" / "best").eval()
+    assert model.identity.labels == ("disc", "square")
+    loader = make_loader(
+        open_coco(folder, "val"), DetectionEvaluation(model.identity.preprocessing),
+        DetectionTask(model.identity.labels).collate, batch_size=1,
+    )  # fmt: skip
+    assert evaluate(model, DetectionTask(model.identity.labels), loader).ap == pytest.approx(whole.best_score)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_after_one(*_: object) -> None:
+        raise StoppedError
+
+    from sparsevision.training import run
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run, "score_weights", stop_after_one)
+        with pytest.raises(StoppedError):
+            train(recipe("run.checkpoint_every=1"), data=str(folder), out=tmp_path / "broken")
+    train(recipe("run.checkpoint_every=1"), data=str(folder), out=tmp_path / "broken", resume=True)
+    states = [load_model(tmp_path / name / "best").state_dict() for name in ("whole", "broken")]
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    folder = draw_coco_folder(tmp_path / "data")
+    (folder / "train" / "002.png").write_bytes(b"no picture")
+    summary = train(recipe("schedule.epochs=1"), data=str(folder), out=tmp_path / "run")
+    assert [Path(name).name for name in summary.skipped] == ["002.png"]
+
+
+def test_what_detection_does_not_take_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="held_out"):
+        train(recipe("data.held_out=0.2"), data=str(folder), out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="teaches classifiers"):
+        recipe("distillation.teacher=runs/teacher")
+    with pytest.raises(ConfigError, match="must be 'short'"):
+        recipe("data.evaluation.fit=crop")
+
+
+def test_a_classifiers_weights_fill_the_backbone(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    from sparsevision.checkpoints.backbones import fill_backbone
+
+    state = timm.create_model("test_efficientnet").state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "weights.safetensors")
+    options = {"backbone": "test_efficientnet", "backbone_options": ()}
+    model = create_model("sparse_detr_nano", **options)
+    assert fill_backbone(model, str(tmp_path / "weights.safetensors")) == len(model.backbone.state_dict())
+    assert torch.equal(model.backbone.body.conv_stem.weight, state["conv_stem.weight"])
+    with pytest.raises(CheckpointError, match="give the weights of the backbone"):
+        fill_backbone(create_model("sparse_detr_nano"), str(tmp_path / "weights.safetensors"))
+    with pytest.raises(ConfigError, match="no backbone"):
+        fill_backbone(create_model("sparseformer_nano"), str(tmp_path / "weights.safetensors"))
