@@ -238,12 +238,17 @@ class Classification:
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first."""
+    """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first.
+
+    `category_ids` are the labels' numbers in the data set that the detector learned from.
+    """
 
     name: str
     labels: tuple[str, ...]
     scores: tuple[float, ...]
     boxes: tuple[tuple[float, float, float, float], ...]
+    category_ids: tuple[int, ...] = ()
+    geometry: Geometry | None = None
     trace: Trace | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -288,6 +293,18 @@ class DetectionOutput:
 
     heads: tuple[DetectionHead, ...]
     own_losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What a detector's weights carry of their classes besides names, one number a class.
+
+    `category_ids` are the numbers that the data set itself uses; `thresholds` are the scores from which on a detection
+    counts, chosen where precision and recall balance best.
+    """
+
+    category_ids: tuple[int, ...] | None = None
+    thresholds: tuple[float, ...] | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------- controls

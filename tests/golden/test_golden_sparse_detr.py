@@ -44,8 +44,9 @@ from sparsevision.models.sparse_detr.selection import (
     mask_losses,
     select,
 )
-from sparsevision.tasks.detection import best_detections, head_losses, weighted
+from sparsevision.tasks.detection import head_losses, weighted
 from sparsevision.tasks.matching import Costs, match
+from sparsevision.tasks.post_processing import best_detections
 from sparsevision.types import DetectionHead, DetectionOutput
 
 SYSTEM = "sparse_detr"

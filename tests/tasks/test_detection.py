@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from sparsevision.tasks.detection import DetectionTask, best_detections, head_losses
+from sparsevision.tasks.detection import DetectionTask, head_losses
 from sparsevision.tasks.matching import Costs, match
+from sparsevision.tasks.post_processing import best_detections
 from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
 
 CLASSES = ("ant", "bee", "cat")
@@ -194,8 +196,50 @@ def test_average_precision_is_cocos() -> None:
     assert report.recall == pytest.approx(expected[8], abs=1e-6)
     assert 0.1 < report.ap < 0.95
     assert report.pictures == len(whole) == 12
-    assert set(report.to_dict()["per_class"]) == set(CLASSES)
+    assert report.classes == CLASSES
 
 
 def test_nothing_scored_is_a_report_of_nothing() -> None:
     assert DetectionTask(CLASSES).metrics().compute().pictures == 0
+
+
+def _task_with(thresholds: tuple[float, ...] | None) -> DetectionTask:
+    return DetectionTask(CLASSES, (3, 7, 90), thresholds)
+
+
+def _scored(task: DetectionTask, scores: list[float]) -> Any:
+    """Four bees in two pictures, each found at one of four scores; a fifth detection is wrong."""
+    targets = [target([1, 1], BOXES), target([1, 1], BOXES)]
+    logits = torch.full((2, 3, 3), -9.0)
+    boxes = torch.tensor([[*BOXES, [0.1, 0.9, 0.1, 0.1]]] * 2)
+    logits[0, :2, 1], logits[1, :2, 1] = (torch.tensor(scores[i : i + 2]).logit() for i in (0, 2))
+    logits[1, 2, 1] = torch.tensor(scores[4]).logit()
+    metrics = task.metrics()
+    metrics.update(DetectionOutput((DetectionHead("decoder", logits, boxes),)), batch(targets))
+    return metrics.compute()
+
+
+def test_a_class_gets_the_threshold_of_its_best_f1() -> None:
+    report = _scored(_task_with(None), [0.9, 0.8, 0.7, 0.6, 0.5])
+    ant, bee, _ = report.per_class
+    assert 0.5 < bee.threshold <= 0.6 + 1e-6
+    assert (bee.objects, bee.found, bee.count_error, bee.f1) == (4, 4, 0.0, pytest.approx(1.0))
+    assert (ant.objects, ant.ap, ant.f1) == (0, None, None)
+    assert report.facts().category_ids == (3, 7, 90)
+    assert report.facts().thresholds == tuple(one.threshold for one in report.per_class)
+
+
+def test_thresholds_that_weights_carry_are_the_ones_that_count() -> None:
+    bee = _scored(_task_with((0.5, 0.75, 0.5)), [0.9, 0.8, 0.7, 0.6, 0.5]).per_class[1]
+    assert (bee.threshold, bee.found, bee.count_error) == (0.75, 2, 1.0)
+    assert bee.f1 == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_results_keep_what_counts() -> None:
+    logits = torch.full((1, 2, 3), -9.0)
+    logits[0, 0, 0], logits[0, 1, 2] = 0.0, 1.0  # scores 0.5 and 0.73
+    output = DetectionOutput((DetectionHead("decoder", logits, torch.rand(1, 2, 4)),))
+    one = batch([target([], [])])
+    assert [r.labels for r in _task_with((0.6, 0.5, 0.6)).results(output, one)] == [("cat",)]
+    [found] = _task_with((0.6, 0.5, 0.6)).results(output, one, threshold=0.4)
+    assert (found.labels, found.category_ids) == (("cat", "ant"), (90, 3))

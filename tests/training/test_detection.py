@@ -51,6 +51,8 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
 
     model = load_model(tmp_path / "whole" / "best").eval()
     assert model.identity.labels == ("disc", "square")
+    assert model.identity.facts.category_ids == (3, 7)
+    assert len(model.identity.facts.thresholds) == 2
     loader = make_loader(
         open_coco(folder, "val"), DetectionEvaluation(model.identity.preprocessing),
         DetectionTask(model.identity.labels).collate, batch_size=1,

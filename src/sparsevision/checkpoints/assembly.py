@@ -19,6 +19,7 @@ from sparsevision.checkpoints.loading import load_into
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import VARIANTS, Variant
+from sparsevision.types import ClassFacts
 
 _RELEASED = {"v1": "v1", "v2": "v2", "bootstrapped": "bootstrapped", "sparse_detr": "released"}
 
@@ -156,10 +157,13 @@ def _construct(variant: Variant, config: Any) -> nn.Module:
 def _identified(model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
+    facts = (checkpoint and checkpoint.facts) or ClassFacts()
     if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
-        labels = None
+        labels, facts = None, ClassFacts()
     elif labels is None and checkpoint is not None and checkpoint.layout in _RELEASED:
         labels = released_labels(variant.family.task, model.config)
-    identify(model, Identity(variant.name, preprocessing, labels, report))
+        if labels and variant.family.task == "detection":
+            facts = ClassFacts(category_ids=tuple(range(len(labels))))  # these outputs are COCO's own numbers
+    identify(model, Identity(variant.name, preprocessing, labels, report, facts=facts))
     model.default_cfg = timm_settings(variant)
     return model

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sparsevision.checkpoints.layouts import Layout
-from sparsevision.types import Preprocessing
+from sparsevision.types import ClassFacts, Preprocessing
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -23,7 +23,7 @@ class Checkpoint:
     Attributes:
         layout: what the file's own names were.
         state: tensors by our names.
-        model_name, config, preprocessing, labels: what our own format says of the model; None in other files.
+        model_name, config, preprocessing, labels, facts: what our own format says of the model; None in other files.
         origin: where it came from, for messages.
         original_names: our name -> the name in the file, for every tensor.
     """
@@ -36,6 +36,7 @@ class Checkpoint:
     labels: tuple[str, ...] | None = None
     origin: str = "the state dict"
     original_names: Mapping[str, str] = field(default_factory=dict)
+    facts: ClassFacts | None = None
 
 
 @dataclass(frozen=True)

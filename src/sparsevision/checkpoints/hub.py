@@ -73,6 +73,7 @@ class HubModel(
             name=identity.name,
             preprocessing=identity.preprocessing,
             labels=identity.labels,
+            facts=identity.facts,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

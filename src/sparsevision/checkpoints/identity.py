@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import LoadReport
-from sparsevision.types import Preprocessing
+from sparsevision.types import ClassFacts, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Identity:
     """What `create_model` knows of a model, and what is written beside its weights.
 
     `report` says what loading did, if weights were loaded; `options` are the constructor's arguments of a model that
-    has no configuration of its own (timm's).
+    has no configuration of its own (timm's); `facts` are what a detector knows of its labels besides their names.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Identity:
     labels: tuple[str, ...] | None = None
     report: LoadReport | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
+    facts: ClassFacts = field(default_factory=ClassFacts)
 
 
 def identify(model: nn.Module, identity: Identity) -> None:
@@ -42,7 +43,7 @@ def identity_of(model: nn.Module) -> Identity | None:
     if not isinstance(identity, Identity):
         return None
     if identity.labels is not None and len(identity.labels) != getattr(model, "num_classes", None):
-        return replace(identity, labels=None)
+        return replace(identity, labels=None, facts=ClassFacts())
     return identity
 
 

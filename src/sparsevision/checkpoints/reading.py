@@ -94,7 +94,15 @@ def _checkpoint(state: Mapping[str, Tensor], described: Description | None, orig
     if described is None:
         return Checkpoint(layout, tensors, origin=origin, original_names=originals)
     return Checkpoint(
-        layout, tensors, described.model, described.config, described.preprocessing, described.labels, origin, originals
+        layout,
+        tensors,
+        described.model,
+        described.config,
+        described.preprocessing,
+        described.labels,
+        origin,
+        originals,
+        described.facts,
     )
 
 

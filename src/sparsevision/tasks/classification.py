@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevision.errors import ConfigError, MissingExtraError
-from sparsevision.types import Batch, Classification, Sample
+from sparsevision.types import Batch, ClassFacts, Classification, Sample
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class ClassificationReport:
         """Says the measures that matter in one line."""
         accuracy = f"top-1 {self.top1:.2%}, mean over classes {self.mean_class:.2%}, top-5 {self.top5:.2%}"
         return f"{accuracy}, loss {self.loss:.4f}"
+
+    def facts(self) -> ClassFacts:
+        """Returns nothing: a classifier's classes have names alone."""
+        return ClassFacts()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON takes it."""

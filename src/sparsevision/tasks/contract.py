@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from sparsevision.types import Batch, Sample
+from sparsevision.types import Batch, ClassFacts, Sample
 
 
 class Report(Protocol):
@@ -29,6 +29,9 @@ class Report(Protocol):
 
     def headline(self) -> str:
         """Says the measures that matter in one line."""
+
+    def facts(self) -> ClassFacts:
+        """Returns what the weights that earned this report are to carry of their classes."""
 
 
 class Metrics(Protocol):

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from importlib.util import find_spec
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
-from sparsevision.errors import MissingExtraError
+from sparsevision.tasks.average_precision import DetectionMetrics
 from sparsevision.tasks.classification import stacked
 from sparsevision.tasks.matching import ALPHA, GAMMA, Costs, match
-from sparsevision.types import Batch, DetectionHead, DetectionOutput, DetectionResult, Sample
+from sparsevision.tasks.post_processing import BEST, Detections, best_detections, original_sizes
+from sparsevision.types import Batch, DetectionHead, DetectionOutput, DetectionResult, Geometry, Sample
 
 Target = dict[str, Tensor]
 WEIGHTS = Costs()
-# Detections of a picture that are kept, by score, before any threshold.
-BEST = 100
 
 
 def head_losses(
@@ -61,40 +56,27 @@ def weighted(losses: dict[str, Tensor], weights: Costs = WEIGHTS) -> dict[str, T
     return {name: loss * getattr(weights, name) for name, loss in losses.items()}
 
 
-class Detections(NamedTuple):
-    """The best detections of one picture, best first; `boxes` are (x0, y0, x1, y1) in its pixels."""
-
-    scores: Float[Tensor, " found"]
-    labels: Int[Tensor, " found"]
-    boxes: Float[Tensor, "found 4"]
-
-
-def best_detections(head: DetectionHead, sizes: Int[Tensor, "batch 2"], keep: int = BEST) -> list[Detections]:
-    """Returns each picture's best pairs of query and class; `sizes` are its height and width.
-
-    No box suppresses another: a query answers for one object, and learns not to repeat what another one says.
-    """
-    scores = head.logits.float().sigmoid()
-    if head.valid is not None:
-        scores = scores.masked_fill(~head.valid.unsqueeze(-1), 0)
-    classes = scores.shape[-1]
-    values, places = scores.flatten(1).topk(min(keep, scores[0].numel()), dim=1)
-    boxes = box_convert(head.boxes.float(), "cxcywh", "xyxy")
-    boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
-    boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
-    return [Detections(*found) for found in zip(values, places % classes, boxes, strict=True)]
-
-
 class DetectionTask:
     """Detection of objects of `classes`; targets are dictionaries, one a picture, as `data.detection` makes them.
 
-    A head's losses are averaged over the objects of a step, the network's own ones over its pictures.
+    A head's losses are averaged over the objects of a step, the network's own ones over its pictures. `category_ids`
+    are the data set's own numbers of the classes; `thresholds` are the scores from which on a detection of a class
+    counts, as trained weights carry them.
     """
 
     score_name = "AP"
 
-    def __init__(self, classes: Sequence[str], *, weights: Costs = WEIGHTS) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        category_ids: Sequence[int] | None = None,
+        thresholds: Sequence[float] | None = None,
+        *,
+        weights: Costs = WEIGHTS,
+    ) -> None:
         self.classes = tuple(classes)
+        self.category_ids = tuple(range(len(self.classes)) if category_ids is None else category_ids)
+        self.thresholds = thresholds
         self.weights = weights
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
@@ -131,21 +113,37 @@ class DetectionTask:
 
     def metrics(self) -> DetectionMetrics:
         """Returns a fresh accumulator of average precision, which joins the processes of a distributed run."""
-        return DetectionMetrics(self.classes)
+        return DetectionMetrics(self.classes, self.category_ids, self.thresholds)
 
-    def results(self, output: DetectionOutput, batch: Batch, *, keep: int = BEST) -> list[DetectionResult]:
-        """Turns an output into one result a picture, with the `keep` best detections in pixels of the original."""
+    def results(
+        self, output: DetectionOutput, batch: Batch, *, keep: int = BEST, threshold: float | None = None
+    ) -> list[DetectionResult]:
+        """Turns an output into one result a picture, in pixels of the original: the `keep` best that count.
+
+        A detection counts from its class's threshold on, or from `threshold` on, where that is given.
+        """
+        own = None if self.thresholds is None else torch.tensor(self.thresholds)
+        least = own if threshold is None else torch.full((len(self.classes),), threshold)
+        found = best_detections(output.heads[0], original_sizes(batch), keep)
+        geometries = batch.geometries or [None] * len(batch)
         return [
-            DetectionResult(
-                name,
-                tuple(self.classes[label] for label in found.labels.tolist()),
-                tuple(found.scores.tolist()),
-                tuple(tuple(box) for box in found.boxes.tolist()),
-            )
-            for name, found in zip(
-                batch.names, best_detections(output.heads[0], original_sizes(batch), keep), strict=True
-            )
+            self._result(name, geometry, Detections(*(tensor.cpu() for tensor in one)), least)
+            for name, geometry, one in zip(batch.names, geometries, found, strict=True)
         ]
+
+    def _result(self, name: str, geometry: Geometry | None, found: Detections, least: Tensor | None) -> DetectionResult:
+        if least is not None:
+            counts = found.scores >= least[found.labels]
+            found = Detections(*(tensor[counts] for tensor in found))
+        labels = found.labels.tolist()
+        return DetectionResult(
+            name,
+            tuple(self.classes[label] for label in labels),
+            tuple(found.scores.tolist()),
+            tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist()),
+            tuple(self.category_ids[label] for label in labels),
+            geometry,
+        )
 
 
 def taught(target: Target) -> Target:
@@ -153,129 +151,3 @@ def taught(target: Target) -> Target:
     if "crowds" not in target:
         return target
     return {name: target[name][~target["crowds"]] for name in ("labels", "boxes")}
-
-
-def original_sizes(batch: Batch) -> Int[Tensor, "batch 2"]:
-    """Returns the height and width of each picture before preprocessing; where none is known, as it is."""
-    shown = tuple(batch.images.shape[-2:])
-    sizes = [shown if geometry is None else geometry.original_size for geometry in batch.geometries]
-    return torch.tensor(sizes, device=batch.images.device)
-
-
-@dataclass(frozen=True)
-class DetectionReport:
-    """How well a detector does: average precisions and recall as COCO defines them, as fractions.
-
-    `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
-    under 96 squared and more pixels (-1 without such objects); `per_class` has None for classes without objects.
-    """
-
-    pictures: int
-    ap: float
-    ap50: float
-    ap75: float
-    small: float
-    medium: float
-    large: float
-    recall: float
-    classes: tuple[str, ...]
-    per_class: tuple[float | None, ...]
-
-    @property
-    def score(self) -> float:
-        """The number by which one set of weights counts as better than another."""
-        return self.ap
-
-    def scalars(self) -> dict[str, float]:
-        """Returns the measures that are one number."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.type in ("int", "float")}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as JSON takes it."""
-        return {**self.scalars(), "per_class": dict(zip(self.classes, self.per_class, strict=True))}
-
-    def headline(self) -> str:
-        """Says the measures that matter in one line."""
-        return f"AP {self.ap:.2%}, AP50 {self.ap50:.2%}, AP75 {self.ap75:.2%}, recall {self.recall:.2%}"
-
-
-class DetectionMetrics:
-    """Collects detections against objects, not the pictures' outputs; `compute` joins what every process collected."""
-
-    def __init__(self, classes: tuple[str, ...]) -> None:
-        if find_spec("faster_coco_eval") is None:
-            raise MissingExtraError("faster-coco-eval", "detection", "Scoring a detector")
-        self.classes = classes
-        # By the picture's index: on several processes the last batches may repeat one.
-        self._scored: dict[int, _Scored] = {}
-
-    def to(self, device: Any) -> DetectionMetrics:
-        """Stays in main memory, whatever the device."""
-        return self
-
-    def update(self, output: DetectionOutput, batch: Batch) -> None:
-        """Adds a batch."""
-        if not len(batch):
-            return
-        sizes = original_sizes(batch)
-        found = best_detections(output.heads[0], sizes)
-        for index, target, one, size in zip(batch.indices, batch.targets, found, sizes.tolist(), strict=True):
-            detections = Detections(*(tensor.cpu().double() for tensor in one))
-            self._scored[index] = _Scored(detections, {key: value.cpu() for key, value in target.items()}, tuple(size))
-
-    def compute(self) -> DetectionReport:
-        """Returns the report over everything that was added, on all processes."""
-        scored = self._scored
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, scored)
-            scored = {index: one for part in parts for index, one in part.items()}
-        if not scored:
-            return DetectionReport(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, self.classes, (None,) * len(self.classes))
-        stats, precision = _coco_evaluation(scored, self.classes)
-        ap, ap50, ap75, small, medium, large = (float(value) for value in stats[:6])
-        per_class = []
-        for one_class in np.moveaxis(precision, 2, 0):
-            known = one_class[..., 0, -1]
-            known = known[known > -1]
-            per_class.append(float(known.mean()) if known.size else None)
-        return DetectionReport(
-            len(scored), ap, ap50, ap75, small, medium, large, float(stats[8]), self.classes, tuple(per_class)
-        )
-
-
-class _Scored(NamedTuple):
-    found: Detections
-    target: Target
-    size: tuple[int, ...]
-
-
-def _coco_evaluation(scored: Mapping[int, _Scored], classes: Sequence[str]) -> tuple[Sequence[float], np.ndarray]:
-    """Returns COCO's summary, and the precisions (overlaps, recalls, classes, areas, detections a picture)."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    detections: list[dict[str, Any]] = []
-    for index, ((scores, labels, boxes), target, (height, width)) in sorted(scored.items()):
-        images.append({"id": index, "height": height, "width": width})
-        sides = torch.tensor([width, height] * 2, dtype=torch.float64)
-        true = box_convert(target["boxes"].double(), "cxcywh", "xywh") * sides
-        crowds = target.get("crowds", torch.zeros(len(true), dtype=torch.bool)).tolist()
-        areas = (target["areas"] * height * width if "areas" in target else true[:, 2] * true[:, 3]).tolist()
-        for label, box, area, crowd in zip(target["labels"].tolist(), true.tolist(), areas, crowds, strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1, "image_id": index, "category_id": label, "bbox": box, "area": area,
-                    "iscrowd": int(crowd),
-                }
-            )  # fmt: skip
-        for score, label, box in zip(
-            scores.tolist(), labels.tolist(), box_convert(boxes, "xyxy", "xywh").tolist(), strict=True
-        ):
-            detections.append({"image_id": index, "category_id": int(label), "bbox": box, "score": score})
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes)]
-    truth = COCO({"images": images, "annotations": annotations, "categories": categories})
-    evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=lambda *_: None)
-    evaluation.run()
-    return evaluation.stats, evaluation.eval["precision"]

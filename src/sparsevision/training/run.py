@@ -165,7 +165,10 @@ def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -
 
     recipe = run.recipe
     preprocessing = evaluation_preprocessing(recipe.data)
-    save_checkpoint(folder, model, name=recipe.model.name, preprocessing=preprocessing, labels=run.task.classes)
+    save_checkpoint(
+        folder, model, name=recipe.model.name, preprocessing=preprocessing, labels=run.task.classes,
+        facts=report.facts(),
+    )  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report.to_dict()) + "\n", encoding="utf-8")
 
 
@@ -229,7 +232,7 @@ def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     if data.held_out:
         raise ConfigError("data.held_out divides pictures by their one class, which a picture with boxes has not.")
     train_set, val_set = open_coco(data.spec, "train", side=data.decode_side), open_coco(data.spec, "val")
-    task = DetectionTask(train_set.classes)
+    task = DetectionTask(train_set.classes, train_set.category_ids)
     learned = CachedDataset(train_set, data.cache_mebibytes) if data.cache_mebibytes else train_set
     feed = PictureFeed(recipe, learned, val_set, task, accelerator.process_index, accelerator.num_processes)
     return Parts(make_model(recipe, train_set.classes), task, feed)
