@@ -125,7 +125,7 @@ class Recount:
 def recount(rows: Iterable[Row] = ROWS) -> Iterator[Recount]:
     """Builds every row's model on the meta device and counts it; nothing is computed."""
     for row in rows:
-        asked = {} if row.keep_ratio is None else {"keep_ratio": row.keep_ratio}
+        asked: dict[str, Any] = {} if row.keep_ratio is None else {"keep_ratio": row.keep_ratio}
         with torch.device("meta"):
             model: Any = create_model(row.model, **asked)
         trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
