@@ -9,6 +9,7 @@ same memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ from sparsevision.layers.opaque import opaque
 CHUNK, CHUNK_BACKWARDS = 512, 64
 # Rows are counted in floats, which hold every integer up to here.
 MOST_ROWS = 2**24
-# A neighbour that a map of a single row or column does not have is as good as infinitely far away.
-_NOWHERE = 1e9
+# How far away a neighbour is that a map of a single row or column does not have.
+_NOWHERE = math.inf
 
 
 class _Grid:
@@ -96,8 +97,7 @@ class _Chunk:
 
     def read(self, table: Float[Tensor, "rows channels"]) -> Float[Tensor, "bags channels"]:
         """Sums every bag's rows by their shares."""
-        rows, shares = self.rows.view(-1), self.shares.view(-1)
-        return torch.embedding_bag(table, rows, self.bags, mode=0, per_sample_weights=shares)[0]
+        return _sum_rows(table, self.rows.view(-1), self.bags, self.shares.view(-1))
 
 
 @opaque(
@@ -215,7 +215,7 @@ class _Backward:
         bags = counts.cumsum(dim=0) - counts
         total = None
         for corner, shares in enumerate(self.shares.flatten(1)):
-            found = torch.embedding_bag(self.gradient, owners, bags, mode=0, per_sample_weights=shares.index_select(0, order))[0]
+            found = _sum_rows(self.gradient, owners, bags, shares.index_select(0, order))
             if total is None:
                 total = found
                 continue
@@ -224,6 +224,11 @@ class _Backward:
                 total[first + move : end] += found[first : end - move]
         assert total is not None
         return total
+
+
+def _sum_rows(table: Tensor, rows: Tensor, bags: Tensor, shares: Tensor) -> Tensor:
+    """Sums the table's `rows` by their shares in bags, of which each begins where `bags` says."""
+    return torch.embedding_bag(table, rows, bags, mode=0, per_sample_weights=shares)[0]
 
 
 def _slopes(distances: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

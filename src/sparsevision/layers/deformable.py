@@ -42,7 +42,8 @@ def sample_levels(
     if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # Autocast gives `grid_sample` full precision; the fast form gets the same.
         values, locations, weights = values.float(), locations.float(), weights.float()
-    if values.shape[1] * values.shape[2] <= MOST_ROWS and {values.dtype, locations.dtype, weights.dtype} == {torch.float32}:
+    in_full = all(tensor.dtype == torch.float32 for tensor in (values, locations, weights))
+    if in_full and values.shape[1] * values.shape[2] <= MOST_ROWS:
         sides = [side for shape in shapes for side in shape]
         if fast_cpu_inference(values.device):
             return sample_corner_rows(values, locations, weights, sides)
@@ -62,9 +63,7 @@ def _sample_maps(values: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     ):
         maps = tokens.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width)
         sampled.append(F.grid_sample(maps, grids[:, :, level], padding_mode="zeros", align_corners=False))
-    weighted = torch.stack(sampled, dim=-2) * weights.transpose(1, 2).reshape(
-        batch * heads, 1, queries, len(shapes), -1
-    )
+    weighted = torch.stack(sampled, dim=-2) * weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)
     return weighted.sum(dim=(-2, -1)).view(batch, heads * channels, queries).transpose(1, 2)
 
 
