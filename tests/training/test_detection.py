@@ -26,8 +26,8 @@ SMALL = [
     "model.config.decoder_depth=2", "model.config.ffn_width=32", "model.config.num_queries=8",
     "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "data.detection.short_sides=[64]",
     "data.detection.longest=100", "data.detection.crop_from=[64]", "data.detection.crop_sides=[48, 64]",
-    "data.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0", "run.precision=fp32", "run.evaluate_every=1",
-    "run.log_every=1",
+    "data.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
+    "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
 ]  # fmt: skip
 
 
