@@ -1,33 +1,10 @@
-"use strict";
 (() => {
-  const SVG = "http://www.w3.org/2000/svg";
   const STEP_MS = 520, HOLD_MS = 900, REACH = 18, HEAT_SIZE = 200;
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const at = (id) => document.getElementById(id);
+  const { data, at, make, element, numbers } = page;
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const state = { picture: 0, stage: 0, position: 0, hovered: null, pinned: null, playing: false };
   let gliding = 0, waiting = 0, current = null;
 
-  const make = (name, attributes = {}, parent = null) => {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (parent) parent.append(node);
-    return node;
-  };
-  const element = (name, parent, text = "", className = "") => {
-    const node = document.createElement(name);
-    if (text) node.textContent = text;
-    if (className) node.className = className;
-    parent.append(node);
-    return node;
-  };
-
-  // Coordinates travel as 16-bit integers, 1 / data.unit of the picture's width or height.
-  const numbers = (text) => {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getInt16(2 * i, true) / data.unit);
-  };
   const decoded = (picture) => {
     for (const stage of picture.stages) {
       if (!stage.xy) {
@@ -334,7 +311,7 @@
     at("slider").max = current.stages.length - 1;
     at("summary").textContent = [data.model, `${current.tokens} tokens`, `${current.per_token} points each`,
       `${current.stages.length} stages`].filter(Boolean).join(" · ");
-    [...at("pictures").children].forEach((node, i) => node.setAttribute("aria-current", String(i === index)));
+    page.markPicture(index);
     main = layer(at("overlay"), { spot: "spot-main" });
     scaleLegend();
     listStages();
@@ -345,17 +322,7 @@
   };
 
   at("overlay").classList.add("main");
-  at("pictures").hidden = data.pictures.length < 2;
-  data.pictures.forEach((picture, i) => {
-    const button = element("button", at("pictures"));
-    button.type = "button";
-    button.title = picture.name;
-    const image = element("img", button);
-    image.src = picture.thumbnail;
-    image.alt = "";
-    element("span", button, picture.classes.length ? picture.classes[0][0] : picture.name);
-    button.addEventListener("click", () => open(i));
-  });
+  page.listPictures((picture) => (picture.classes.length ? picture.classes[0][0] : picture.name), open);
   at("back").addEventListener("click", () => { stop(); goTo(state.stage - 1); });
   at("next").addEventListener("click", () => { stop(); goTo(state.stage + 1); });
   at("play").addEventListener("click", toggle);
@@ -365,11 +332,6 @@
   at("view").addEventListener("pointermove", (event) => { if (event.pointerType !== "touch") hover(nearest(event)); });
   at("view").addEventListener("pointerleave", () => hover(null));
   at("view").addEventListener("click", (event) => { const token = nearest(event); token === null ? (state.pinned = null, showTokens()) : pin(token); });
-  at("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
     const listed = event.target === at("tokens");
