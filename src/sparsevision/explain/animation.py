@@ -17,7 +17,7 @@ from .palette import token_colours
 HOLD_MS = 900  # a stage stands still
 STEP_MS = 50  # one step between stages
 STEPS = 8
-_BAND = 26  # pixels below the picture for the caption
+BAND = 26  # pixels below the picture for the caption
 _OVERSAMPLING = 2  # dots are drawn larger and reduced, which smooths their edges
 
 
@@ -70,17 +70,17 @@ def _frame(
         fill = tuple(int(value) for value in colour)
         for x, y in token:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-    whole = Image.new("RGB", (width, height + _BAND))
+    whole = Image.new("RGB", (width, height + BAND))
     whole.paste(large.reduce(over), (0, 0))
-    _caption(whole, height, caption, position)
+    draw_caption(whole, height, caption, position)
     return whole
 
 
-def _caption(whole: Image.Image, top: int, caption: list[str], position: float) -> None:
+def draw_caption(whole: Image.Image, top: int, caption: list[str], position: float) -> None:
     """Writes the stage's name and draws how far the run has come."""
     draw = ImageDraw.Draw(whole)
     font = ImageFont.load_default(size=13)
-    middle = top + _BAND // 2
+    middle = top + BAND // 2
     draw.text((8, middle), caption[round(position)], fill=(235, 235, 235), font=font, anchor="lm")
     widest = max(draw.textlength(name, font=font) for name in caption)
     left, right = 8 + widest + 14, whole.width - 12

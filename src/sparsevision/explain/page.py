@@ -62,5 +62,3 @@ def _picture(look: Look) -> dict[str, Any]:
             for stage in look.stages
         ],
     }
-
-
