@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.types import Classification, Geometry, Points, Trace
+from sparsevision.types import Classification, DetectionResult, Geometry, Points, Trace
 
 from .density import DEFAULT_RADIUS, density
 
@@ -44,7 +44,7 @@ class Look:
     """
 
     picture: Image.Image
-    result: Classification
+    result: Classification | DetectionResult
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
