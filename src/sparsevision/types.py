@@ -5,6 +5,7 @@ Nothing here computes anything of a model's; everybody may import this module, a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -181,13 +182,17 @@ class Skipped:
 
 @dataclass
 class Sample:
-    """One input as a task's `collate` takes it: a normalised tensor (C, H, W), its target and where it came from."""
+    """One input as a task's `collate` takes it: a normalised tensor (C, H, W), its target and where it came from.
+
+    `time` is a video's at this frame, in seconds.
+    """
 
     image: Tensor
     target: Any
     name: str
     index: int
     geometry: Geometry | None = None
+    time: float | None = None
 
 
 @dataclass
@@ -225,7 +230,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a classifier says of one picture: the best `labels` with their `scores`, best first."""
+    """What a classifier says of one picture: the best `labels` with their `scores`, best first.
+
+    `time` is a video's at this picture, in seconds.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -233,12 +241,13 @@ class Classification:
     geometry: Geometry | None = None
     trace: Trace | None = None
     features: Tensor | None = None
+    time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what belongs into a JSON line."""
         ranked = zip(self.labels, self.scores, strict=True)
         classes = [{"label": label, "score": round(score, 6)} for label, score in ranked]
-        return {"name": self.name, "classes": classes}
+        return {**_named(self.name, self.time), "classes": classes}
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
@@ -249,7 +258,8 @@ class Classification:
 class DetectionResult:
     """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first.
 
-    `category_ids` are the labels' numbers in the data set that the detector learned from.
+    `category_ids` are the labels' numbers in the data set that the detector learned from. `time` is a video's at this
+    picture, in seconds.
     """
 
     name: str
@@ -259,6 +269,11 @@ class DetectionResult:
     category_ids: tuple[int, ...] = ()
     geometry: Geometry | None = None
     trace: Trace | None = None
+    time: float | None = None
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many objects of each class there are, of those classes that there are, by name."""
+        return dict(sorted(Counter(self.labels).items()))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what belongs into a JSON line."""
@@ -267,11 +282,18 @@ class DetectionResult:
             {"label": label, "score": round(score, 6), "box": [round(edge, 2) for edge in box]}
             for label, score, box in found
         ]
-        return {"name": self.name, "objects": objects}
+        return {**_named(self.name, self.time), "objects": objects}
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
         return f"{self.name}: {listed or 'nothing'}"
+
+
+Result = Classification | DetectionResult
+
+
+def _named(name: str, time: float | None) -> dict[str, Any]:
+    return {"name": name} if time is None else {"name": name, "time": round(time, 4)}
 
 
 # ---------------------------------------------------------------------------------------------------------- detection

@@ -152,8 +152,9 @@ def test_what_works_with_classifiers_says_so() -> None:
         choose_recipe(None, data="digits", model="sparse_detr_nano")
     with pytest.raises(ConfigError, match="task = 'classification'"):
         choose_recipe("caltech101_nano", data="digits", model="sparse_detr_nano")
-    with pytest.raises(ConfigError, match="is a detector"):
-        Predictor(create_model("sparse_detr_nano"))
+    detector = Predictor(create_model("sparse_detr_nano"), "cpu")
+    with pytest.raises(ConfigError, match="has no pooled features"):
+        detector([], features=True)
 
 
 @torch.inference_mode()
