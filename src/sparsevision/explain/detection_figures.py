@@ -33,7 +33,7 @@ _POINT_AREA = 30.0  # square typographic points, of the heaviest point
 
 
 def detections_figure(look: DetectionLook, *, width: float = TEXT_WIDTH) -> Figure:
-    """Draws what was found over the picture, with labels and scores.
+    """Draws what was found over the picture, with numbers (1 being the best), labels and scores.
 
     Args:
         look: the picture and its result.
@@ -43,7 +43,7 @@ def detections_figure(look: DetectionLook, *, width: float = TEXT_WIDTH) -> Figu
     # A tall picture would fill more than a page.
     width = min(width, 8.0 / ratio)
     sheet = Sheet(width, 1, [ratio], heading=look.found, remark=told(look), titles=[""], row_label=0.0)
-    drawn = draw_detections(look.picture, look.result, classes=look.classes, least_side=_DRAWN_SIDE)
+    drawn = draw_detections(look.picture, look.result, classes=look.classes, least_side=_DRAWN_SIDE, numbers=True)
     show_pixels(sheet.panel(0, 0), look, np.asarray(drawn))
     return sheet.figure
 
@@ -199,7 +199,7 @@ def _card(sheet: Sheet, look: DetectionLook, row: int) -> None:
     bar.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
     bar.spines[:].set_visible(False)
     if sheet.heights[row] > 0.8:
-        write(cell, 0.0, 0.74, "share of a row's most", fontsize=5.5, color=FAINT)
+        write(cell, 0.0, 0.74, "share of the most", fontsize=5.5, color=FAINT)
 
 
 def _close_up(axes: Axes, look: DetectionLook, box: Box) -> None:

@@ -110,10 +110,9 @@ class DetectionLook(Look):
     @property
     def found(self) -> str:
         """How many objects of each class were found: '12 RBC, 1 WBC'; classes come in the model's order."""
-        counts = dict.fromkeys((*self.classes, *self.result.labels), 0)
-        for label in self.result.labels:
-            counts[label] += 1
-        return ", ".join(f"{count} {label}" for label, count in counts.items() if count) or "nothing"
+        counts = self.result.counts()
+        order = dict.fromkeys((*self.classes, *counts))
+        return ", ".join(f"{counts[label]} {label}" for label in order if label in counts) or "nothing"
 
     @property
     def setting(self) -> str:
