@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,11 +23,15 @@ _OVERSAMPLING = 2  # dots are drawn larger and reduced, which smooths their edge
 
 def save_animation(look: Look, path: Path | str, *, longest: int = 320) -> Path:
     """Writes a GIF that runs through the stages and starts again, its longer side at most about `longest` pixels."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     frames, durations = zip(*_frames(look, longest), strict=True)
     palette = _common_palette(frames, token_colours(look.num_tokens))
+    return write_animation(frames, durations, palette, Path(path))
+
+
+def write_animation(frames: Sequence[Image.Image], durations: Sequence[int], palette: Image.Image, path: Path) -> Path:
+    """Writes frames that stand so many milliseconds each, in the colours of one palette, as a GIF that starts again."""
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    path.parent.mkdir(parents=True, exist_ok=True)
     indexed[0].save(
         path, save_all=True, append_images=indexed[1:], duration=list(durations), loop=0, optimize=False, disposal=1
     )

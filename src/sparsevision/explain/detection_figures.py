@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from sparsevision.errors import ConfigError
@@ -22,7 +21,7 @@ from .detection_drawing import (
     note,
 )
 from .detection_look import Box, DetectionLook
-from .drawing import DENSITY_GAMMA, DENSITY_MAP, FAINT, INK, dimmed, draw_density, draw_picture, show_pixels, write
+from .drawing import FAINT, INK, dimmed, draw_density, draw_picture, draw_scale, show_pixels, write
 from .figures import TEXT_WIDTH, panel_ratio, shortened
 from .look import Floats, Stage
 from .sheet import Sheet
@@ -147,11 +146,11 @@ def told(look: DetectionLook) -> str:
 
 def _saliency_row(sheet: Sheet, look: DetectionLook, row: int) -> None:
     most = max(float(level.saliency.max()) for level in look.levels if level.saliency is not None) or 1.0
-    _draw_map(sheet.panel(row, 1), look, merged_saliency(look), most)
+    draw_density(sheet.panel(row, 1), look, merged_saliency(look), most)
     for column, level in enumerate(look.levels, start=2):
         if level.saliency is not None:
             panel = sheet.panel(row, column)
-            _draw_map(panel, look, look.laid(level.saliency, map_size(look)), most)
+            draw_density(panel, look, look.laid(level.saliency, map_size(look)), most)
             note(panel, f"at most {level.saliency.max():.2f}")
 
 
@@ -167,16 +166,12 @@ def _attention_row(sheet: Sheet, look: DetectionLook, row: int) -> None:
     most = max(float(level.attention.max()) for level in look.levels) or 1.0
     together = merged_attention(look)
     panel = sheet.panel(row, 1)
-    _draw_map(panel, look, together, float(together.max()) or 1.0)
+    draw_density(panel, look, together, float(together.max()) or 1.0)
     note(panel, f"at most {together.max():.0f} × even")
     for column, level in enumerate(look.levels, start=2):
         panel = sheet.panel(row, column)
-        _draw_map(panel, look, look.laid(level.attention, map_size(look)), most)
+        draw_density(panel, look, look.laid(level.attention, map_size(look)), most)
         note(panel, f"{100 * look.read_of(level):.0f} % of what is read")
-
-
-def _draw_map(axes: Axes, look: DetectionLook, values: Floats, most: float) -> None:
-    draw_density(axes, look, values.astype(np.float32), most)
 
 
 def _card(sheet: Sheet, look: DetectionLook, row: int) -> None:
@@ -192,12 +187,7 @@ def _card(sheet: Sheet, look: DetectionLook, row: int) -> None:
     for line, (text, colour) in enumerate(lines):
         write(cell, 0.0, 0.1 + 0.1 * line, text, color=colour)
     bar = sheet.inset(row, 0, 0.0, 0.5, 0.88 * sheet.column, 0.06)
-    norm, edges = PowerNorm(DENSITY_GAMMA, 0, 1), np.linspace(0, 1, 129)
-    bar.pcolormesh(edges, [0, 1], edges[None, :-1], cmap=DENSITY_MAP)
-    bar.set_xticks([float(norm(tick)) for tick in (0, 0.1, 0.5, 1)], ["0", "0.1", "0.5", "most"])
-    bar.set_yticks([])
-    bar.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
-    bar.spines[:].set_visible(False)
+    draw_scale(bar, 1.0, {0: "0", 0.1: "0.1", 0.5: "0.5", 1: "most"})
     if sheet.heights[row] > 0.8:
         write(cell, 0.0, 0.74, "share of the most", fontsize=5.5, color=FAINT)
 

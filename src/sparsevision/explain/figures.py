@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from .density import DEFAULT_RADIUS
 from .drawing import (
-    DENSITY_GAMMA,
-    DENSITY_MAP,
     FAINT,
     INK,
     density_maps,
@@ -19,6 +16,7 @@ from .drawing import (
     draw_picture,
     draw_points,
     draw_regions,
+    draw_scale,
     draw_spotlight,
     write,
 )
@@ -161,14 +159,8 @@ def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
     for line, text in enumerate(("top-hat kernel, radius", f"{100 * radius:.3g} % of short side")):
         write(cell, 0.0, 0.51 + 0.085 * line, text, fontsize=5.5, color=FAINT)
     bar = sheet.inset(row, 0, 0.0, 0.24, 0.95 * sheet.column, 0.06)
-    norm = PowerNorm(DENSITY_GAMMA, 0, most)
-    edges = np.linspace(0, 1, 129)
-    bar.pcolormesh(edges, [0, 1], edges[None, :-1], cmap=DENSITY_MAP)
     ticks = [tick for tick in (0, 1, 5, 20, 50, 100, 200) if tick < 0.6 * most] + [round(most)]
-    bar.set_xticks([float(norm(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks])
-    bar.set_yticks([])
-    bar.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
-    bar.spines[:].set_visible(False)
+    draw_scale(bar, most, {tick: f"{tick:g}" for tick in ticks})
 
 
 def _token_card(sheet: Sheet, row: int, token: int, response: float, colour: np.ndarray) -> None:

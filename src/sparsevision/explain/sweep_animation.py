@@ -9,7 +9,7 @@ from PIL import Image
 
 from sparsevision.errors import ConfigError
 
-from .animation import BAND, HOLD_MS, draw_caption
+from .animation import BAND, HOLD_MS, draw_caption, write_animation
 from .boxes import draw_detections
 from .detection_drawing import kept_pixels
 from .detection_look import DetectionLook
@@ -28,19 +28,13 @@ def save_sweep_animation(sweep: Sweep, path: Path | str, *, longest: int = 480) 
     if len(sweep.looks) < 2:
         name = sweep.looks[0].result.name
         raise ConfigError(f"The model that looked at {name!r} has no control to run through: leave out the animation.")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     captions = [look.setting for look in sweep.looks]
     frames = [_frame(look, longest, captions, index) for index, look in enumerate(sweep.looks)]
     # One palette for all frames, so that what stays the same does not flicker.
     together = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames]))
     palette = together.quantize(256, dither=Image.Dither.NONE)
-    indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [HOLD_MS] * (len(frames) - 1) + [2 * HOLD_MS]
-    indexed[0].save(
-        path, save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False, disposal=1
-    )
-    return path
+    return write_animation(frames, durations, palette, Path(path))
 
 
 def _frame(look: DetectionLook, longest: int, captions: list[str], index: int) -> Image.Image:

@@ -1,9 +1,8 @@
 (() => {
-  const STEP_MS = 420, HOLD_MS = 900, HEAT_SIZE = 480, LARGEST = 0.011, SAME = 0.4;
+  const HEAT_SIZE = 480, LARGEST = 0.011, SAME = 0.4;
   const { data, at, make, element, bytes, numbers } = page;
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const state = { picture: 0, run: 0, layer: 0, position: 0, hovered: null, pinned: null, playing: false, level: -1 };
-  let gliding = 0, waiting = 0, picture = null, run = null, drawn = null;
+  const state = { run: 0, level: -1, hovered: null, pinned: null };
+  let picture = null, run = null, drawn = null;
 
   // A run is unpacked when it is first shown.
   const decoded = (found) => {
@@ -56,7 +55,7 @@
     drawn = { boxes, before: make("rect", { class: "before" }, svg), points: make("g", {}, svg) };
   };
   const drawPoints = (objects) => {
-    const layer = run.layers[state.layer], points = blended("points", state.position);
+    const layer = run.layers[way.index], points = blended("points", way.position);
     const count = layer.per_query, { width, height } = picture, radius = LARGEST * Math.max(width, height);
     const shown = [];
     for (const object of objects) {
@@ -71,10 +70,10 @@
       fill: data.levels[layer.levels[i] % data.levels.length] })));
   };
   const refresh = () => {
-    const object = lit(), boxes = blended("boxes", state.position);
+    const object = lit(), boxes = blended("boxes", way.position);
     if (boxes) drawn.boxes.forEach((rect, i) => placeBox(rect, boxes, i));
-    const before = state.layer ? run.layers[state.layer - 1].boxes : run.proposals;
-    const shown = object !== null && before !== null && state.position === state.layer;
+    const before = way.index ? run.layers[way.index - 1].boxes : run.proposals;
+    const shown = object !== null && before !== null && way.position === way.index;
     drawn.before.setAttribute("visibility", shown ? "visible" : "hidden");
     if (shown) placeBox(drawn.before, before, object);
     drawPoints(object !== null ? [object] : at("show-points").checked ? [...run.objects.keys()] : []);
@@ -129,8 +128,7 @@
     context.putImageData(pixels, 0, 0);
   };
   const describeMap = (kind, together) => {
-    const context = at("scale").getContext("2d");
-    data.scale.forEach(([r, g, b], i) => { context.fillStyle = `rgb(${r} ${g} ${b})`; context.fillRect(i, 0, 1, 1); });
+    page.paintScale();
     at("most").textContent = "the most of any token";
     at("about").textContent = kind === "saliency"
       ? "What the scorer expects the decoder to read; the highest tokens are updated."
@@ -139,45 +137,7 @@
   };
 
   // ------------------------------------------------------------------------------------------------------------ the page
-  const describe = () => {
-    const layer = run.layers[state.layer];
-    at("caption").textContent = `${layer.title} (${state.layer + 1} of ${run.layers.length})`;
-    at("slider").value = state.layer;
-    at("slider").setAttribute("aria-valuetext", layer.title);
-    at("back").disabled = state.layer === 0;
-    at("next").disabled = state.layer === run.layers.length - 1;
-  };
-  const glide = () => {
-    cancelAnimationFrame(gliding);
-    const from = state.position, to = state.layer;
-    if (calm.matches || from === to) { state.position = to; refresh(); return; }
-    const begun = performance.now(), lasts = STEP_MS * Math.min(2, Math.abs(to - from));
-    const step = (now) => {
-      const share = Math.min(1, Math.max(0, (now - begun) / lasts));
-      state.position = share < 1 ? from + (to - from) * share * share * (3 - 2 * share) : to;
-      refresh();
-      if (share < 1) gliding = requestAnimationFrame(step);
-    };
-    gliding = requestAnimationFrame(step);
-  };
-  const goTo = (layer) => {
-    state.layer = Math.max(0, Math.min(run.layers.length - 1, layer));
-    describe();
-    glide();
-  };
-  const stop = () => { state.playing = false; clearTimeout(waiting); at("play").textContent = "▶"; at("play").setAttribute("aria-label", "Play the layers"); };
-  const play = () => {
-    goTo(state.layer + 1 < run.layers.length ? state.layer + 1 : 0);
-    if (state.layer === run.layers.length - 1) { stop(); return; }
-    waiting = setTimeout(play, HOLD_MS + STEP_MS);
-  };
-  const toggle = () => {
-    if (state.playing) { stop(); return; }
-    state.playing = true;
-    at("play").textContent = "❚❚";
-    at("play").setAttribute("aria-label", "Stop playing");
-    play();
-  };
+  const way = page.walk("layers", () => run.layers.map((layer) => layer.title), () => refresh());
 
   const showObjects = () => {
     const object = lit();
@@ -206,7 +166,7 @@
       node.setAttribute("role", "option");
       const swatch = make("svg", { viewBox: "0 0 10 10" }, node);
       make("rect", { x: 0.5, y: 0.5, width: 9, height: 9, fill: object.colour }, swatch);
-      element("span", node, object.label);
+      element("span", node, `${i + 1}: ${object.label}`);
       element("span", node, object.score.toFixed(2));
       node.addEventListener("pointerenter", () => hover(i));
       node.addEventListener("pointerleave", () => hover(null));
@@ -225,7 +185,7 @@
   const pointed = (event) => {
     const frame = at("view").getBoundingClientRect();
     const x = (event.clientX - frame.left) / frame.width, y = (event.clientY - frame.top) / frame.height;
-    const boxes = blended("boxes", state.position);
+    const boxes = blended("boxes", way.position);
     let least = Infinity, found = null;
     for (let i = 0; boxes && i < run.objects.length; i++) {
       const [x0, y0, x1, y1] = boxes.subarray(4 * i, 4 * i + 4), area = (x1 - x0) * (y1 - y0);
@@ -280,9 +240,6 @@
     const kept = state.pinned === null || run === null ? null : run.objects[state.pinned];
     state.run = Math.max(0, Math.min(picture.runs.length - 1, index));
     run = decoded(picture.runs[state.run]);
-    state.layer = Math.min(state.layer, run.layers.length - 1);
-    cancelAnimationFrame(gliding);
-    state.position = state.layer;
     state.hovered = null;
     state.pinned = followed(kept);
     at("control").value = state.run;
@@ -295,25 +252,17 @@
     drawOverlay();
     listObjects();
     listLevels();
-    describe();
+    way.begin(way.index);
     drawMap();
     showObjects();
   };
   const open = (index) => {
-    stop();
-    state.picture = index;
     state.pinned = state.hovered = null;
     picture = data.pictures[index];
     run = null;
-    at("view").style.setProperty("--ratio", picture.width / picture.height);
-    document.body.style.setProperty("--dimming", picture.dimming);
-    at("photo").src = picture.image;
-    at("photo").alt = `Picture ${picture.name}`;
-    at("name").textContent = picture.name;
-    page.markPicture(index);
+    page.showPicture(picture, index);
     const first = picture.runs[picture.start];
-    at("slider").max = first.layers.length - 1;
-    state.layer = first.layers.length - 1;
+    way.index = first.layers.length - 1;
     for (const kind of ["chosen", "saliency"]) document.querySelector(`input[value=${kind}]`).disabled = !first.chooses || (kind === "saliency" && first.levels[0].saliency === null);
     state.level = Math.min(state.level, first.levels.length - 1);
     at("level").replaceChildren();
@@ -326,10 +275,6 @@
   };
 
   page.listPictures((each) => each.name, open);
-  at("back").addEventListener("click", () => { stop(); goTo(state.layer - 1); });
-  at("next").addEventListener("click", () => { stop(); goTo(state.layer + 1); });
-  at("play").addEventListener("click", toggle);
-  at("slider").addEventListener("input", (event) => { stop(); goTo(Number(event.target.value)); });
   at("control").addEventListener("input", (event) => choose(Number(event.target.value)));
   at("level").addEventListener("change", (event) => { state.level = Number(event.target.value); drawMap(); });
   for (const input of document.querySelectorAll("input[name=ground]")) input.addEventListener("change", drawMap);
@@ -339,12 +284,16 @@
   at("view").addEventListener("pointerleave", () => hover(null));
   at("view").addEventListener("click", (event) => { const object = pointed(event); object === null ? (state.pinned = null, showObjects()) : pin(object); });
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      state.hovered = state.pinned = null;
+      showObjects();
+    }
+    // Arrows mean something to these.
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input[type=radio], #control")) return;
     const listed = event.target === at("objects");
     if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
       event.preventDefault();
-      stop();
-      goTo(state.layer + (event.key === "ArrowRight" ? 1 : -1));
+      way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
     } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
       moveObject(event.key === "ArrowDown" ? 1 : -1);
@@ -352,10 +301,7 @@
       choose(state.run + (event.key === "+" ? 1 : -1));
     } else if (event.key === " " && (event.target === document.body || listed)) {
       event.preventDefault();
-      toggle();
-    } else if (event.key === "Escape") {
-      state.hovered = state.pinned = null;
-      showObjects();
+      way.toggle();
     }
   });
   open(0);
