@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from sparsevision.factory import create_model
-from sparsevision.measure import published
+from sparsevision.measure import published, published_detectors
 from sparsevision.measure.operations import count_macs, count_parameters, sampling_of
 
 
@@ -79,3 +81,40 @@ def test_a_row_that_is_off_is_seen():
 def test_parameters_that_are_shared_count_once():
     first = nn.Linear(3, 3, bias=False)
     assert count_parameters(nn.Sequential(first, first)) == 9
+
+
+@pytest.mark.slow
+def test_every_published_row_of_the_detectors_agrees():
+    counted = list(published_detectors.recount())
+    assert [one.row for one in counted if not one.agrees] == []
+    assert {one.row.model for one in counted} == set(published_detectors.PARAMETERS)
+    printed = [(one.row.published, round(one.as_published / 1e9, 1)) for one in counted if one.row.published]
+    assert [figure for figure, _ in printed] == [ours for _, ours in printed]
+    assert len(printed) == 14
+    assert f"{len(counted)} of {len(counted)} rows agree" in published_detectors.summary(counted)
+
+
+def test_a_detector_is_counted_with_its_sampling_its_norms_and_what_only_training_needs():
+    (row,) = (row for row in published_detectors.ROWS if row.model == "sparse_detr_r50_10" and row.published)
+    (one,) = published_detectors.recount([row])
+    assert one.agrees
+    assert (one.trained, one.frozen) == (41_714_805, 222_400)
+    assert published_detectors.tokens_of((800, 1066)) == 17_821
+    assert one.encoder_heads == 5 * 1783 * (91 * 256 + 2 * 256**2 + 4 * 256)
+    # 16 points of 32 numbers for each of 8 heads: a tenth of the tokens in 6 encoder layers, 300 queries in 6 others.
+    assert one.count.sampled == 16 * 8 * 32 * 6 * (1783 + 300)
+    assert published_detectors.cells(one)[-1] == "yes"
+    (off,) = published_detectors.recount([replace(row, published=100.0)])
+    assert published_detectors.cells(off)[-1] == "NO"
+    assert "0 of 1" in published_detectors.summary([off])
+
+
+def test_what_sampling_and_norms_produce_is_told_beside():
+    class Reads(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            places = images.new_zeros(1, 2, 5, 2)
+            return F.layer_norm(F.grid_sample(images, places, align_corners=False), (5,))
+
+    count = count_macs(Reads(), (3, 12, 8))
+    assert (count.total, count.sampled, count.normalised) == (0, 3 * 2 * 5, 3 * 2 * 5)
+    assert count.by_kind == {}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from sparsevision import cli
 from sparsevision.errors import ConfigError, SparseVisionError
 from sparsevision.layers import paths
 from sparsevision.measure import speed
@@ -181,11 +182,32 @@ def test_peers_are_built_for_their_size_and_fused_where_they_can_be():
         ("timm/resnet1", 64, "resnet18"),
         ("timm/levit_128s", 250, "another size"),
         ("timm/resnet18", 0, "at least 1"),
+        ("timm/resnet18", (64, 0), "64x0 px"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_anything_is(model: str, size: int, said: str):
+def test_what_cannot_be_measured_is_refused_before_anything_is(model: str, size: int | tuple[int, int], said: str):
     with pytest.raises(SparseVisionError, match=said):
         check_candidates([Candidate(model, Workload(size))])
+
+
+def test_pictures_may_be_wider_than_high():
+    runner = Runner(Candidate("sparse_detr_nano", Workload((64, 96)), memory_format="contiguous"))
+    runner()
+    assert runner.images.shape == (1, 3, 64, 96)
+    assert str(runner.candidate.workload).startswith("64x96 px")
+    assert cost_of("sparse_detr_nano", (64, 96))[1].total < cost_of("sparse_detr_nano", 96)[1].total
+    assert Workload([64, 96]) == Workload((64, 96))
+
+
+def test_a_detector_has_no_training_step_to_measure():
+    with pytest.raises(ConfigError, match="needs objects to find"):
+        check_candidates([Candidate("sparse_detr_nano", Workload(64, work="training"))])
+
+
+@pytest.mark.parametrize("size", ["96x", "wide", "1x2x3", "-5"])
+def test_what_is_no_size_is_a_sentence(size: str, capsys: pytest.CaptureFixture[str]):
+    assert cli.main(["benchmark", "--sizes", size]) == 2
+    assert "800x1066" in capsys.readouterr().err
 
 
 def _result(label: str, *, memory: MemoryUse | None = None) -> Result:

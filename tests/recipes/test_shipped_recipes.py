@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparsevision.training.optimisation import Schedule, make_optimiser
-from sparsevision.training.recipe import Recipe, read_recipe, recipe_names
+from sparsevision import create_model
+from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
+from sparsevision.training.recipe import DetectionSection, Recipe, read_recipe, recipe_names
 
 IMAGENET = ("imagenet1k_tiny", "imagenet1k_small", "imagenet1k_base")
 PROMISED = {
     *IMAGENET, "imagenet21k_base", "finetune_384", "finetune_512", "finetune_384_n144", "finetune_384_n196",
     "caltech101_nano", "caltech101_teacher", "caltech101_resnet18", "caltech101_deit", "tiny_imagenet50_nano",
-    "digits_nano", "scenes_nano", "folder_nano",
+    "digits_nano", "scenes_nano", "folder_nano", "coco_sparse_detr_r50", "coco_sparse_detr_swin_t",
+    "coco_deformable_detr",
 }  # fmt: skip
 
 
@@ -72,3 +74,31 @@ def test_peers_are_trained_like_nano() -> None:
         assert peer.data == nano.data
         assert peer.distillation == nano.distillation
         assert peer.schedule.epochs == nano.schedule.epochs
+
+
+@pytest.mark.parametrize("name", ["coco_sparse_detr_r50", "coco_sparse_detr_swin_t", "coco_deformable_detr"])
+def test_detectors_as_released(name: str) -> None:
+    recipe = read_recipe(name)
+    assert (recipe.data.batch, recipe.schedule.epochs, recipe.run.seed) == (16, 50, 42)
+    assert (recipe.optimiser.name, recipe.optimiser.weight_decay, recipe.optimiser.clip) == ("adamw", 1e-4, 0.1)
+    assert recipe.data.detection == DetectionSection()
+    evaluation = recipe.data.evaluation
+    assert (evaluation.fit, evaluation.size, evaluation.longest, evaluation.interpolation) == (
+        "short", 800, 1333, "bilinear",
+    )  # fmt: skip
+    assert [rate(recipe, epoch * 100, 100) for epoch in (0, 39, 40, 49)] == pytest.approx([2e-4, 2e-4, 2e-5, 2e-5])
+    assert rate(recipe, 40 * 100 - 1, 100) == pytest.approx(2e-4)
+    assert read_recipe(name, ["data.batch=4"]).peak_lr == pytest.approx(1e-4)
+    assert recipe.ema.decay == 0
+
+
+@pytest.mark.parametrize("short", ["r50", "swin_t"])
+@pytest.mark.parametrize("percent", [10, 20, 30, 40, 50])
+def test_the_keep_ratio_is_one_field(short: str, percent: int) -> None:
+    recipe = read_recipe(f"coco_sparse_detr_{short}", [f"model.name=sparse_detr_{short}_{percent}"])
+    with torch.device("meta"):
+        model = create_model(recipe.model.name, **recipe.model.config)
+    assert model.config.keep_ratio == percent / 100
+    groups = parameter_groups(model, recipe.optimiser)
+    assert {group["weight_decay"] for group in groups} == {1e-4}
+    assert {group["lr_scale"] for group in groups} == {1.0, 0.1}

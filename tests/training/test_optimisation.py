@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from stand_ins import TinyNet
 from torch import nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
-from sparsevision.training.recipe import OptimiserSection, ScheduleSection
+from sparsevision.training.recipe import DataSection, OptimiserSection, Recipe, ScheduleSection
 
 
 def named(model: nn.Module, section: OptimiserSection) -> dict[str, tuple[float, float]]:
@@ -75,6 +77,40 @@ def test_the_shifted_schedule_peaks_where_the_warmup_ends() -> None:
     assert max(found) == found[20] == pytest.approx(1.0)
     assert found[60] == pytest.approx(0.6)
     assert found[99] == pytest.approx(0.2, abs=1e-3)
+
+
+def test_steps_drop_after_their_epochs_and_not_a_step_before() -> None:
+    found = rates("steps", 100, epochs=10, drop_after=(4, 8), drop=0.1)
+    assert found == pytest.approx([1.0] * 40 + [0.1] * 40 + [0.01] * 20)
+    warmed = rates("steps", 50, epochs=10, warmup_epochs=1, drop_after=(4,))
+    assert warmed == pytest.approx([0.1 + step * 0.09 for step in range(10)] + [1.0] * 30 + [0.1] * 10)
+
+
+def test_groups_keep_their_share_of_the_rate_when_it_drops() -> None:
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": scale} for scale in (1.0, 0.1)]
+    optimiser = make_optimiser(groups, OptimiserSection(), 2e-4)
+    Schedule(optimiser, ScheduleSection(epochs=5, form="steps", drop_after=(4,)), 2e-4, 10).set(40)
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([2e-5, 2e-6])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"form": "steps"},
+        {"drop_after": (4,)},
+        {"form": "steps", "drop_after": (4, 4)},
+        {"form": "steps", "drop_after": (10,)},
+    ],
+)
+def test_drops_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="drop_after"):
+        ScheduleSection(epochs=10, **wrong)
+
+
+@pytest.mark.parametrize(("scaling", "rate"), [("linear", 1e-4), ("sqrt", 2e-4 / math.sqrt(2))])
+def test_the_rate_follows_the_batch_as_it_is_told(scaling: str, rate: float) -> None:
+    optimiser = OptimiserSection(lr=2e-4, lr_for_batch=16, lr_scaling=scaling)
+    assert Recipe(data=DataSection(batch=8), optimiser=optimiser).peak_lr == pytest.approx(rate)
 
 
 def test_an_unknown_optimiser_gets_the_nearest_names() -> None:

@@ -21,7 +21,9 @@ from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import VARIANTS, Variant
 from sparsevision.types import ClassFacts
 
-_RELEASED = {"v1": "v1", "v2": "v2", "bootstrapped": "bootstrapped", "sparse_detr": "released"}
+_RELEASED = {
+    "v1": "v1", "v2": "v2", "bootstrapped": "bootstrapped", "sparse_detr": "released", "transformers": "released",
+}  # fmt: skip
 
 
 def assemble(

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparsevision.checkpoints.peers import PREFIX, check_peer_name, is_peer
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.errors import CheckpointError, ConfigError
 
@@ -17,20 +18,26 @@ def fill_backbone(model: nn.Module, source: str) -> int:
 
     Args:
         model: a model with a `backbone`.
-        source: a file of weights in timm's names for the classifier, or "pretrained" for those that timm publishes.
+        source: a file of weights in timm's names for the classifier; or "pretrained" for those that timm usually
+            publishes of it, or "timm/NAME" for those of that name, as in "timm/resnet50.tv_in1k".
 
     Returns:
         How many tensors were filled.
 
     Raises:
         ConfigError: the model has no backbone.
+        UnknownNameError: timm has no model of the name.
         CheckpointError: the file is missing or damaged, or a tensor of the backbone is missing in it or of another
             shape.
     """
     backbone: Any = getattr(model, "backbone", None)
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: leave model.backbone out.")
-    state = _published(backbone) if source == PRETRAINED else dict(read_checkpoint(source).state)
+    if source == PRETRAINED or is_peer(source):
+        name = getattr(backbone, "name", None) if source == PRETRAINED else source.removeprefix(PREFIX)
+        state = _published(str(name))
+    else:
+        state = dict(read_checkpoint(source).state)
     own = backbone.state_dict()
     taken, missing = {}, []
     for name, tensor in own.items():
@@ -55,12 +62,12 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     return len(taken)
 
 
-def _published(backbone: Any) -> dict[str, Tensor]:
+def _published(name: str) -> dict[str, Tensor]:
     import timm
 
-    name = getattr(backbone, "name", None)
+    check_peer_name(PREFIX + name)
     try:
-        return dict(timm.create_model(str(name), pretrained=True).state_dict())
+        return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:  # timm passes on whatever the network or the Hub says
         reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(

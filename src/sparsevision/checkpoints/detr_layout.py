@@ -10,9 +10,12 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
+from sparsevision.checkpoints.renaming import renamed_by
+
 T = TypeVar("T")
 
-_ATTENTION = {
+# The parts of deformable attention, which transformers calls the same.
+ATTENTION = {
     "sampling_offsets": "offsets",
     "attention_weights": "weights",
     "value_proj": "value",
@@ -76,7 +79,7 @@ class DetrNames:
             if part.endswith("attn"):
                 inner, _, leaf = rest.partition(".")
                 attention = "attn" if stack == "encoder" else part
-                return f"{stack}.layers.{index}.{attention}.{_ATTENTION.get(inner, inner)}{'.' * bool(leaf)}{leaf}"
+                return f"{stack}.layers.{index}.{attention}.{ATTENTION.get(inner, inner)}{'.' * bool(leaf)}{leaf}"
             parts = _ENCODER if stack == "encoder" else _DECODER
             return f"{stack}.layers.{index}.{parts.get(part, part)}.{rest}"
         if found := _HEAD.fullmatch(name):
@@ -88,10 +91,7 @@ class DetrNames:
             return f"scorer.{_SCORER[found[1]]}.{found[2]}"
         if name.startswith("backbone.0.body."):
             return self._backbone(name.removeprefix("backbone.0.body."))
-        for theirs, ours in _WHOLE.items():
-            if name == theirs or (theirs.endswith(".") and name.startswith(theirs)):
-                return ours + name.removeprefix(theirs)
-        return name
+        return renamed_by(_WHOLE, name) or name
 
     def _head(self, index: int) -> str:
         """Names a head by its place in the file's list: decoder layers, first stage, encoder layers."""

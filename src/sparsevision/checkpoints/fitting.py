@@ -82,7 +82,7 @@ def _detector_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
         found["selection"] = "objectness"
     if "backbone.patch_embed.proj.weight" in state:
         found["backbone"] = "swin_tiny"
-    elif "backbone.body.layer4.0.conv3.weight" in state:
+    elif "backbone.body.layer4.0.conv3.weight" in state and "backbone.body.layer3.6.conv3.weight" not in state:
         found["backbone"] = "resnet50"
     return found
 

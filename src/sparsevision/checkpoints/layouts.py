@@ -2,7 +2,8 @@
 
 Three layouts carry SparseFormer's tensors. "v1" is the released ImageNet code's, "v2" the released library's (for the
 v1 models), and "bootstrapped" the library's for the models that were grown out of ViTs. "sparse_detr" is that of the
-detectors, see `detr_layout`. Every mapping is a renaming: no tensor is transposed, split or joined.
+detectors, and "transformers" that of Hugging Face's Deformable DETR; see `detr_layout` and `transformers_layout`. Every
+mapping is a renaming; only transformers' files hold in three tensors what is one here, which `joined` mends before.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from sparsevision.checkpoints.detr_layout import DetrNames, is_released_detr, without_duplicates
+from sparsevision.checkpoints.renaming import renamed_by
+from sparsevision.checkpoints.transformers_layout import TransformersNames, is_transformers_detr
 from sparsevision.errors import CheckpointError
 
-Layout = Literal["sparsevision", "v1", "v2", "bootstrapped", "sparse_detr", "other"]
+Layout = Literal["sparsevision", "v1", "v2", "bootstrapped", "sparse_detr", "transformers", "other"]
 T = TypeVar("T")
 
 # The tensors outside of the units. Keys ending in a dot rename a module, the others a single tensor.
@@ -91,6 +94,8 @@ def detect_layout(names: Collection[str]) -> Layout:
         return "v1"
     if "initial_roi.weight" in names:
         return "bootstrapped" if "cls_embedding.weight" in names else "v2"
+    if is_transformers_detr(names):
+        return "transformers"
     return "sparse_detr" if is_released_detr(names) else "other"
 
 
@@ -106,6 +111,8 @@ def renamed_to_ours(state: Mapping[str, T], layout: Layout) -> dict[str, tuple[s
     if layout == "sparse_detr":
         state = without_duplicates(state)
         our_name = DetrNames(state)
+    elif layout == "transformers":
+        our_name = TransformersNames(state)
     elif layout in _TABLES:
         our_name = partial(_our_name, layout=layout, names=state)
     result: dict[str, tuple[str, T]] = {}
@@ -123,20 +130,12 @@ def _our_name(name: str, layout: str, names: Collection[str]) -> str:
     whole_model, unit_table = _TABLES[layout]
     unit = _UNIT.fullmatch(name)
     if unit is None or unit[1] == "1":
-        return _apply(whole_model, name) or name
+        return renamed_by(whole_model, name) or name
     index = int(unit[1])
     two_layers = f"layers.{unit[1]}.roi_adjust_module.3.weight" in names
-    found = _apply(_ADJUST_TWO_LAYERS if two_layers else _ADJUST_ONE_LAYER, unit[2]) or _apply(unit_table, unit[2])
+    found = renamed_by(_ADJUST_TWO_LAYERS if two_layers else _ADJUST_ONE_LAYER, unit[2]) or renamed_by(
+        unit_table, unit[2]
+    )
     if found is None:
         return name
     return f"focusing.{found}" if index == 0 else f"cortex.{index - 2}.{found}"
-
-
-def _apply(table: Mapping[str, str], name: str) -> str | None:
-    """Renames by the only entry that fits: a whole name, or a prefix where the entry ends in a dot or underscore."""
-    if name in table:
-        return table[name]
-    for theirs, ours in table.items():
-        if theirs[-1] in "._" and name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return None

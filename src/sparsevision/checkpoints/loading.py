@@ -129,7 +129,7 @@ def _check_names_and_shapes(
     if checkpoint.layout == "other" and not set(own) & set(state):
         raise CheckpointError(
             f"The tensors of {checkpoint.origin} ({_listed(list(state))}) are named in none of the known layouts: "
-            "SparseFormer's and Sparse DETR's released ones and ours."
+            "SparseFormer's and Sparse DETR's released ones, transformers' of Deformable DETR, and ours."
         )
     missing = [name for name in own if name not in state and name not in kept]
     unexpected = [name for name in state if name not in own]

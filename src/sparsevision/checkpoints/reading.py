@@ -17,6 +17,8 @@ from torch import Tensor
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, Checkpoint
 from sparsevision.checkpoints.description import Description, parse_description
 from sparsevision.checkpoints.layouts import detect_layout, renamed_to_ours
+from sparsevision.checkpoints.transformers_config import Settings, describe, transformers_settings
+from sparsevision.checkpoints.transformers_layout import joined
 from sparsevision.errors import CheckpointError
 
 # Where training loops keep weights, the averaged ones first: they are what a model is evaluated with.
@@ -31,8 +33,8 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
 
     Args:
         source: a folder or a safetensors file of ours, or a run folder, of which best/ is taken; a .pth or .safetensors
-            file in one of the released layouts; a training file (of which `model_ema` is taken, else `model`); or a
-            state dict in memory in any of these.
+            file in one of the released layouts; a folder or file of transformers' Deformable DETR; a training file (of
+            which `model_ema` is taken, else `model`); or a state dict in memory in any of these.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, it would execute code, or it holds no weights.
@@ -62,6 +64,8 @@ def _read_folder(folder: Path) -> Checkpoint:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{str(description)!r} cannot be read ({_first_line(error)}).") from error
     state, _ = _read_safetensors(weights)
+    if (settings := transformers_settings(text)) is not None:
+        return _checkpoint(state, None, str(folder), settings)
     return _checkpoint(state, parse_description(text, str(description)), str(folder))
 
 
@@ -85,12 +89,16 @@ def _read_file(path: Path) -> Checkpoint:
     return _checkpoint(_weights_of(state, repr(str(path))), described, str(path))
 
 
-def _checkpoint(state: Mapping[str, Tensor], described: Description | None, origin: str) -> Checkpoint:
+def _checkpoint(
+    state: Mapping[str, Tensor], described: Description | None, origin: str, settings: Settings | None = None
+) -> Checkpoint:
     # What our own format describes may be any model; its names are ours as they stand.
     layout = "sparsevision" if described else detect_layout(state)
-    named = renamed_to_ours(state, layout)
+    named = renamed_to_ours(joined(state) if layout == "transformers" else state, layout)
     tensors = {ours: tensor for ours, (_, tensor) in named.items()}
     originals = {ours: name for ours, (name, _) in named.items()}
+    if layout == "transformers":
+        described = describe(tensors, settings or {}, origin)
     if described is None:
         return Checkpoint(layout, tensors, origin=origin, original_names=originals)
     return Checkpoint(

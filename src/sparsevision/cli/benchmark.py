@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from sparsevision.measure.candidates import Candidate
+    from sparsevision.measure.candidates import Candidate, Size
     from sparsevision.measure.machine import Machine
     from sparsevision.measure.report import Result
     from sparsevision.measure.speed import Settings
@@ -29,7 +29,7 @@ _Flag = Parameter(negative="")
 def benchmark(
     *,
     models: Annotated[list[str] | None, _Several] = None,
-    sizes: Annotated[list[int] | None, _Several] = None,
+    sizes: Annotated[list[str] | None, _Several] = None,
     batches: Annotated[list[int] | None, _Several] = None,
     dtype: Annotated[list[Literal["fp32", "bf16", "fp16"]] | None, _Several] = None,
     compile: bool = False,
@@ -49,15 +49,15 @@ def benchmark(
     """Measure speed, memory, multiply-adds and parameters, beside other models.
 
     All models of one size, batch and precision take turns in one run, so that the ratios hold although machines
-    drift. With --macs alone, the published rows of SparseFormer's tables are counted and compared; status 1 if any is
-    off.
+    drift. With --macs alone, the published rows of SparseFormer's and Sparse DETR's tables are counted and compared;
+    status 1 if any is off.
 
     Parameters
     ----------
     models
         Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
     sizes
-        Heights and widths of the pictures in pixels. Default: 224.
+        Sizes of the pictures in pixels: 224 is a square, 800x1066 height and width. Default: 224.
     batches
         Pictures at once. Default: 1 and 8.
     dtype
@@ -93,12 +93,13 @@ def benchmark(
 
     notes = Console(stderr=True)
     paths = _checked_outputs(out or [])
+    shapes = [_size(text) for text in sizes or ["224"]]
     if macs:
         if sizes and models is None:
             raise ConfigError("--macs alone counts the published models at their own sizes: name --models for --sizes.")
-        return _count(models, sizes or [224], paths)
+        return _count(models, shapes, paths)
     if loader is not None:
-        _measure_loader(loader, (sizes or [224])[0], (batches or [32])[0], workers)
+        _measure_loader(loader, shapes[0], (batches or [32])[0], workers)
         if models is None:
             return 0
 
@@ -109,7 +110,7 @@ def benchmark(
     chosen = list(models or _DEFAULT_MODELS)
     peer = peer or choose_peer(chosen)
     candidates = make_candidates(
-        chosen if peer in chosen else [*chosen, peer], sizes=sizes or [224], batches=batches or [1, 8],
+        chosen if peer in chosen else [*chosen, peer], sizes=shapes, batches=batches or [1, 8],
         dtypes=dtype or ["fp32"], work="training" if train_step else "inference", device=device, plain=plain,
         compiled=compile,
     )  # fmt: skip
@@ -166,34 +167,45 @@ def _write(paths: Sequence[Path], results: Sequence[Result], machine: Machine, s
             path.write_text(writer(results, machine, settings) + "\n", encoding="utf-8")
 
 
-def _count(models: Sequence[str] | None, sizes: Sequence[int], paths: Sequence[Path]) -> int:
+def _size(text: str) -> Size:
+    """Reads 224 or 800x1066."""
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise ConfigError(f"--sizes {text}: a size is one number, or height and width as in 800x1066.")
+    first, last = int(numbers[0]), int(numbers[-1])
+    return (first, last) if len(numbers) == 2 else first
+
+
+def _count(models: Sequence[str] | None, sizes: Sequence[Size], paths: Sequence[Path]) -> int:
     """Counts multiply-adds: of the published rows, or of the models that are named."""
     from rich.console import Console
 
-    from sparsevision.measure import published
+    from sparsevision.measure import published, published_detectors
     from sparsevision.measure.report import markdown_table
 
     if models is not None:
         return _count_models(models, sizes, paths)
-    with Console(stderr=True).status("counting"):
-        counted = list(published.recount())
-    rows = [published.cells(one) for one in counted]
-    console = _output()
-    console.print("Multiply-adds of one picture in G (1e9), with and without the products of mixing.", highlight=False)
-    console.print(_table(published.COLUMNS, rows))
-    console.print(published.summary(counted), highlight=False)
+    console, accounts = _output(), []
+    for module in (published, published_detectors):
+        with Console(stderr=True).status("counting"):
+            accounts.append(account := module.account())
+        console.print(account.title, highlight=False)
+        console.print(_table(account.columns, account.rows))
+        console.print(account.summary, highlight=False)
     for path in paths:
         if path.suffix == ".json":
-            text = json.dumps([published.as_record(one) for one in counted], indent=1)
+            text = json.dumps({account.family: account.records for account in accounts}, indent=1)
         else:
-            text = "\n".join([*markdown_table(published.COLUMNS, rows), "", published.summary(counted)])
+            tables = [[*markdown_table(one.columns, one.rows), "", one.summary, ""] for one in accounts]
+            text = "\n".join(line for table in tables for line in table).rstrip()
         with naming(path):
             path.write_text(text + "\n", encoding="utf-8")
-    return 0 if all(one.agrees for one in counted) else 1
+    return 0 if all(account.agrees for account in accounts) else 1
 
 
-def _count_models(models: Sequence[str], sizes: Sequence[int], paths: Sequence[Path]) -> int:
+def _count_models(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) -> int:
     from sparsevision.measure.benchmark import cost_of
+    from sparsevision.measure.candidates import size_text
     from sparsevision.measure.report import markdown_table
 
     rows = []
@@ -201,7 +213,7 @@ def _count_models(models: Sequence[str], sizes: Sequence[int], paths: Sequence[P
         for size in sizes:
             parameters, count = cost_of(model, size)
             macs = (f"{value / 1e9:.3f}" for value in (count.total, count.without_mixing))
-            rows.append((model, str(size), f"{parameters:,}", *macs))
+            rows.append((model, size_text(size), f"{parameters:,}", *macs))
     columns = ("model", "size", "parameters", "multiply-adds G", "without mixing G")
     _output().print(_table(columns, rows))
     for path in paths:
@@ -212,11 +224,13 @@ def _count_models(models: Sequence[str], sizes: Sequence[int], paths: Sequence[P
     return 0
 
 
-def _measure_loader(spec: str, size: int, batch: int, workers: int) -> None:
+def _measure_loader(spec: str, size: Size, batch: int, workers: int) -> None:
     from rich.console import Console
 
     from sparsevision.measure.loader import measure_loader
 
+    if not isinstance(size, int):
+        raise ConfigError("--loader makes square pictures: give --sizes one number.")
     with Console(stderr=True).status("loading pictures"):
         speed = measure_loader(spec, size=size, batch=batch, workers=workers)
     columns = ("loader", "images/s", "size", "batch", "workers", "pictures", "skipped")

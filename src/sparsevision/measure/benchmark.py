@@ -10,7 +10,18 @@ from functools import cache
 import torch
 
 from sparsevision.errors import ConfigError
-from sparsevision.measure.candidates import Candidate, Dtype, Work, Workload, build_model, is_ours
+from sparsevision.factory import task_of
+from sparsevision.measure.candidates import (
+    Candidate,
+    Dtype,
+    Size,
+    Work,
+    Workload,
+    build_model,
+    is_ours,
+    sides,
+    size_text,
+)
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.operations import OperationCount, count_macs, count_parameters
 from sparsevision.measure.report import Result
@@ -20,7 +31,7 @@ from sparsevision.measure.speed import Progress, Settings, compare, group_by_wor
 def make_candidates(
     models: Sequence[str],
     *,
-    sizes: Sequence[int] = (224,),
+    sizes: Sequence[Size] = (224,),
     batches: Sequence[int] = (1,),
     dtypes: Sequence[Dtype] = ("fp32",),
     work: Work = "inference",
@@ -72,21 +83,29 @@ def run_benchmark(
 
 
 def check_candidates(candidates: Sequence[Candidate]) -> None:
-    """Raises for an unknown model, and for a size that a model cannot take, before anything is computed."""
+    """Raises for an unknown model, and for what a model cannot take or do, before anything is computed."""
     for candidate in candidates:
-        if min(candidate.workload.size, candidate.workload.batch) < 1:
-            raise ConfigError(f"Sizes and batches must be at least 1; {candidate.workload} was asked for.")
+        load = candidate.workload
+        if min(*sides(load.size), load.batch) < 1:
+            raise ConfigError(f"Sizes and batches must be at least 1; {load} was asked for.")
+        if load.work == "training" and task_of(candidate.model) == "detection":
+            raise ConfigError(
+                f"A training step of {candidate.model} needs objects to find, which random pictures have not: measure "
+                "its inference, or read the seconds a step takes off `sparsevision train`."
+            )
     for model, size in dict.fromkeys((one.model, one.workload.size) for one in candidates):
         cost_of(model, size)
 
 
 @cache
-def cost_of(model: str, size: int) -> tuple[int, OperationCount]:
-    """Returns a model's parameters and its operations for one square picture, without computing anything."""
+def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
+    """Returns a model's parameters and its operations for one picture, without computing anything."""
     with torch.device("meta"):
         network = build_model(model, size)
     try:
-        return count_parameters(network), count_macs(network, (3, size, size))
+        return count_parameters(network), count_macs(network, (3, *sides(size)))
     except (RuntimeError, AssertionError) as failure:
         reason = str(failure).strip().splitlines()[0]
-        raise ConfigError(f"{model} cannot take pictures of {size} px ({reason}): choose another size.") from failure
+        raise ConfigError(
+            f"{model} cannot take pictures of {size_text(size)} px ({reason}): choose another size."
+        ) from failure

@@ -20,25 +20,44 @@ Dtype = Literal["fp32", "bf16", "fp16"]
 Path = Literal["default", "plain"]
 Work = Literal["inference", "training"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Size = int | tuple[int, int]
 
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 _TRIAL_SECONDS = 1.0
 
 
+def sides(size: Size) -> tuple[int, int]:
+    """Returns height and width of a size; one number is a square."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def size_text(size: Size) -> str:
+    """Writes a size as the command line takes it: 224, or 800x1066 for height and width."""
+    return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
+
+
 @dataclass(frozen=True)
 class Workload:
-    """What candidates must share to be compared: square pictures of `size` pixels, `batch` of them, `dtype`, `work`."""
+    """What candidates must share to be compared: pictures of `size` pixels, `batch` of them, `dtype`, `work`.
 
-    size: int = 224
+    One number as size means square pictures, two are height and width.
+    """
+
+    size: Size = 224
     batch: int = 1
     dtype: Dtype = "fp32"
     work: Work = "inference"
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        # JSON hands lists over; a frozen workload is hashed.
+        if not isinstance(self.size, int):
+            object.__setattr__(self, "size", tuple(self.size))
+
     def __str__(self) -> str:
         step = ", training step" if self.work == "training" else ""
-        return f"{self.size} px, batch {self.batch}, {self.dtype}{step}"
+        return f"{size_text(self.size)} px, batch {self.batch}, {self.dtype}{step}"
 
 
 @dataclass(frozen=True)
@@ -68,8 +87,8 @@ def is_ours(name: str) -> bool:
     return not name.startswith("timm/")
 
 
-def build_model(name: str, size: int, *, fuse: bool = False) -> nn.Module:
-    """Makes a model for square pictures of `size` pixels, with random weights.
+def build_model(name: str, size: Size, *, fuse: bool = False) -> nn.Module:
+    """Makes a model for pictures of a size, with random weights.
 
     A timm model that fixes its picture's size is told it. `fuse` merges the branches of reparameterisable peers, as
     anybody would who deploys them. Raises `ConfigError` for a size that the model cannot take.
@@ -81,12 +100,14 @@ def build_model(name: str, size: int, *, fuse: bool = False) -> nn.Module:
 
     settings = get_pretrained_cfg(name.removeprefix("timm/").partition(".")[0])
     options: dict[str, Any] = {}
-    if settings is not None and settings.fixed_input_size and settings.input_size[-1] != size:
+    if settings is not None and settings.fixed_input_size and settings.input_size[-2:] != sides(size):
         options["img_size"] = size
     try:
         model = create_model(name, **options)
     except (TypeError, AssertionError) as failure:
-        raise ConfigError(f"{name} cannot be built for {size} px ({failure}): choose another size.") from failure
+        raise ConfigError(
+            f"{name} cannot be built for {size_text(size)} px ({failure}): choose another size."
+        ) from failure
     return reparameterize_model(model, inplace=True) if fuse else model
 
 
@@ -114,7 +135,7 @@ class Runner:
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if is_ours(candidate.model) and candidate.path == "default" and candidate.packs:
             pack_linear_layers(self.model)
-        self.images = torch.randn(load.batch, 3, load.size, load.size, device=self.device)
+        self.images = torch.randn(load.batch, 3, *sides(load.size), device=self.device)
         self.targets = torch.zeros(load.batch, dtype=torch.int64, device=self.device)
         self.optimiser: torch.optim.Optimizer | None = None
         if training:

@@ -2,7 +2,8 @@
 
 Counted are convolutions and matrix products, by `torch.utils.flop_counter` (which counts a multiplication and an
 addition as two; halved here). Norms, activations, softmax and pooling are elementwise and not counted, as is the
-custom. Our models are counted on their plain path: a fused form does the same work under names that no counter knows.
+custom; the numbers that sampling reads and norms produce are told beside, for those who count them too. Our models are
+counted on their plain path: a fused form does the same work under names that no counter knows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from sparsevision.layers.mixing import AdaptiveMixing
 from sparsevision.layers.paths import plain_operators
 
 _BATCHED_PRODUCTS = ("bmm", "baddbmm")
+_SAMPLING, _NORMS = ("grid_sampler_2d",), ("native_layer_norm", "native_group_norm")
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class OperationCount:
     """Multiply-adds of one forward pass.
 
     `total` is everything counted; `mixing` the batched products inside adaptive mixing, which are in `total` too (some
-    counters know no rule for them, and papers leave them out); `by_kind` splits the total by operator.
+    counters know no rule for them, and papers leave them out); `by_kind` splits the total by operator. Not in the total
+    are `sampled`, the numbers that bilinear sampling reads, and `normalised`, those that layer and group norms produce.
     """
 
     total: int
     mixing: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
+    sampled: int = 0
+    normalised: int = 0
 
     @property
     def without_mixing(self) -> int:
@@ -52,7 +58,7 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
     """
     shape = input_shape if len(input_shape) == 4 else (1, *input_shape)
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=_tallies())
     with FakeTensorMode(allow_non_fake_inputs=True), _evaluating(model), _countable(), torch.no_grad():
         # Shapes that claim to lie on the CPU: models ask their tensors' device, and some operators know no "meta".
         named = [*model.named_parameters(), *model.named_buffers()]
@@ -62,7 +68,10 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
             functional_call(model, stand_ins, (images,))
     by_module = counter.get_flop_counts()
     by_kind = {_kind(operator): count // 2 for operator, count in by_module.get("Global", {}).items()}
-    return OperationCount(sum(by_kind.values()), _mixing_products(model, by_module), by_kind)
+    sampled, normalised = (sum(by_kind.pop(kind, 0) for kind in kinds) for kinds in (_SAMPLING, _NORMS))
+    return OperationCount(
+        sum(by_kind.values()), _mixing_products(model, by_module), by_kind, sampled=sampled, normalised=normalised
+    )
 
 
 def count_sampling(num_tokens: int, num_points: int, channels: int, samplings: int) -> int:
@@ -83,6 +92,19 @@ def sampling_of(model: nn.Module) -> int:
 def count_parameters(model: nn.Module) -> int:
     """Returns the number of parameters, shared ones once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _tallies() -> dict[Any, Any]:
+    """Rules that count the numbers of operators for which the counter has none, doubled as it doubles."""
+
+    def first(shape: tuple[int, ...], *_: Any, **__: Any) -> int:
+        return 2 * prod(shape)
+
+    def result(*_: Any, out_shape: tuple[int, ...], **__: Any) -> int:
+        return 2 * prod(out_shape)
+
+    aten = torch.ops.aten
+    return {aten.grid_sampler_2d: result, aten.native_layer_norm: first, aten.native_group_norm: first}
 
 
 def _kind(operator: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sparsevision.factory import create_model
+from sparsevision.measure.accounts import Account
 from sparsevision.measure.operations import OperationCount, count_macs, count_parameters, sampling_of
 
 TOLERANCE = 0.01
@@ -171,3 +172,13 @@ def as_record(one: Recount) -> dict[str, Any]:
     """Returns a recounted row as plain values for JSON."""
     counts = {"counted": one.count.total, "counted_without_mixing": one.without_mixing, "sampling": one.sampling}
     return {**asdict(one.row), "counted_parameters": one.parameters, **counts, "agrees": one.agrees}
+
+
+def account() -> Account:
+    """Counts every row and returns the table."""
+    counted = list(recount())
+    return Account(
+        "sparseformer", "Multiply-adds of one picture in G (1e9), with and without the products of mixing.", COLUMNS,
+        [cells(one) for one in counted], summary(counted), [as_record(one) for one in counted],
+        all(one.agrees for one in counted),
+    )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from timm.models import group_parameters
 from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
 from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.scheduler.multistep_lr import MultiStepLRScheduler
 from torch import nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -96,18 +97,25 @@ class Schedule:
         total, warmup = section.epochs * steps_per_epoch, round(section.warmup_epochs * steps_per_epoch)
         for group in optimiser.param_groups:
             group["initial_lr"] = peak  # timm multiplies by the group's lr_scale itself
-        self.cosine = CosineLRScheduler(
-            optimiser,
-            t_initial=total if section.form == "released" else max(total - warmup, 1),
-            lr_min=peak * section.floor,
-            warmup_t=warmup,
-            warmup_lr_init=peak * section.warmup_start,
-            warmup_prefix=section.form == "shifted",
-            t_in_epochs=False,
-        )
+        start: dict[str, Any] = {
+            "warmup_t": warmup, "warmup_lr_init": peak * section.warmup_start, "t_in_epochs": False,
+            "warmup_prefix": section.form == "shifted",
+        }  # fmt: skip
+        self.scheduler: Any
+        if section.form == "steps":
+            # timm drops one step before the one that it is told.
+            drops = [epoch * steps_per_epoch + 1 for epoch in section.drop_after]
+            self.scheduler = MultiStepLRScheduler(optimiser, decay_t=drops, decay_rate=section.drop, **start)
+        else:
+            self.scheduler = CosineLRScheduler(
+                optimiser,
+                t_initial=total if section.form == "released" else max(total - warmup, 1),
+                lr_min=peak * section.floor,
+                **start,
+            )
 
     def set(self, step: int) -> float:
         """Sets the rates for a step, counted from 0 over the whole run; returns the rate of a group of scale 1."""
         clock = max(step - self.lag, 0)
-        self.cosine.step_update(clock)
-        return float(self.cosine._get_lr(clock)[0])
+        self.scheduler.step_update(clock)
+        return float(self.scheduler._get_lr(clock)[0])

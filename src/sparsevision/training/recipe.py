@@ -7,10 +7,12 @@ A recipe is read from the package by name (`caltech101_nano`) or from a path, ma
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -50,8 +52,8 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which network, with which weights it starts.
 
-    `backbone` fills a detector's backbone alone, with a file of a classifier's weights in timm's names, or, as
-    "pretrained", with those that timm publishes.
+    `backbone` fills a detector's backbone alone, with a file of a classifier's weights in timm's names, or with those
+    that timm publishes: as "pretrained" its usual ones, as "timm/NAME" those of that name.
     """
 
     name: str = "sparseformer_nano"
@@ -157,6 +159,8 @@ class DataSection(Section):
 class OptimiserSection(Section):
     """How weights move. With `lr_for_batch` the rate is lr * data.batch / lr_for_batch, else it is lr as it stands.
 
+    With lr_scaling "sqrt" it is the square root of that quotient by which lr is multiplied.
+
     SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
     is large. `clamp_for_batch` is the batch for which the released bound is meant: it is multiplied by
     clamp_for_batch / data.batch. Models with other numerics than "v1" have no clamp.
@@ -165,6 +169,7 @@ class OptimiserSection(Section):
     name: str = "adamw"
     lr: PositiveFloat = 1e-3
     lr_for_batch: PositiveInt | None = None
+    lr_scaling: Literal["linear", "sqrt"] = "linear"
     head_lr_factor: PositiveFloat = 1.0
     betas: tuple[float, float] | None = (0.9, 0.999)
     eps: PositiveFloat | None = 1e-8
@@ -176,22 +181,33 @@ class OptimiserSection(Section):
 
 
 class ScheduleSection(Section):
-    """Cosine with a linear warm-up, per step. `warmup_start` and `floor` are fractions of the peak rate.
+    """The rate of each step, after a linear warm-up. `warmup_start` and `floor` are fractions of the peak rate.
 
-    form "shifted": the cosine begins at its top when the warm-up ends. form "released": SparseFormer's code, where the
-    cosine's clock runs from step 0, and the scheduler lags one step (steps 0 and 1 share the start value).
+    form "shifted": a cosine that begins at its top when the warm-up ends. form "released": SparseFormer's code, where
+    the cosine's clock runs from step 0, and the scheduler lags one step (steps 0 and 1 share the start value). form
+    "steps": the peak rate, multiplied by `drop` after each of the epochs in `drop_after`; it knows no floor.
     """
 
     epochs: PositiveInt = 30
     warmup_epochs: NonNegativeFloat = 0.0
     warmup_start: float = Field(default=0.001, ge=0.0, le=1.0)
     floor: float = Field(default=0.01, ge=0.0, le=1.0)
-    form: Literal["shifted", "released"] = "shifted"
+    form: Literal["shifted", "released", "steps"] = "shifted"
+    drop_after: tuple[PositiveInt, ...] = ()
+    drop: float = Field(default=0.1, gt=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be less than epochs ({self.epochs})")
+        return self
+
+    @model_validator(mode="after")
+    def _drops_fit(self) -> Self:
+        if bool(self.drop_after) != (self.form == "steps"):
+            raise ValueError("drop_after names the epochs of form = 'steps', and of no other form")
+        if any(later <= earlier for earlier, later in pairwise((*self.drop_after, self.epochs))):
+            raise ValueError(f"drop_after ({list(self.drop_after)}) must rise, and stay below epochs ({self.epochs})")
         return self
 
 
@@ -279,7 +295,10 @@ class Recipe(Section):
     def peak_lr(self) -> float:
         """The highest learning rate, after it was scaled with the batch."""
         reference = self.optimiser.lr_for_batch
-        return self.optimiser.lr if reference is None else self.optimiser.lr * self.data.batch / reference
+        if reference is None:
+            return self.optimiser.lr
+        share = self.data.batch / reference
+        return self.optimiser.lr * (math.sqrt(share) if self.optimiser.lr_scaling == "sqrt" else share)
 
     def with_values(self, values: Mapping[str, Any]) -> Recipe:
         """Returns a copy in which dotted fields have other values, checked like the rest."""
