@@ -45,9 +45,7 @@ def test_one_a_list_and_a_stream(predictor: Predictor, pictures: list[Path]) -> 
     assert isinstance(one, DetectionResult)
     assert one.labels
     assert list(one.scores) == sorted(one.scores, reverse=True)
-    assert {label: number for label, number in zip(one.labels, one.category_ids, strict=True)} == {
-        "disc": 3, "square": 7
-    }  # fmt: skip
+    assert dict(zip(one.labels, one.category_ids, strict=True)) == {"disc": 3, "square": 7}
     assert sum(one.counts().values()) == len(one.labels)
     several = predictor(pictures[:3])
     assert close(several[1], one)
@@ -88,9 +86,10 @@ def test_what_counts_goes_by_the_weights_or_by_the_user(tmp_path: Path, pictures
     everything = Predictor(save_tiny_detector(tmp_path / "x", facts=ClassFacts()), "cpu")
     all_of_it = everything(pictures[3], threshold=0)
     assert len(all_of_it.labels) == 16  # 8 queries, 2 classes
-    least = {"disc": sorted(s for s, label in zip(all_of_it.scores, all_of_it.labels) if label == "disc")[-2]}
-    least["square"] = sorted(s for s, label in zip(all_of_it.scores, all_of_it.labels) if label == "square")[-3]
-    facts = ClassFacts((3, 7), (least["disc"] - 1e-4, least["square"] - 1e-4))
+    scores: dict[str, list[float]] = {"disc": [], "square": []}
+    for label, score in zip(all_of_it.labels, all_of_it.scores, strict=True):
+        scores[label].append(score)
+    facts = ClassFacts((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
     carried = Predictor(save_tiny_detector(tmp_path / "y", facts=facts), "cpu")
     assert carried(pictures[3]).counts() == {"disc": 2, "square": 3}
     assert len(carried(pictures[3], threshold=0).labels) == 16

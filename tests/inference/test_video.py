@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-av = pytest.importorskip("av")
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sparsevision import cli
 from sparsevision.inference import Predictor
@@ -21,6 +19,8 @@ from sparsevision.inference.pictures import Frame
 from sparsevision.inference.video import is_video, read_video, with_frames
 from sparsevision.types import Skipped
 from tiny_detector import save_tiny_detector
+
+av = pytest.importorskip("av")
 
 
 def film(path: Path, frames: int, size: tuple[int, int] = (96, 64)) -> Path:
