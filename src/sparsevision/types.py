@@ -350,3 +350,13 @@ class Control:
     minimum: float
     maximum: float
     description: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What may be chosen per call on a trained model among named ways, of which the model has the parts."""
+
+    name: str
+    default: str
+    values: tuple[str, ...]
+    description: str

@@ -119,6 +119,27 @@ def test_the_share_of_tokens_is_a_control() -> None:
         create_model("deformable_detr_nano")(picture, keep_ratio=0.5)
 
 
+@pytest.mark.parametrize("learned", ["dam", "objectness"])
+def test_a_learned_ranking_may_be_exchanged_for_chance(learned: str) -> None:
+    model = create_model("sparse_detr_nano", selection=learned, keep_ratio=0.1).eval()
+    assert model.choices["selection"].values == (learned, "random")
+    picture, sizes = torch.rand(1, 3, 128, 128), torch.tensor([[128, 64]])
+    with torch.inference_mode():
+        own, chosen = (model.run(picture, selection=way).selection.indices.sort().values for way in (None, learned))
+        drawn = [model.run(picture, selection="random").selection.indices.sort().values for _ in range(2)]
+        padded = model.run(picture, sizes=sizes, selection="random")
+    assert own.equal(chosen)
+    assert not drawn[0].equal(drawn[1])
+    assert drawn[0].shape == own.shape
+    assert not padded.pyramid.padding.gather(1, padded.selection.indices).any()
+    other = {"dam": "objectness", "objectness": "dam"}[learned]
+    with pytest.raises(ConfigError, match=f"no selection in this model named '{other}'"):
+        model(picture, selection=other)
+    with pytest.raises(ConfigError, match="call eval"):
+        model.train()(picture, selection="random")
+    assert not create_model("deformable_detr_nano").choices
+
+
 @pytest.mark.parametrize("selection", ["objectness", "random"])
 def test_other_ways_to_select_run_and_train(selection: str) -> None:
     model = create_model("sparse_detr_nano", selection=selection)

@@ -40,11 +40,11 @@ class Level:
 class DetectionLook(Look):
     """What is drawn of a detector: a picture (upright, RGB) and its result, which must hold a whole trace.
 
-    `settings` are the values of the model's controls in this run, and `seconds` is how long it took, if that is known.
+    `settings` are the model's controls and choices in this run, and `seconds` is how long it took, if that is known.
     """
 
     result: DetectionResult
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, float | str] = field(default_factory=dict)
     seconds: float | None = None
 
     @cached_property
@@ -116,8 +116,9 @@ class DetectionLook(Look):
 
     @property
     def setting(self) -> str:
-        """The controls' values for people: 'keep ratio 0.3'; empty where the model has none."""
-        return ", ".join(f"{spoken(name)} {value:g}" for name, value in self.settings.items())
+        """The settings for people: 'keep ratio 0.3, selection random'; empty where the model has none."""
+        told = {name: value if isinstance(value, str) else f"{value:g}" for name, value in self.settings.items()}
+        return ", ".join(f"{spoken(name)} {value}" for name, value in told.items())
 
 
 def spoken(name: str) -> str:

@@ -31,7 +31,7 @@ class Sweep:
     @property
     def values(self) -> tuple[float, ...]:
         """The control's value in each look; none without a control."""
-        return tuple(look.settings[self.control.name] for look in self.looks) if self.control else ()
+        return tuple(float(look.settings[self.control.name]) for look in self.looks) if self.control else ()
 
 
 def sweep_values(control: Control, own: float | None = None) -> tuple[float, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from sparsevision.errors import ConfigError
-from sparsevision.types import Control
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.types import Choice, Control
 
 
 def controls_of(model: nn.Module) -> Mapping[str, Control]:
@@ -17,21 +17,31 @@ def controls_of(model: nn.Module) -> Mapping[str, Control]:
     return found
 
 
-def checked_options(model: nn.Module, given: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[str, float]:
-    """Returns what is given for the model's controls; `others` are options that somebody else takes.
+def choices_of(model: nn.Module) -> Mapping[str, Choice]:
+    """Returns the choices that a model names."""
+    found: Mapping[str, Choice] = getattr(model, "choices", {})
+    return found
+
+
+def checked_options(model: nn.Module, given: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns what is given for the model's controls and choices; `others` are options that somebody else takes.
 
     Raises:
-        ConfigError: a name is neither, or a value is out of its control's range.
+        ConfigError: a name is neither, or a value is out of its control's range or none of the ways to choose.
     """
-    controls = controls_of(model)
+    known: dict[str, Control | Choice] = {**controls_of(model), **choices_of(model)}
     for name in given:
-        if name not in controls and name not in others:
-            known = ", ".join([*others, *controls]) or "none"
-            raise ConfigError(f"{type(model).__name__} takes no {name}: what may be chosen for it is {known}.")
-    return {name: _checked(controls[name], value) for name, value in given.items() if name in controls}
+        if name not in known and name not in others:
+            listed = ", ".join([*others, *known]) or "none"
+            raise ConfigError(f"{type(model).__name__} takes no {name}: what may be chosen for it is {listed}.")
+    return {name: _checked(known[name], value) for name, value in given.items() if name in known}
 
 
-def _checked(control: Control, value: Any) -> float:
+def _checked(control: Control | Choice, value: Any) -> float | str:
+    if isinstance(control, Choice):
+        if value not in control.values:
+            raise UnknownNameError(f"{control.name} in this model", str(value), control.values)
+        return str(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not control.minimum <= value <= control.maximum:
         raise ConfigError(

@@ -13,7 +13,7 @@ from PIL import Image
 from sparsevision.data.reading import read_picture
 from sparsevision.errors import UnreadablePictureError
 from sparsevision.explain import DISTURBANCES, DetectionLook, Look, Sweep, sweep_values
-from sparsevision.inference.controls import controls_of
+from sparsevision.inference.controls import choices_of, controls_of
 from sparsevision.inference.finding import find_pictures
 from sparsevision.inference.predictor import Predictor
 from sparsevision.types import DetectionResult, Result, Skipped, TraceKind
@@ -34,7 +34,8 @@ def look_at(predictor: Predictor, sources: Iterable[str], **options: Any) -> Ite
     Args:
         predictor: its `skipped` lists, once the last look is taken, what could not be found or read.
         sources: files, folders, patterns, or "-" for a list of paths on standard input.
-        options: what the predictor takes: `top_k` of a classifier; `threshold` of a detector; the model's controls.
+        options: what the predictor takes: `top_k` of a classifier; `threshold` of a detector; the model's controls and
+            choices.
     """
     missing: list[Skipped] = []
     trace = _KINDS if predictor.task == "detection" else True
@@ -60,7 +61,7 @@ def sweep_at(predictor: Predictor, sources: Iterable[str], *, whole: bool = True
         predictor: its `skipped` lists, once the last sweep is taken, what could not be found or read.
         sources: files, folders, patterns, or "-" for a list of paths on standard input.
         whole: False for one look, untimed, with the control's own value alone, as it also is without a control.
-        options: `threshold`, and the model's controls; the sweep starts from the first one's value.
+        options: `threshold`, and the model's controls and choices; the sweep starts from the first control's value.
     """
     predictor.stream([], **options)  # says what is wrong with them before anything is read
     control = next(iter(controls_of(predictor.model).values()), None) if whole else None
@@ -97,9 +98,12 @@ def _seconds(predictor: Predictor, name: str, options: dict[str, Any]) -> float:
 
 
 def _look(predictor: Predictor, picture: Image.Image, result: Result, options: dict[str, Any]) -> Look:
-    """Puts a picture and its result together; a detector's also with the values that its controls had."""
+    """Puts a picture and its result together; a detector's also with its controls' values and what was chosen."""
     if not isinstance(result, DetectionResult):
         return Look(picture, result, predictor.labels)
-    controls = controls_of(predictor.model)
-    settings = {name: float(options.get(name, control.default)) for name, control in controls.items()}
+    controls, choices = controls_of(predictor.model), choices_of(predictor.model)
+    settings: dict[str, float | str] = {
+        **{name: float(options.get(name, control.default)) for name, control in controls.items()},
+        **{name: str(options[name]) for name in choices if name in options},
+    }
     return DetectionLook(picture, result, predictor.labels, settings)

@@ -19,11 +19,21 @@ from sparsevision.types import Preprocessing, Sample
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video, RGB: what it is called, and when it is shown, in seconds from the beginning."""
+    """One picture of a video, upright RGB: which one, and when it is shown, in seconds from the beginning.
+
+    `rate` is how many frames a second the video says it has.
+    """
 
     image: Image.Image
-    name: str
+    video: str
+    number: int
     time: float
+    rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return f"{self.video}#frame {self.number}"
 
 
 Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Frame

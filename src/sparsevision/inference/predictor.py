@@ -46,7 +46,7 @@ class _Wish:
     read: Callable[[Any, Batch], Sequence[Result]]
     trace: Traced
     features: bool
-    controls: dict[str, float]
+    controls: dict[str, Any]
 
 
 class Predictor:
@@ -103,16 +103,16 @@ class Predictor:
 
     @overload
     def __call__(
-        self, pictures: Picture, *, trace: Traced = False, features: bool = False, **options: float
+        self, pictures: Picture, *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Result: ...
 
     @overload
     def __call__(
-        self, pictures: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False, **options: float
+        self, pictures: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False, **options: Any
     ) -> list[Result]: ...
 
     def __call__(
-        self, pictures: Any, *, trace: Traced = False, features: bool = False, **options: float
+        self, pictures: Any, *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Result | list[Result]:
         """Says what one picture shows, or each of a list.
 
@@ -123,7 +123,7 @@ class Predictor:
                 embeds rather than classifies gives its embedding, and no labels.
             options: of a classifier `top_k`, how many of the best classes each result lists (5); of a detector
                 `threshold`, the score from which on an object counts, instead of the ones of each class that the
-                weights carry; and whatever the model names among its `controls`, as `keep_ratio`.
+                weights carry; and whatever the model names among its `controls` and `choices`, as `keep_ratio`.
 
         Returns:
             One result for one picture: a `Classification` or a `DetectionResult`. For a list, the results in its
@@ -144,7 +144,7 @@ class Predictor:
         return self._predict([self._read(pictures, 0)], wish)[0]
 
     def stream(
-        self, pictures: Iterable[Picture], *, trace: Traced = False, features: bool = False, **options: float
+        self, pictures: Iterable[Picture], *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Iterator[Result]:
         """Says what pictures show as they come, `batch_size` at a time, for as long as they come.
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.layers.deformable import DeformableAttention
 from sparsevision.layers.groups import ParameterGroup
 from sparsevision.models.sparse_detr.backbone import Neck, make_backbone
@@ -29,7 +29,18 @@ from sparsevision.models.sparse_detr.selection import (
     select,
     whole_budget,
 )
-from sparsevision.types import Control, DetectionHead, DetectionOutput, Heat, Kept, Points, Regions, Response, Trace
+from sparsevision.types import (
+    Choice,
+    Control,
+    DetectionHead,
+    DetectionOutput,
+    Heat,
+    Kept,
+    Points,
+    Regions,
+    Response,
+    Trace,
+)
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
@@ -111,6 +122,17 @@ class SparseDETR(nn.Module):
         return {"keep_ratio": Control("keep_ratio", self.config.keep_ratio, 0.01, 1.0, described)}
 
     @property
+    def choices(self) -> Mapping[str, Choice]:
+        """What may be chosen per call: which tokens the encoder updates, by the ranking that was learned or at random.
+
+        A random choice is what a learned one is measured against.
+        """
+        learned = self.config.selection
+        if learned not in ("dam", "objectness"):
+            return {}
+        return {"selection": Choice("selection", learned, (learned, "random"), "which tokens the encoder updates")}
+
+    @property
     def class_heads(self) -> tuple[str, ...]:
         """The layers that have one output a class."""
         return tuple(
@@ -142,9 +164,10 @@ class SparseDETR(nn.Module):
         sizes: Int[Tensor, "batch 2"] | None = None,
         trace: Trace | None = None,
         keep_ratio: float | None = None,
+        selection: str | None = None,
     ) -> DetectionOutput:
         """Detects objects in normalised pictures; boxes are (cx, cy, w, h) as fractions of the valid picture."""
-        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio)
+        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
             self._record(run, trace)
         last = DetectionHead("decoder", run.layers[-1].logits, run.layers[-1].boxes)
@@ -158,47 +181,52 @@ class SparseDETR(nn.Module):
         *,
         sizes: Int[Tensor, "batch 2"] | None = None,
         keep_ratio: float | None = None,
+        selection: str | None = None,
     ) -> Run:
         """Computes one pass and returns all of its parts."""
-        self._check(images, keep_ratio)
+        self._check(images, keep_ratio, selection)
         pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
         boxes = proposals(masks)
-        scores, objectness = self._scores(pyramid, boxes)
-        counts = selection = None
+        way = selection or self.config.selection
+        scores, objectness = self._scores(pyramid, boxes, way)
+        counts = chosen = None
         if scores is not None:
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
             counts = budgets(pyramid.padding, ratio)
             ranked = scores.detach()
-            if self.numerics.ignores_padding or self.scorer is None:
+            if self.numerics.ignores_padding or way != "dam":
                 ranked = ranked.masked_fill(pyramid.padding, -math.inf)
             most = whole_budget(ranked.shape[1], ratio) if sizes is None else None
-            selection = select(ranked, counts, most)
-        tokens, states = self.encoder(pyramid, selection)
+            chosen = select(ranked, counts, most)
+        tokens, states = self.encoder(pyramid, chosen)
         memory = pyramid._replace(tokens=tokens)
         proposed, query_tokens, queries = self._queries(memory, boxes)
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
         layers = self.decoder(queries, memory, heads)
-        return Run(
-            pyramid, boxes, objectness, scores, counts, selection, memory, states, proposed, query_tokens, layers
-        )
+        return Run(pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers)
 
-    def _check(self, images: Tensor, keep_ratio: float | None) -> None:
+    def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ConfigError(
                 f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
             )
-        if keep_ratio is None:
-            return
-        if not self.controls:
+        if keep_ratio is not None and not self.controls:
             raise ConfigError("This model updates all tokens and takes no keep_ratio: leave it away.")
-        if not 0 < keep_ratio <= 1:
+        if keep_ratio is not None and not 0 < keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1.")
+        if selection is None:
+            return
+        if self.training:
+            raise ConfigError("selection is chosen per call of a trained model: leave it away, or call eval() first.")
+        known = self.choices["selection"].values if self.choices else (self.config.selection,)
+        if selection not in known:
+            raise UnknownNameError("selection in this model", selection, known)
 
-    def _scores(self, pyramid: Pyramid, boxes: Tensor) -> tuple[Tensor | None, Proposed | None]:
+    def _scores(self, pyramid: Pyramid, boxes: Tensor, way: str) -> tuple[Tensor | None, Proposed | None]:
         """Ranks the backbone's tokens for the encoder."""
-        if self.config.selection == "all":
+        if way == "all":
             return None, None
-        if self.config.selection == "random":
+        if way == "random":
             return torch.rand(pyramid.padding.shape, device=pyramid.padding.device), None
         assert self.proposal is not None
         projected = self.proposal(pyramid.tokens + pyramid.positions, boxes)
