@@ -12,6 +12,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_detector import save_tiny_detector
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 CLASSES = ("ant", "bee", "cat")
@@ -314,6 +318,16 @@ class Bench:
         return save_checkpoint(
             self.place / "peer", model, name=name, preprocessing=preprocessing_of(name), labels=labels
         )
+
+    @cached_property
+    def detector(self) -> Path:
+        """A checkpoint of a small detector."""
+        return save_tiny_detector(self.place / "detector")
+
+    @cached_property
+    def dense(self) -> Path:
+        """A checkpoint of a small detector that updates all tokens, and so has nothing to choose."""
+        return save_tiny_detector(self.place / "dense", selection="all")
 
     def pickled(self, content: Any, *, plainly: bool = False) -> Path:
         path = self.place / "bad.pth"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,3 +144,44 @@ def make_sweep(make_detection_look) -> Callable[..., Sweep]:
         return Sweep(tuple(looks), Control("keep_ratio", 0.2, 0.01, 1.0, "share of the tokens"), 1)
 
     return make
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine: install Debian's package chromium to run this test")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Callable[[Path], AbstractContextManager[Any]]:
+    """Opens a page; a request to elsewhere, a message on the console or an error fails the test."""
+
+    @contextmanager
+    def opening(path: Path) -> Iterator[Any]:
+        page = browser.new_page(viewport={"width": 1300, "height": 900}, reduced_motion="reduce")
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
+        page.goto(path.as_uri())
+        yield page
+        broken = page.evaluate("window.broken")
+        page.close()
+        assert complaints == []
+        assert broken is None
+
+    return opening
+
+
+def is_foreign(address: str) -> bool:
+    return not address.startswith(("file:", "data:"))

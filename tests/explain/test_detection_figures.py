@@ -51,11 +51,10 @@ def test_the_query_figure_shows_where_an_objects_query_sampled(make_detection_lo
 def test_the_query_figure_has_the_box_before_and_after_each_layer(make_detection_look) -> None:
     look = make_detection_look()
     query = look.queries[0]
-    dashed = [found for found in query_figure(look).findobj(Rectangle) if found.get_linestyle() == "--"]
+    boxes = [found for found in query_figure(look).findobj(Rectangle) if not found.get_fill()]
+    white = [found for found in boxes if found.get_edgecolor()[:3] == (1, 1, 1)]
     before = [look.proposals[query], look.stages[0].regions[query]]
-    drawn = [
-        [*found.get_xy(), found.get_x() + found.get_width(), found.get_y() + found.get_height()] for found in dashed
-    ]
+    drawn = [found.get_corners()[[0, 2]].flatten() for found in white]
     np.testing.assert_allclose(drawn, [box for box in before for _ in range(2)])
 
 
@@ -63,7 +62,7 @@ def test_the_query_figure_has_the_box_before_and_after_each_layer(make_detection
 def test_an_object_that_there_is_not_is_refused(make_detection_look, number: int) -> None:
     with pytest.raises(ConfigError, match=rf"no object {number} in 'cells.jpg': choose one from 1 to 3"):
         query_figure(make_detection_look(), number)
-    with pytest.raises(ConfigError, match="Nothing was found in .cells"):
+    with pytest.raises(ConfigError, match=r"Nothing was found in 'cells\.jpg'"):
         query_figure(make_detection_look(labels=()), 1)
 
 
