@@ -16,6 +16,7 @@ from .faithfulness import centre_map, deletion_insertion, faithfulness
 from .faithfulness_figure import faithfulness_figure
 from .figures import disturbed_figure, stages_figure, tokens_figure
 from .grad_cam import grad_cam
+from .keep_ratio_figure import keep_ratio_figure
 from .look import Look, Stage
 from .page import save_page
 from .sheet import save_figure
@@ -37,6 +38,7 @@ __all__ = [
     "faithfulness",
     "faithfulness_figure",
     "grad_cam",
+    "keep_ratio_figure",
     "query_figure",
     "saliency_figure",
     "save_animation",

@@ -45,14 +45,14 @@ def score(
     `keep_ratio`. Returns the report and the pictures that could not be read.
     """
     scored = ToScore(checkpoint, data, split=split, device=device)
-    chosen = checked_options(scored.model, controls)
-    skipped: list[Skipped] = []
-    batches = scored.batches(batch_size, workers, skipped, progress)
-    return evaluate(scored.model, scored.task, batches, chosen), skipped
+    return scored.score(batch_size, workers, progress, **controls)
 
 
 class ToScore:
-    """Trained weights and the data that they are scored on: `model` on its `device`, its `task`, the `dataset`."""
+    """Trained weights and the data that they are scored on: `model` on its `device`, its `task`, the `dataset`.
+
+    `kind` is "classification" or "detection".
+    """
 
     def __init__(
         self, checkpoint: str | Path, data: str, *, split: ScoredSplit = "val", device: str | None = None
@@ -72,6 +72,19 @@ class ToScore:
         else:
             self.task, self.dataset = _pictures_to_score(identity, data, split, split_seed_of(checkpoint))
         self.model: Any = model.to(self.device)
+
+    def score(
+        self,
+        batch_size: int | None = None,
+        workers: int = 0,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+        **controls: Any,
+    ) -> tuple[Report, list[Skipped]]:
+        """Returns the report over all pictures, and those that could not be read."""
+        chosen = checked_options(self.model, controls)
+        skipped: list[Skipped] = []
+        batches = self.batches(batch_size, workers, skipped, progress)
+        return evaluate(self.model, self.task, batches, chosen), skipped
 
     def batches(
         self,

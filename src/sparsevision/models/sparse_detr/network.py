@@ -128,9 +128,10 @@ class SparseDETR(nn.Module):
         A random choice is what a learned one is measured against.
         """
         learned = self.config.selection
-        if learned not in ("dam", "objectness"):
+        if learned == "all":
             return {}
-        return {"selection": Choice("selection", learned, (learned, "random"), "which tokens the encoder updates")}
+        ways = tuple(dict.fromkeys((learned, "random")))
+        return {"selection": Choice("selection", learned, ways, "which tokens the encoder updates")}
 
     @property
     def class_heads(self) -> tuple[str, ...]:
@@ -218,7 +219,7 @@ class SparseDETR(nn.Module):
             return
         if self.training:
             raise ConfigError("selection is chosen per call of a trained model: leave it away, or call eval() first.")
-        known = self.choices["selection"].values if self.choices else (self.config.selection,)
+        known = self.choices["selection"].values if self.choices else ("all",)
         if selection not in known:
             raise UnknownNameError("selection in this model", selection, known)
 
