@@ -7,6 +7,7 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 from __future__ import annotations
 
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
+from detector_rows import DETECTORS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 
 TABLE = {
@@ -21,6 +22,7 @@ TABLE = {
         "teacher": TEACHERS,
         "place": PLACES,
         "command line": COMMANDS,
+        "detector": DETECTORS,
     }.items()
     for row in rows
 }
