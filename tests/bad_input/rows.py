@@ -50,7 +50,6 @@ def nothing(bench: Bench) -> None:
 
 PREDICT = "predict {bad} {picture} --model {model} --json --top-k 3"
 EXPLAIN = "explain {picture} --model {model} --out {out}"
-DETECTOR = "explain {picture} --model {detector} --out {out}"
 EVALUATE = "evaluate {model} --data {bad}"
 TRAIN = "train --data {bad} --recipe {recipe} --out {out}"
 RECIPE = "train --data {data} --recipe {bad} --out {out}"

@@ -157,10 +157,12 @@ def _print_sweep(sweep: Sweep) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("selection", "keep ratio", *_MEASURES.values(), "ms a picture (quartiles)", box=None, pad_edge=False)
+    names = [name for name in _MEASURES if name != "ap75"]
+    columns = ("selection", "keep ratio", *(_MEASURES[name] for name in names), "ms (quartiles)")
+    table = Table(*columns, box=None, pad_edge=False)
     for row in sweep.rows:
         low, middle, high = (f"{1e3 * value:.1f}" for value in (row.seconds.low, row.seconds.value, row.seconds.high))
-        measures = [_percent(getattr(row.report, name)) for name in _MEASURES]
+        measures = [_percent(getattr(row.report, name)) for name in names]
         table.add_row(row.selection, f"{row.keep_ratio:g}", *measures, f"{middle} ({low}–{high})")
     Console(highlight=False).print(table)
 

@@ -42,7 +42,7 @@ def keep_ratio_figure(
             shares, [100 * row["ap50"] for row in own], label=f"AP50, {_NAMES.get(way, way)}", linestyle="--", **look
         )
         times = [row["milliseconds"] for row in own]
-        taken.plot(shares, [one["value"] for one in times], label=_NAMES.get(way, way), **look)
+        taken.plot(shares, [one["median"] for one in times], label=_NAMES.get(way, way), **look)
         taken.fill_between(
             shares, [one["low"] for one in times], [one["high"] for one in times], color=look["color"], alpha=0.15, lw=0
         )
@@ -62,4 +62,4 @@ def _finish(axes: Axes, title: str, trained: float) -> None:
     axes.grid(alpha=0.2, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set(linewidth=0.5, color=FAINT)
-    axes.legend(fontsize=6, frameon=False, labelcolor=INK)
+    axes.legend(fontsize=6, frameon=False, labelcolor=INK, handlelength=2.8)

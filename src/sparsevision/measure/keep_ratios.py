@@ -37,7 +37,8 @@ class Swept:
     def to_dict(self) -> dict[str, Any]:
         """Returns the figures as JSON takes them; times in milliseconds."""
         figures = self.report.scalars()
-        times = {name: round(1e3 * value, 3) for name, value in asdict(self.seconds).items()}
+        spread = {"median": self.seconds.value, "low": self.seconds.low, "high": self.seconds.high}
+        times = {name: round(1e3 * value, 3) for name, value in spread.items()}
         return {"selection": self.selection, "keep_ratio": self.keep_ratio, **figures, "milliseconds": times}
 
 
