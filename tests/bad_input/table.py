@@ -7,6 +7,8 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 from __future__ import annotations
 
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
+from detector_rows import DETECTORS
+from explain_rows import LOOKS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 
 TABLE = {
@@ -21,6 +23,8 @@ TABLE = {
         "teacher": TEACHERS,
         "place": PLACES,
         "command line": COMMANDS,
+        "detector": DETECTORS,
+        "explain": LOOKS,
     }.items()
     for row in rows
 }
