@@ -21,7 +21,6 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.factory import preprocessing_of
     from sparsevision.training import read_recipe
-    from sparsevision.types import ClassFacts
 
     folder = tmp_path_factory.mktemp("reader") / "files"
     shutil.copytree(photographs, folder)
@@ -39,6 +38,8 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _add_boxes(folder: Path) -> None:
     """Adds what is for detectors: a data set in COCO's layout with three splits, a model, a video."""
     import av
+
+    from sparsevision.types import ClassFacts
 
     data = draw_coco_folder(folder / "blood")
     shutil.copytree(data / "val", data / "test")
