@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsevision.data.dataset import Objects, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Objects, ObjectSplit, Record, check_object_split, commonest, fingerprint_of
 from sparsevision.data.reading import decode_picture, read_bytes
 from sparsevision.errors import DataError
 
@@ -64,8 +64,7 @@ class CocoDetection:
     @property
     def labels(self) -> Sequence[int]:
         """The commonest class of every picture, -1 without objects: what a stratified choice of pictures goes by."""
-        found = [Counter(objects.labels.tolist()).most_common(1) for objects in self._objects]
-        return [most[0][0] if most else -1 for most in found]
+        return [commonest(objects) for objects in self._objects]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -147,11 +146,9 @@ def is_coco_folder(root: str | os.PathLike[str]) -> bool:
     return any(_candidates(Path(root), split) for split in _SPLITS)
 
 
-def open_coco(root: str | os.PathLike[str], split: Split | str = "train", *, side: int | None = None) -> CocoDetection:
+def open_coco(root: str | os.PathLike[str], split: ObjectSplit = "train", *, side: int | None = None) -> CocoDetection:
     """Opens a split of a data set in COCO's layout; "test", too, where there is one."""
-    if split != "test":
-        check_split(split)
-    return CocoDetection(root, split, side=side)
+    return CocoDetection(root, check_object_split(split), side=side)
 
 
 def _candidates(root: Path, split: str) -> list[Path]:
