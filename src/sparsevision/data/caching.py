@@ -110,6 +110,11 @@ class CachedObjects(CachedDataset):
         super().__init__(dataset, mebibytes)
 
     @property
+    def layout(self) -> str:
+        """How the data set lies on disk."""
+        return self.dataset.layout
+
+    @property
     def category_ids(self) -> tuple[int, ...]:
         """The data set's own number of every class."""
         return self.dataset.category_ids

@@ -97,8 +97,13 @@ class Dataset(Protocol):
 class ObjectDataset(Dataset, Protocol):
     """A `Dataset` whose records have `objects`; `labels` has the commonest class of every picture, -1 without objects.
 
-    `category_ids` are the data set's own numbers of the classes, in the order of `classes`.
+    `category_ids` are the data set's own numbers of the classes, in the order of `classes`; `layout` says in a word how
+    it lies on disk.
     """
+
+    @property
+    def layout(self) -> str:
+        """How the data set lies on disk, in a word."""
 
     @property
     def category_ids(self) -> tuple[int, ...]:

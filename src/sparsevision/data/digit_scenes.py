@@ -39,6 +39,8 @@ class DigitScenes:
     which `share` takes a part: scenes of different shares, or of data sets that share nothing, share neither.
     """
 
+    layout = "digit scenes"
+
     def __init__(
         self,
         photographs: Dataset,
