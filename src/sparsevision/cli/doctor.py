@@ -74,11 +74,13 @@ def _inspect(data: str) -> DatasetReport | ObjectsReport:
 def _print(findings: list[Finding], report: DatasetReport | ObjectsReport | None, harmful: list[str]) -> None:
     from rich.console import Console
 
+    from sparsevision.data.object_inspection import ObjectsReport
+
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     _print_findings(console, findings)
     if report is not None:
-        if hasattr(report, "layout"):
+        if isinstance(report, ObjectsReport):
             _print_objects(console, report)
         else:
             _print_report(console, report)

@@ -29,6 +29,7 @@ from sparsevision.types import Skipped
 
 SAME_BOX = 0.95
 NEARLY_ALL = 0.95
+THIN_BOX = 2.0
 # COCO's bounds between small, medium and large things, in pixels of the original picture.
 _SMALL, _LARGE = 32.0, 96.0
 
@@ -38,9 +39,10 @@ class ObjectSplitReport:
     """One split. `per_class` has (objects, pictures with any) of every class; crowds are counted apart.
 
     `sides` are of the pictures, see `data.inspection.SplitReport`; `box_sides` (least, median, most) of the square
-    roots of the boxes' areas in pixels; `box_sizes` how many are small, medium and large as COCO has it. The last five
-    name pictures, once for each box: of another size than was declared, with boxes that leave the picture, with boxes
-    without area, with a box twice; and those without objects.
+    roots of the boxes' areas in pixels; `box_sizes` how many are small, medium and large as COCO has it. `resized` are
+    pictures of another size than was declared. Four name pictures once for each box: that leaves the picture, has no
+    area, has a side under 2 pixels, is there twice. `empty` are pictures without objects; `without` those that show
+    nothing of a class which nearly all others show.
     """
 
     split: str
@@ -57,8 +59,10 @@ class ObjectSplitReport:
     resized: tuple[str, ...]
     sticking_out: tuple[str, ...]
     without_area: tuple[str, ...]
+    thin: tuple[str, ...]
     repeated: tuple[str, ...]
     empty: tuple[str, ...]
+    without: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -131,11 +135,12 @@ class _Examination:
         self.sizes: list[tuple[int, int]] = []
         self.broken: list[Skipped] = []
         self.resized: list[str] = []
+        self.thin: list[str] = []
         self.repeated: list[str] = []
         self.empty: list[str] = []
         self.crowds = 0
         self.box_sides: list[float] = []
-        self.shown = np.zeros((len(dataset.classes), 2), dtype=np.int64)
+        self.counts: list[np.ndarray] = []
 
     def take(self, index: int) -> None:
         """Reads one picture, for its content, for its size and for its boxes."""
@@ -153,14 +158,15 @@ class _Examination:
         declared = self.dataset.declared_sizes[index] if isinstance(self.dataset, ObjectPictures) else None
         if declared is not None and declared != (width, height):
             self.resized.append(f"{name} ({width} x {height}, not {declared[0]:g} x {declared[1]:g})")
-        areas = (objects.boxes[:, 2:] - objects.boxes[:, :2]).prod(axis=1) * (width * height)
-        self.box_sides += np.sqrt(areas[~objects.crowds]).tolist()
+        boxes = objects.boxes[~objects.crowds]
+        sides = (boxes[:, 2:] - boxes[:, :2]) * (width, height)
+        self.box_sides += np.sqrt(sides.prod(axis=1)).tolist()
+        self.thin += [name] * int((sides < THIN_BOX).any(axis=1).sum())
 
     def _count(self, name: str, objects: Objects) -> None:
         single = objects[~objects.crowds]
         self.crowds += len(objects) - len(single)
-        counts = np.bincount(single.labels, minlength=len(self.shown))
-        self.shown += np.stack([counts, counts > 0], axis=1)
+        self.counts.append(np.bincount(single.labels, minlength=len(self.dataset.classes)))
         if not len(objects):
             self.empty.append(name)
         boxes = torch.from_numpy(single.boxes)
@@ -169,18 +175,27 @@ class _Examination:
 
     def report(self) -> ObjectSplitReport:
         """Sums up."""
-        dataset, sides = self.dataset, np.array(self.box_sides)
+        dataset, sides, counts = self.dataset, np.array(self.box_sides), np.stack(self.counts)
+        objects, pictures = counts.sum(axis=0).tolist(), (counts > 0).sum(axis=0).tolist()
         places = (dataset.sticking_out, dataset.without_area) if isinstance(dataset, ObjectPictures) else ((), ())
         sticking_out, without_area = (tuple(str(dataset.names[index]) for index in indices) for indices in places)
+        small, large = int((sides < _SMALL).sum()), int((sides >= _LARGE).sum())
         return ObjectSplitReport(
-            self.split, dataset.origin, dataset.fingerprint, len(dataset), int(self.shown[:, 0].sum()), self.crowds,
-            {name: (int(row[0]), int(row[1])) for name, row in zip(dataset.classes, self.shown, strict=True)},
-            range_of_sides(self.sizes),
+            self.split, dataset.origin, dataset.fingerprint, len(dataset), sum(objects), self.crowds,
+            dict(zip(dataset.classes, zip(objects, pictures, strict=True), strict=True)), range_of_sides(self.sizes),
             (round(sides.min()), round(np.median(sides)), round(sides.max())) if len(sides) else None,
-            (int((sides < _SMALL).sum()), int(((sides >= _SMALL) & (sides < _LARGE)).sum()), int((sides >= _LARGE).sum())),
-            tuple(self.broken), tuple(self.resized), sticking_out, without_area, tuple(self.repeated),
-            tuple(self.empty),
+            (small, len(sides) - small - large, large), tuple(self.broken), tuple(self.resized), sticking_out,
+            without_area, tuple(self.thin), tuple(self.repeated), tuple(self.empty), self._without(counts > 0),
         )  # fmt: skip
+
+    def _without(self, shown: np.ndarray) -> dict[str, tuple[str, ...]]:
+        """Names the few pictures with objects, but with none of a class that nearly all pictures show."""
+        filled, found = shown.any(axis=1), {}
+        for name, here in zip(self.dataset.classes, shown.T, strict=True):
+            absent = np.flatnonzero(filled & ~here)
+            if len(absent) and here.mean() >= NEARLY_ALL:
+                found[name] = tuple(str(self.dataset.names[index]) for index in absent)
+        return found
 
 
 def _harm_in(report: ObjectSplitReport) -> list[str]:
@@ -194,20 +209,15 @@ def _harm_in(report: ObjectSplitReport) -> list[str]:
         if names:
             found.append(f"{count_of(len(names), 'picture')} of {split} {what}: {some_of(tuple(names))}.")
     for names, what in (
-        (report.sticking_out, "leave the picture and would be clipped"),
-        (report.without_area, "have no area in the picture and would be left out"),
-        (report.repeated, f"are there twice (same class, overlap above {SAME_BOX:.0%})"),
+        (report.sticking_out, "beyond the picture's edge, to be clipped"),
+        (report.without_area, "without area in the picture, to be left out"),
+        (report.repeated, f"drawn twice (same class, overlap above {SAME_BOX:.0%})"),
     ):
         if names:
             pictures = some_of(tuple(dict.fromkeys(names)))
             found.append(f"{count_of(len(names), 'box', 'boxes')} of {split} {what}, in {pictures}.")
     if report.pictures and not report.objects:
         found.append(f"No picture of {split} shows an object.")
-    elif report.empty and len(report.empty) <= (1 - NEARLY_ALL) * report.pictures:
-        found.append(
-            f"{count_of(len(report.empty), 'picture')} of {split} may have been forgotten, without objects where at "
-            f"least {NEARLY_ALL:.0%} have some: look at {some_of(report.empty)}."
-        )
     return found
 
 
@@ -243,8 +253,10 @@ def _notes(ids: tuple[int, ...], reports: list[ObjectSplitReport]) -> list[str]:
     if ids and max(ids) - min(ids) >= len(ids):
         notes.append(f"The category ids have holes ({min(ids)} to {max(ids)}); they are mapped, and results lead back.")
     for report in reports:
-        if report.empty:
-            notes.append(f"{count_of(len(report.empty), 'picture')} of {report.split} without objects.")
+        notes += _perhaps_forgotten(report)
+        if report.thin:
+            boxes, pictures = count_of(len(report.thin), "box", "boxes"), some_of(tuple(dict.fromkeys(report.thin)))
+            notes.append(f"{boxes} of {report.split} with a side under {THIN_BOX:g} pixels, in {pictures}.")
         if report.sides is not None and report.sides[0][0] < TINY_SIDE:
             notes.append(f"Pictures of {report.split} have sides from {report.sides[0][0]} pixels on.")
     counts = {report.split: report.per_class for report in reports}
@@ -258,5 +270,20 @@ def _notes(ids: tuple[int, ...], reports: list[ObjectSplitReport]) -> list[str]:
     if few:
         notes.append(
             f"{count_of(len(few), 'class', 'classes')} with fewer than {FEW_PICTURES} objects in train: {some_of(few)}."
+        )
+    return notes
+
+
+def _perhaps_forgotten(report: ObjectSplitReport) -> list[str]:
+    """Says which pictures look as if somebody had not come to label them."""
+    notes, most = [], (1 - NEARLY_ALL) * report.pictures
+    if report.empty:
+        few = f", so few that they may have been forgotten: look at {some_of(report.empty)}"
+        said = few if len(report.empty) <= most else ""
+        notes.append(f"{count_of(len(report.empty), 'picture')} of {report.split} without objects{said}.")
+    for name, pictures in report.without.items():
+        notes.append(
+            f"{count_of(len(pictures), 'picture')} of {report.split} without {name}, which at least {NEARLY_ALL:.0%} "
+            f"show, so that it may have been forgotten there: look at {some_of(pictures)}."
         )
     return notes
