@@ -194,7 +194,7 @@ class _Examination:
         for name, here in zip(self.dataset.classes, shown.T, strict=True):
             absent = np.flatnonzero(filled & ~here)
             if len(absent) and here.mean() >= NEARLY_ALL:
-                found[name] = tuple(str(self.dataset.names[index]) for index in absent)
+                found[name] = tuple(str(self.dataset.names[int(index)]) for index in absent)
         return found
 
 
