@@ -7,6 +7,7 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 from __future__ import annotations
 
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
+from detection_rows import DETECTION
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 
 TABLE = {
@@ -15,6 +16,7 @@ TABLE = {
         "picture": PICTURES,
         "folder": FOLDERS,
         "shards": SHARDS,
+        "detection": DETECTION,
         "recipe": RECIPES,
         "checkpoint": CHECKPOINTS,
         "run": RUNS,
