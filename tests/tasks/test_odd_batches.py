@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import DataError
 from sparsevision.factory import create_model
-from sparsevision.tasks.detection import DetectionTask
+from sparsevision.tasks.detection import DetectionTask, head_losses
 from sparsevision.types import Batch, DetectionHead, Geometry, Sample
 
 CLASSES = ("ant", "bee", "cat")
@@ -111,33 +111,50 @@ def test_a_box_of_no_numbers_is_a_sentence() -> None:
 
 
 SHOWN = sample(target(ONE), 70, 90)
-OTHERS = [sample(target(ONE), 128, 60, 1), sample(target(), 40, 128, 2), sample(target(*MANY[:9]), 128, 128, 3)]
+OTHERS = [sample(target(ONE), 30, 40, 1), sample(target(), 40, 128, 2), sample(target(*MANY[:9]), 128, 128, 3)]
+FILLER = sample(target(), 128, 128, 9)  # makes every batch as large, and is not shown
 
 
+def beside(other: Sample, place: int) -> tuple[Tensor, Tensor]:
+    """The picture and one neighbour, padded to 128 x 128, and their sizes."""
+    pair = [SHOWN, other] if place == 0 else [other, SHOWN]
+    batch = TASK.collate([*pair, FILLER])
+    return batch.images[:2], batch.sizes[:2]
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("selection", ["dam", "objectness", "all"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_neighbours_of_a_picture_change_nothing(selection: str, place: int) -> None:
     torch.manual_seed(1)
     detector = create_model("sparse_detr_nano", num_classes=3, numerics="clean", **{**SMALL, "selection": selection})
-    filler = sample(target(), 128, 128, 9)  # what makes every batch as large
+    detector.eval()
     heads = []
     for other in OTHERS:
-        ordered = [other, filler]
-        ordered.insert(place, SHOWN)
-        heads.append(found(detector, TASK.collate(ordered)))
+        images, sizes = beside(other, place)
+        heads.append(detector(images, sizes=sizes).heads[0])
     for head in heads[1:]:
         torch.testing.assert_close(head.boxes[place], heads[0].boxes[place], atol=1e-4, rtol=0)
         torch.testing.assert_close(head.logits[place], heads[0].logits[place], atol=1e-4, rtol=0)
-    # The test means something: pictures differ, and so does the padding beside them.
-    assert (heads[0].logits[place] - heads[0].logits[1 - place]).abs().max() > 1e-3
+    # The test means something: what is said of the other picture differs.
+    assert (heads[1].logits[1 - place] - heads[0].logits[1 - place]).abs().max() > 1e-3
 
 
 def test_neighbours_of_a_picture_change_no_loss_of_its_own(model: nn.Module) -> None:
-    filler = sample(target(), 128, 128, 9)
-    model.train()
-    kept = []
-    for other in OTHERS[:2]:
-        batch = TASK.collate([SHOWN, other, filler])
-        output = model(batch.images, sizes=batch.sizes)
-        kept.append(output.own_losses["mask_prediction"][0].detach())
-    torch.testing.assert_close(*kept, atol=1e-4, rtol=0)
+    for module in model.train().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    losses = []
+    for other in OTHERS:
+        images, sizes = beside(other, 0)
+        output = model(images, sizes=sizes)
+        found = {"mask": output.own_losses["mask_prediction"][0].detach()}
+        for head in output.heads:
+            valid = None if head.valid is None else head.valid[:1]
+            own = DetectionHead(head.name, head.logits[:1], head.boxes[:1], valid, head.labels)
+            terms = head_losses(own, [SHOWN.target], 1.0)
+            found |= {f"{head.name}.{name}": loss.detach() for name, loss in terms.items()}
+        losses.append(found)
+    for others in losses[1:]:
+        for name, loss in losses[0].items():
+            torch.testing.assert_close(others[name], loss, atol=1e-4, rtol=1e-4, msg=name)
