@@ -211,9 +211,7 @@ def insist_on_classifier(name: str) -> None:
         ConfigError: it is a detector.
     """
     if task_of(name) != "classification":
-        raise ConfigError(
-            f"{name} is a detector, and this works with classifiers: make it by create_model and call it with pictures."
-        )
+        raise ConfigError(f"{name} is a detector, and this works with classifiers: name a classifier's weights.")
 
 
 def usable_device(name: str | torch.device) -> torch.device:

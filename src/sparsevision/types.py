@@ -5,6 +5,7 @@ Nothing here computes anything of a model's; everybody may import this module, a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -34,19 +35,28 @@ class Regions:
 
 @dataclass(frozen=True)
 class Heat:
-    """Attention on a grid: `values` (B, K, H, W), one map per token or head, laid over the valid picture."""
+    """Attention on grids: for each level `values` (B, K, H, W), one map per token or head, laid over the picture.
+
+    `ratios` (B, L, 2) say which share (x, y) of each level's grid is the valid picture, from its upper left corner;
+    None: all of it.
+    """
 
     kind: ClassVar[str] = "heat"
-    values: Tensor
+    values: tuple[Tensor, ...]
+    ratios: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads)."""
+    """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads).
+
+    `ratios` are those of `Heat`.
+    """
 
     kind: ClassVar[str] = "kept"
     indices: tuple[Tensor, ...]
     grids: tuple[tuple[int, int], ...]
+    ratios: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -172,13 +182,17 @@ class Skipped:
 
 @dataclass
 class Sample:
-    """One input as a task's `collate` takes it: a normalised tensor (C, H, W), its target and where it came from."""
+    """One input as a task's `collate` takes it: a normalised tensor (C, H, W), its target and where it came from.
+
+    `time` is a video's at this frame, in seconds.
+    """
 
     image: Tensor
     target: Any
     name: str
     index: int
     geometry: Geometry | None = None
+    time: float | None = None
 
 
 @dataclass
@@ -216,7 +230,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Classification:
-    """What a classifier says of one picture: the best `labels` with their `scores`, best first."""
+    """What a classifier says of one picture: the best `labels` with their `scores`, best first.
+
+    `time` is a video's at this picture, in seconds.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -224,12 +241,13 @@ class Classification:
     geometry: Geometry | None = None
     trace: Trace | None = None
     features: Tensor | None = None
+    time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what belongs into a JSON line."""
         ranked = zip(self.labels, self.scores, strict=True)
         classes = [{"label": label, "score": round(score, 6)} for label, score in ranked]
-        return {"name": self.name, "classes": classes}
+        return {**_named(self.name, self.time), "classes": classes}
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
@@ -240,7 +258,8 @@ class Classification:
 class DetectionResult:
     """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first.
 
-    `category_ids` are the labels' numbers in the data set that the detector learned from.
+    `category_ids` are the labels' numbers in the data set that the detector learned from. `time` is a video's at this
+    picture, in seconds.
     """
 
     name: str
@@ -250,6 +269,11 @@ class DetectionResult:
     category_ids: tuple[int, ...] = ()
     geometry: Geometry | None = None
     trace: Trace | None = None
+    time: float | None = None
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many objects of each class there are, of those classes that there are, by name."""
+        return dict(sorted(Counter(self.labels).items()))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what belongs into a JSON line."""
@@ -258,11 +282,18 @@ class DetectionResult:
             {"label": label, "score": round(score, 6), "box": [round(edge, 2) for edge in box]}
             for label, score, box in found
         ]
-        return {"name": self.name, "objects": objects}
+        return {**_named(self.name, self.time), "objects": objects}
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
         return f"{self.name}: {listed or 'nothing'}"
+
+
+Result = Classification | DetectionResult
+
+
+def _named(name: str, time: float | None) -> dict[str, Any]:
+    return {"name": name} if time is None else {"name": name, "time": round(time, 4)}
 
 
 # ---------------------------------------------------------------------------------------------------------- detection
@@ -318,4 +349,14 @@ class Control:
     default: float
     minimum: float
     maximum: float
+    description: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What may be chosen per call on a trained model among named ways, of which the model has the parts."""
+
+    name: str
+    default: str
+    values: tuple[str, ...]
     description: str

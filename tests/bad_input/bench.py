@@ -26,6 +26,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from coco_folder import draw_coco_folder
+from tiny_detector import save_tiny_detector
+
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 CLASSES = ("ant", "bee", "cat")
 RECIPE = """
@@ -64,7 +67,10 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def make_good_things(folder: Path) -> Path:
-    """Makes data/ (train and val of three classes), model/ (a checkpoint), recipe.toml and run/ (a finished run)."""
+    """Makes data/ (train and val of three classes), model/ (a checkpoint), recipe.toml and run/ (a finished run).
+
+    For detection, boxes/ (in COCO's layout) and detector/ (a checkpoint).
+    """
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.cli import main
     from sparsevision.factory import create_model
@@ -86,6 +92,8 @@ def make_good_things(folder: Path) -> Path:
     save_checkpoint(folder / "model", model, name="sparseformer_nano", **options)
     words = ["--data", folder / "data", "--recipe", folder / "recipe.toml", "--out", folder / "run"]
     assert main(["train", *map(str, words)]) == 0
+    draw_coco_folder(folder / "boxes")
+    save_tiny_detector(folder / "detector")
     return folder
 
 
@@ -137,6 +145,14 @@ class Bench:
     @cached_property
     def model(self) -> Path:
         return Path(shutil.copytree(self.good / "model", self.place / "model"))
+
+    @cached_property
+    def boxes(self) -> Path:
+        return Path(shutil.copytree(self.good / "boxes", self.place / "boxes"))
+
+    @cached_property
+    def detector(self) -> Path:
+        return Path(shutil.copytree(self.good / "detector", self.place / "detector"))
 
     @cached_property
     def run(self) -> Path:
@@ -314,6 +330,11 @@ class Bench:
         return save_checkpoint(
             self.place / "peer", model, name=name, preprocessing=preprocessing_of(name), labels=labels
         )
+
+    @cached_property
+    def dense(self) -> Path:
+        """A checkpoint of a small detector that updates all tokens, and so has nothing to choose."""
+        return save_tiny_detector(self.place / "dense", selection="all")
 
     def pickled(self, content: Any, *, plainly: bool = False) -> Path:
         path = self.place / "bad.pth"

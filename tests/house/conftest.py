@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from coco_folder import draw_coco_folder
+from tiny_detector import save_tiny_detector
 
 
 @pytest.fixture(scope="session")
 def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader's folder: pictures, a recipe and a trained model. Copy it before writing there."""
+    """A reader's folder: pictures, a recipe and trained models; boxes and a video. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.factory import preprocessing_of
@@ -24,4 +30,25 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(
         folder / "runs" / "mine" / "best", model, name=name, preprocessing=preprocessing, labels=("round", "square")
     )
+    _add_boxes(folder)
+    shutil.copy(folder / "cat.jpg", folder / "cells.jpg")
     return folder
+
+
+def _add_boxes(folder: Path) -> None:
+    """Adds what is for detectors: a data set in COCO's layout with three splits, a model, a video."""
+    import av
+
+    from sparsevision.types import ClassFacts
+
+    data = draw_coco_folder(folder / "blood")
+    shutil.copytree(data / "val", data / "test")
+    shutil.copy(data / "annotations" / "val.json", data / "annotations" / "test.json")
+    # It finds objects in anything, so that there is one to follow.
+    save_tiny_detector(folder / "runs" / "cells" / "best", facts=ClassFacts(thresholds=(0.0, 0.0)))
+    with av.open(str(folder / "slide.mp4"), "w") as video:
+        stream = video.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"
+        for path in sorted((data / "train").iterdir()):
+            video.mux(stream.encode(av.VideoFrame.from_image(Image.open(path))))
+        video.mux(stream.encode())

@@ -42,6 +42,7 @@ LATE = {
     "webdataset",
     "pyarrow",
     "tensorboard",
+    "av",
     "supervision",
     "yaml",
     "defusedxml",

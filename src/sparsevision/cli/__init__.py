@@ -13,8 +13,8 @@ from sparsevision import __version__
 COMMANDS = {
     "demo": "Recognise photographs with the shipped weights and draw where the model looked.",
     "train": "Train a model on a data set: needs only --data, --model and --out.",
-    "evaluate": "Score a checkpoint on a labelled data set.",
-    "predict": "Name what pictures show; or write their features.",
+    "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
+    "predict": "Name what pictures show, or find and count objects in pictures and videos.",
     "explain": "Draw where a model looked, stage by stage; or measure whether that is true.",
     "models": "List the models, their sizes and their weights.",
     "benchmark": "Measure speed, memory, multiply-adds and parameters, beside other models.",

@@ -168,8 +168,8 @@ def _pictures_folder(root: Path, split: str, annotations: Path, names: Sequence[
     for name in SPLIT_NAMES.get(split, (split,)):
         candidates += [*sorted(root.glob(f"{name}*")), *sorted((root / "images").glob(f"{name}*"))]
     folders = [folder for folder in candidates if folder.is_dir()]
-    best = max(folders, key=lambda folder: sum((folder / name).exists() for name in names))
-    if any((best / name).exists() for name in names):
+    best = max(folders, key=lambda folder: sum(os.path.exists(folder / name) for name in names))
+    if any(os.path.exists(best / name) for name in names):
         return best
     # A missing picture is skipped when it is read; the split's own folder is where it would be.
     own = [folder for folder in folders if folder.name.startswith(SPLIT_NAMES.get(split, (split,)))]

@@ -116,12 +116,12 @@ def _candidates(root: Path, content: dict[str, Any], split: str) -> list[Path]:
     """Returns the folders and texts that a split's pictures are in."""
     aliases = SPLIT_NAMES.get(split, (split,))
     said = next((content[name] for name in aliases if content.get(name)), None)
-    places = said if isinstance(said, list) else [said]
-    if said is not None and not all(isinstance(place, str) for place in places):
-        raise DataError(f"data.yaml of {root} has no paths for {split!r}: write a folder there, or a list of them.")
     if said is None:
         usual = [root / place for name in aliases for place in (f"images/{name}", f"{name}/images")]
         return [place for place in usual if place.is_dir()][:1]
+    places = said if isinstance(said, list) else [said]
+    if not all(isinstance(place, str) for place in places):
+        raise DataError(f"data.yaml of {root} has no paths for {split!r}: write a folder there, or a list of them.")
     base = content.get("path")
     bases = [root / base, root] if isinstance(base, str) else [root]
     found = []
@@ -131,7 +131,7 @@ def _candidates(root: Path, content: dict[str, Any], split: str) -> list[Path]:
         while below.startswith("../"):
             below = below[3:]
         tried = [base / kind for kind in (place, below) for base in bases]
-        found += [path for path in tried if path.exists()][:1]
+        found += [path for path in tried if os.path.exists(path)][:1]
     return found
 
 

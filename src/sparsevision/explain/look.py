@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.types import Classification, Geometry, Points, Trace
+from sparsevision.types import Classification, DetectionResult, Geometry, Points, Trace
 
 from .density import DEFAULT_RADIUS, density
 
@@ -28,6 +28,7 @@ class Stage:
     points: Floats
     regions: Floats | None = None
     weight: Floats | None = None  # (N, P), where points do not count alike
+    level: NDArray[np.int64] | None = None  # (N, P), the feature level each point reads
 
     @property
     def title(self) -> str:
@@ -44,7 +45,7 @@ class Look:
     """
 
     picture: Image.Image
-    result: Classification
+    result: Classification | DetectionResult
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -89,7 +90,8 @@ class Look:
         found = self.trace.regions.get(name)
         regions = None if found is None else self._pixels(found.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
         weight = None if points.weight is None else points.weight.double().numpy()
-        return Stage(name, self._pixels(points.xy), regions, weight)
+        level = None if points.level is None else points.level.long().numpy()
+        return Stage(name, self._pixels(points.xy), regions, weight, level)
 
     def _pixels(self, fractions: Tensor) -> Floats:
         mapped = self.geometry.to_original(fractions.to(torch.float64))

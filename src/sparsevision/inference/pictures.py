@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,28 @@ from sparsevision.data.reading import as_rgb, decode_picture
 from sparsevision.errors import UnreadablePictureError
 from sparsevision.types import Preprocessing, Sample
 
-Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
-KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video, upright RGB: which one, and when it is shown, in seconds from the beginning.
+
+    `rate` is how many frames a second the video says it has.
+    """
+
+    image: Image.Image
+    video: str
+    number: int
+    time: float
+    rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return f"{self.video}#frame {self.number}"
+
+
+Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Frame
+KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, Frame)
 
 
 class PictureReader:
@@ -31,9 +52,12 @@ class PictureReader:
         name = name_of(picture, position)
         image, size = self._decode(picture, name)
         tensor, geometry = self.transform(image, size)
-        return Sample(tensor, None, name, position, geometry)
+        time = picture.time if isinstance(picture, Frame) else None
+        return Sample(tensor, None, name, position, geometry, time)
 
     def _decode(self, picture: Picture, name: str) -> tuple[Image.Image, tuple[int, int]]:
+        if isinstance(picture, Frame):
+            picture = picture.image
         if isinstance(picture, Image.Image):
             image = _from_pil(picture, name)
             return image, (image.height, image.width)
@@ -51,6 +75,8 @@ def name_of(picture: Any, position: int) -> str:
     """Returns what a picture is called in results and messages: its path, or its place."""
     if isinstance(picture, str | os.PathLike):
         return str(Path(picture))
+    if isinstance(picture, Frame):
+        return picture.name
     return str(getattr(picture, "filename", "") or f"picture {position}")
 
 

@@ -62,6 +62,8 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} pictures; it must be at least 1.")
     predictor = Predictor(model, device)
+    if predictor.task != "classification":
+        raise ConfigError(f"{str(model)!r} is a detector, and faithfulness is measured of classifiers: name one.")
     maps: dict[str, SaliencyMap] = {
         "centre": centre_map,
         "density, all stages": _sampling_density(predictor, last_only=False),

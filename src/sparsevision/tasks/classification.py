@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,6 +69,7 @@ class ClassificationTask:
     """
 
     score_name = "top-1"
+    options: tuple[str, ...] = ("top_k",)
 
     def __init__(
         self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
@@ -125,6 +127,13 @@ class ClassificationTask:
                 batch.names, indices.tolist(), scores.tolist(), geometries, strict=True
             )
         ]
+
+    def reading(self, **options: Any) -> Callable[[Tensor, Batch], list[Classification]]:
+        """Returns what turns logits and their batch into results with the `top_k` best classes, 5 unless given."""
+        top_k = options.get("top_k", 5)
+        if not isinstance(top_k, int) or top_k < 1:
+            raise ConfigError(f"top_k is {top_k}; it must be a whole number of at least 1.")
+        return partial(self.results, top=top_k)
 
     def merge(self, results: Sequence[Classification]) -> Classification:
         """Averages the scores of several views of one picture; a class that a view does not list counts as 0 there."""

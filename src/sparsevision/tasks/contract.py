@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from sparsevision.types import Batch, ClassFacts, Sample
+from sparsevision.types import Batch, ClassFacts, Result, Sample
 
 
 class Report(Protocol):
@@ -48,10 +48,14 @@ class Metrics(Protocol):
 
 
 class Task(Protocol):
-    """What differs between recognising classes, boxes and masks."""
+    """What differs between recognising classes, boxes and masks.
+
+    `options` names what a user may choose of how outputs are read.
+    """
 
     classes: tuple[str, ...]
     score_name: str
+    options: tuple[str, ...]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Puts samples together; an empty list gives an empty batch."""
@@ -67,3 +71,9 @@ class Task(Protocol):
 
     def metrics(self) -> Metrics:
         """Returns a fresh accumulator of measures."""
+
+    def reading(self, **options: Any) -> Callable[[Any, Batch], Sequence[Result]]:
+        """Returns what turns an output and its batch into one result a picture.
+
+        Raises ConfigError for options that make no sense.
+        """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
-from sparsevision.errors import DataError
-from sparsevision.tasks.average_precision import DetectionMetrics
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks.average_precision import NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.classification import stacked
 from sparsevision.tasks.matching import ALPHA, GAMMA, Costs, match
 from sparsevision.tasks.post_processing import BEST, Detections, best_detections, original_sizes
@@ -66,6 +68,7 @@ class DetectionTask:
     """
 
     score_name = "AP"
+    options: tuple[str, ...] = ("threshold",)
 
     def __init__(
         self,
@@ -147,6 +150,16 @@ class DetectionTask:
             self._result(name, geometry, Detections(*(tensor.cpu() for tensor in one)), least)
             for name, geometry, one in zip(batch.names, geometries, found, strict=True)
         ]
+
+    def reading(self, **options: Any) -> Callable[[DetectionOutput, Batch], list[DetectionResult]]:
+        """Returns what turns outputs and their batches into results of what counts: from `threshold` on, where given.
+
+        Weights that carry no thresholds of their classes count from 0.5 on.
+        """
+        threshold = options.get("threshold", None if self.thresholds is not None else NEUTRAL_THRESHOLD)
+        if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
+            raise ConfigError(f"threshold is {threshold}; it must be a score from 0 to 1.")
+        return partial(self.results, threshold=threshold)
 
     def _result(self, name: str, geometry: Geometry | None, found: Detections, least: Tensor | None) -> DetectionResult:
         if least is not None:

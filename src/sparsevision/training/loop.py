@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +64,13 @@ def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, loader: Iterable[Batch]) -> Report:
+def evaluate(
+    model: nn.Module, task: Task, loader: Iterable[Batch], controls: Mapping[str, Any] | None = None
+) -> Report:
     """Scores a model on labelled batches; on several processes each brings its part and all get the whole report.
 
-    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. Raises
-    DataError where not one picture could be read.
+    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. `controls` are
+    handed to the model with every batch. Raises DataError where not one picture could be read.
     """
     device = next(model.parameters()).device
     was_training = model.training
@@ -84,7 +86,8 @@ def evaluate(model: nn.Module, task: Task, loader: Iterable[Batch]) -> Report:
             raise ConfigError(
                 f"{type(model).__name__} takes pictures of one size only: evaluate it with fit = 'crop' or 'stretch'."
             )
-        output = model(batch.images) if batch.sizes is None else model(batch.images, sizes=batch.sizes)
+        sizes = {} if batch.sizes is None else {"sizes": batch.sizes}
+        output = model(batch.images, **sizes, **(controls or {}))
         metrics.update(output, batch)
     model.train(was_training)
     report = metrics.compute()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from sparsevision.checkpoints.labels import imagenet_labels, imagenet_synsets
 from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.splitting import held_out
@@ -25,7 +27,7 @@ class Selection:
     @cached_property
     def labels(self) -> list[int]:
         """The class index of every picture."""
-        return [self._own_labels[self.dataset.labels[index]] for index in self.indices]
+        return [self._own_label(self.dataset.labels[index]) for index in self.indices]
 
     @cached_property
     def names(self) -> list[str]:
@@ -44,11 +46,18 @@ class Selection:
     def read(self, index: int) -> Record:
         """Returns one picture; raises UnreadablePictureError."""
         record = self.dataset.read(self.indices[index])
-        return replace(record, label=self._own_labels[record.label])
+        objects = record.objects
+        if objects is not None:
+            objects = replace(objects, labels=np.array(self._own_labels, dtype=np.int64)[objects.labels])
+        return replace(record, label=self._own_label(record.label), objects=objects)
 
     def content(self, index: int) -> bytes:
         """The bytes of the picture's file."""
         return self.dataset.content(self.indices[index])
+
+    def _own_label(self, label: int) -> int:
+        # A picture of no objects has no label.
+        return self._own_labels[label] if label >= 0 else label
 
     @cached_property
     def _own_labels(self) -> list[int]:
@@ -82,6 +91,6 @@ def labelled_as(dataset: Dataset, classes: Sequence[str]) -> Dataset:
         shown = ", ".join(map(repr, strange[:3]))
         raise ConfigError(
             f"The data set has {len(strange)} classes that the model does not know ({shown} among them); "
-            f"it knows {len(classes)}: name the folders as the model names its classes."
+            f"it knows {len(classes)}: name them as the model does."
         )
     return Selection(dataset, range(len(dataset)), tuple(classes), dataset.origin)

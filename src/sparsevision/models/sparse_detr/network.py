@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.layers.deformable import DeformableAttention
 from sparsevision.layers.groups import ParameterGroup
 from sparsevision.models.sparse_detr.backbone import Neck, make_backbone
@@ -29,7 +29,18 @@ from sparsevision.models.sparse_detr.selection import (
     select,
     whole_budget,
 )
-from sparsevision.types import Control, DetectionHead, DetectionOutput, Kept, Points, Trace
+from sparsevision.types import (
+    Choice,
+    Control,
+    DetectionHead,
+    DetectionOutput,
+    Heat,
+    Kept,
+    Points,
+    Regions,
+    Response,
+    Trace,
+)
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
@@ -111,6 +122,18 @@ class SparseDETR(nn.Module):
         return {"keep_ratio": Control("keep_ratio", self.config.keep_ratio, 0.01, 1.0, described)}
 
     @property
+    def choices(self) -> Mapping[str, Choice]:
+        """What may be chosen per call: which tokens the encoder updates, by the ranking that was learned or at random.
+
+        A random choice is what a learned one is measured against.
+        """
+        learned = self.config.selection
+        if learned == "all":
+            return {}
+        ways = tuple(dict.fromkeys((learned, "random")))
+        return {"selection": Choice("selection", learned, ways, "which tokens the encoder updates")}
+
+    @property
     def class_heads(self) -> tuple[str, ...]:
         """The layers that have one output a class."""
         return tuple(
@@ -142,9 +165,10 @@ class SparseDETR(nn.Module):
         sizes: Int[Tensor, "batch 2"] | None = None,
         trace: Trace | None = None,
         keep_ratio: float | None = None,
+        selection: str | None = None,
     ) -> DetectionOutput:
         """Detects objects in normalised pictures; boxes are (cx, cy, w, h) as fractions of the valid picture."""
-        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio)
+        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
             self._record(run, trace)
         last = DetectionHead("decoder", run.layers[-1].logits, run.layers[-1].boxes)
@@ -158,47 +182,52 @@ class SparseDETR(nn.Module):
         *,
         sizes: Int[Tensor, "batch 2"] | None = None,
         keep_ratio: float | None = None,
+        selection: str | None = None,
     ) -> Run:
         """Computes one pass and returns all of its parts."""
-        self._check(images, keep_ratio)
+        self._check(images, keep_ratio, selection)
         pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
         boxes = proposals(masks)
-        scores, objectness = self._scores(pyramid, boxes)
-        counts = selection = None
+        way = selection or self.config.selection
+        scores, objectness = self._scores(pyramid, boxes, way)
+        counts = chosen = None
         if scores is not None:
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
             counts = budgets(pyramid.padding, ratio)
             ranked = scores.detach()
-            if self.numerics.ignores_padding or self.scorer is None:
+            if self.numerics.ignores_padding or way != "dam":
                 ranked = ranked.masked_fill(pyramid.padding, -math.inf)
             most = whole_budget(ranked.shape[1], ratio) if sizes is None else None
-            selection = select(ranked, counts, most)
-        tokens, states = self.encoder(pyramid, selection)
+            chosen = select(ranked, counts, most)
+        tokens, states = self.encoder(pyramid, chosen)
         memory = pyramid._replace(tokens=tokens)
         proposed, query_tokens, queries = self._queries(memory, boxes)
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
         layers = self.decoder(queries, memory, heads)
-        return Run(
-            pyramid, boxes, objectness, scores, counts, selection, memory, states, proposed, query_tokens, layers
-        )
+        return Run(pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers)
 
-    def _check(self, images: Tensor, keep_ratio: float | None) -> None:
+    def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
             raise ConfigError(
                 f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
             )
-        if keep_ratio is None:
-            return
-        if not self.controls:
+        if keep_ratio is not None and not self.controls:
             raise ConfigError("This model updates all tokens and takes no keep_ratio: leave it away.")
-        if not 0 < keep_ratio <= 1:
+        if keep_ratio is not None and not 0 < keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1.")
+        if selection is None:
+            return
+        if self.training:
+            raise ConfigError("selection is chosen per call of a trained model: leave it away, or call eval() first.")
+        known = self.choices["selection"].values if self.choices else ("all",)
+        if selection not in known:
+            raise UnknownNameError("selection in this model", selection, known)
 
-    def _scores(self, pyramid: Pyramid, boxes: Tensor) -> tuple[Tensor | None, Proposed | None]:
+    def _scores(self, pyramid: Pyramid, boxes: Tensor, way: str) -> tuple[Tensor | None, Proposed | None]:
         """Ranks the backbone's tokens for the encoder."""
-        if self.config.selection == "all":
+        if way == "all":
             return None, None
-        if self.config.selection == "random":
+        if way == "random":
             return torch.rand(pyramid.padding.shape, device=pyramid.padding.device), None
         assert self.proposal is not None
         projected = self.proposal(pyramid.tokens + pyramid.positions, boxes)
@@ -267,18 +296,32 @@ class SparseDETR(nn.Module):
         return {MASK_LOSS: mask_losses(run.scores, target, ignored)}
 
     def _record(self, run: Run, trace: Trace) -> None:
-        """Fills a trace: which tokens the encoder updated, and where each decoder layer's queries sampled."""
-        shapes = run.pyramid.shapes
+        """Fills a trace: how tokens were scored and which were updated, where queries sampled and what they found.
+
+        The decoder's layers have points and answers; regions are the boxes after each layer, and "proposals" those that
+        the first one starts from. Heat is the scorer's, by which tokens were chosen, and the decoder's (DAM).
+        """
+        shapes, ratios = run.pyramid.shapes, run.pyramid.ratios
         if run.selection is not None and trace.wants("kept"):
-            trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes)))
-        if trace.wants("points"):
-            levels = torch.arange(len(shapes), device=run.memory.tokens.device).view(-1, 1)
-            for index, layer in enumerate(run.layers):
+            trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes), ratios))
+        if trace.wants("heat"):
+            if run.scores is not None:
+                trace.record("scorer", Heat(_maps(run.scores.sigmoid(), shapes), ratios))
+            trace.record("decoder", Heat(_maps(self.attention_map(run), shapes), ratios))
+        if run.proposed is not None and run.query_tokens is not None:
+            places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
+            trace.record("proposals", Regions(_corners(run.proposed.boxes.gather(1, places))))
+        levels = torch.arange(len(shapes), device=ratios.device).view(-1, 1)
+        for index, layer in enumerate(run.layers):
+            name = f"decoder.{index + 1}"
+            trace.record(name, Regions(_corners(layer.boxes)))
+            if trace.wants("points"):
                 # From fractions of a level's padded map to those of the valid picture.
-                xy = (layer.looks.locations / run.pyramid.ratios[:, None, None, :, None]).flatten(2, -2)
+                xy = (layer.looks.locations / ratios[:, None, None, :, None]).flatten(2, -2)
                 weight = layer.looks.weights / self.config.num_heads
                 level = levels.expand_as(layer.looks.weights).flatten(2)
-                trace.record(f"decoder.{index + 1}", Points(xy, weight.flatten(2), level))
+                trace.record(name, Points(xy, weight.flatten(2), level))
+        trace.record(f"decoder.{len(run.layers)}", Response(run.layers[-1].logits))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the published groups: all decay; backbone and predicted places learn at a tenth of the rate."""
@@ -297,6 +340,20 @@ class SparseDETR(nn.Module):
             ParameterGroup("places", slow, decay=True, lr_scale=0.1),
         ]
         return [group for group in groups if group.parameters]
+
+
+def _corners(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 4"]:
+    """Turns (cx, cy, w, h) into (x0, y0, x1, y1)."""
+    centres, sides = boxes.split(2, dim=-1)
+    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
+
+
+def _maps(
+    values: Float[Tensor, "batch tokens"], shapes: Sequence[tuple[int, int]]
+) -> tuple[Float[Tensor, "batch 1 _ _"], ...]:
+    """Splits one number a token into a map a level."""
+    levels = values.split([height * width for height, width in shapes], dim=1)
+    return tuple(level.view(-1, 1, *shape) for level, shape in zip(levels, shapes, strict=True))
 
 
 def _by_level(selection: Selection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:

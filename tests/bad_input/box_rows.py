@@ -104,7 +104,7 @@ LINE = "labels/train/001.txt"
 NAMES = "names: [square, disc]\n"
 NESTED = "".join(f"{a}: &{a} [{', '.join([f'*{b}'] * 9)}]\n" for b, a in pairwise("abcdefghij"))
 
-DETECTION = [
+BOXES = [
     Row("absent", "no such folder",
         DETECT, lambda b: b.place / "bad", refused("no folder", "bad")),
     Row("no boxes", "pictures in class folders, for a detector",
@@ -173,6 +173,8 @@ DETECTION = [
         DETECT, of("images", file_name="a\0b.png"), refused(r"a\x00b.png", "no name of a file")),
     Row("picture's name of no utf-8", "a picture whose name is no text",
         DETECT, of("images", file_name="a\ud800.png"), refused(r"a\ud800.png", "no name of a file")),
+    Row("long name", "a picture whose name is longer than a file's may be",
+        LEARN, of("images", file_name="a" * 300 + ".png"), skipped("aaa.png", "File name too long")),
     Row("broken yaml", "a yaml whose brackets do not close",
         DETECT, yolo("data.yaml", "names: [square, disc"), refused("data.yaml is no intact YAML")),
     Row("yaml of code", "a yaml that would execute code",
@@ -186,6 +188,8 @@ DETECTION = [
         DETECT, yolo("data.yaml", "train: images/train"), refused("data.yaml has no 'names'")),
     Row("yaml leads nowhere", "a yaml that names a folder that there is not",
         DETECT, yolo("data.yaml", f"{NAMES}train: nowhere"), refused("no pictures of the split 'train'")),
+    Row("long place", "a yaml that names a folder longer than a folder's name may be",
+        DETECT, yolo("data.yaml", f"{NAMES}train: {'a' * 300}"), refused("no pictures of the split 'train'")),
     Row("line of four", "a line of a box that lacks a number",
         DETECT, yolo(LINE, "0 0.5 0.5 0.1"), refused("001.txt has a line that is no box")),
     Row("line of words", "a line with a class's name for its number",

@@ -1,0 +1,180 @@
+"""What a detector found, drawn over the picture: boxes in a colour for each class, labels and scores beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from sparsevision.types import DetectionResult
+
+from .palette import token_colours
+
+Box = tuple[float, float, float, float]
+
+# Smaller pictures are enlarged to a short side of this many pixels: letters need room.
+LEAST_SIDE = 480
+_DARK = (18, 18, 18)
+_LETTER_SHARE = 1 / 38  # of the picture's short side
+_LETTERS = (10, 40)
+# With more objects than this, letters shrink, down to three fifths.
+_ROOMY = 20
+
+
+def draw_detections(
+    picture: Image.Image,
+    result: DetectionResult,
+    *,
+    classes: Sequence[str] = (),
+    least_side: int = LEAST_SIDE,
+    scores: bool = True,
+    numbers: bool = False,
+) -> Image.Image:
+    """Draws every box of a result in its class's colour, with label and score where they hide least.
+
+    Args:
+        picture: the picture that was predicted, upright RGB; it may be reduced.
+        result: its boxes are in pixels of the original that its geometry knows.
+        classes: the model's classes, in its order; a class then has the same colour in every picture.
+        least_side: a picture whose short side is shorter is enlarged to it; 0 leaves its size as it is.
+        scores: whether the scores are written, too.
+        numbers: whether the objects are numbered, the best being 1.
+
+    Returns:
+        A new picture, in RGB.
+    """
+    scale = max(least_side / min(picture.size), 1.0)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    canvas = picture.convert("RGB")
+    canvas = canvas.resize(size, Image.Resampling.BICUBIC) if size != picture.size else canvas.copy()
+    boxes = _on_canvas(result, picture, canvas)
+    colours = class_colours(result.labels, classes)
+    pen = ImageDraw.Draw(canvas)
+    width = max(round(min(size) / 240), 1)
+    # The best come last, over the others.
+    for label, box in [*zip(result.labels, boxes, strict=True)][::-1]:
+        _outline(pen, box, colours[label], width)
+    letters = _letters(min(size), len(boxes))
+    for chip in _placed(_texts(result, scores, numbers), boxes, letters, size):
+        colour = colours[result.labels[chip.number]]
+        pen.rectangle(chip.box, fill=colour, outline=_DARK)
+        pen.text((chip.box[0] + letters.pad, chip.box[1]), chip.text, fill=_DARK, font=letters.font)
+    return canvas
+
+
+def class_colours(labels: Sequence[str], classes: Sequence[str] = ()) -> dict[str, tuple[int, int, int]]:
+    """Gives every label a colour: by its place among the model's classes, or else among the labels themselves."""
+    order = [*classes, *sorted(set(labels) - set(classes))]
+    values = (255 * token_colours(len(order))).round().astype(int).tolist()
+    return {label: (red, green, blue) for label, (red, green, blue) in zip(order, values, strict=True)}
+
+
+def _texts(result: DetectionResult, scores: bool, numbers: bool) -> list[str]:
+    found = enumerate(zip(result.labels, result.scores, strict=True), start=1)
+    return [
+        (f"{number}: " if numbers else "") + label + (f" {score:.2f}" if scores else "")
+        for number, (label, score) in found
+    ]
+
+
+class _Letters(NamedTuple):
+    font: ImageFont.FreeTypeFont
+    pad: int
+    height: int
+
+
+class _Chip(NamedTuple):
+    """A label in its place."""
+
+    number: int
+    text: str
+    box: Box
+
+
+def _on_canvas(result: DetectionResult, picture: Image.Image, canvas: Image.Image) -> list[Box]:
+    height, width = result.geometry.original_size if result.geometry else (picture.height, picture.width)
+    across, down = canvas.width / width, canvas.height / height
+    return [(x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in result.boxes]
+
+
+def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int], width: int) -> None:
+    """Draws a box with a dark edge on both sides of its line, so that it shows on any ground."""
+    x0, y0, x1, y1 = box
+    # Pillow refuses boxes that end before they begin, as those of no width do after rounding.
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    edge = max(width // 3, 1)
+    pen.rectangle((x0 - edge, y0 - edge, x1 + edge, y1 + edge), outline=_DARK, width=width + 2 * edge)
+    pen.rectangle((x0, y0, x1, y1), outline=colour, width=width)
+
+
+def _letters(side: int, objects: int) -> _Letters:
+    crowded = min(max((_ROOMY / max(objects, 1)) ** 0.5, 0.6), 1.0)
+    size = round(min(max(side * _LETTER_SHARE * crowded, _LETTERS[0]), _LETTERS[1]))
+    font = _font(size)
+    ascent, descent = font.getmetrics()
+    return _Letters(font, max(size // 4, 2), ascent + descent)
+
+
+@lru_cache(maxsize=32)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # matplotlib brings a font with many more letters than Pillow's own.
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size)
+
+
+def _placed(texts: Sequence[str], boxes: Sequence[Box], letters: _Letters, size: tuple[int, int]) -> list[_Chip]:
+    """Finds each label the place near its box where it hides the fewest labels, box edges and small boxes."""
+    chips: list[_Chip] = []
+    taken = np.zeros((0, 4))
+    corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        width = letters.font.getlength(text) + 2 * letters.pad
+        places = [_inside(x, y, width, letters.height, size) for x, y in _corners(box, width, letters.height)]
+        others = np.delete(corners, number, axis=0)
+        # Another label hidden is worse than another object covered; earlier places are the better known ones.
+        costs = [
+            4 * _hidden(taken, place) + _covered(others, place) + 0.02 * rank * width * letters.height
+            for rank, place in enumerate(places)
+        ]
+        chosen = places[int(np.argmin(costs))]
+        chips.append(_Chip(number, text, chosen))
+        taken = np.concatenate([taken, np.array([chosen])])
+    return chips
+
+
+def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]:
+    """Lists where a label's upper left corner may be: above the box, inside it, below it, to its sides."""
+    x0, y0, x1, y1 = box
+    return [
+        (x0, y0 - height), (x0, y0), (x0, y1), (x1 - width, y0 - height), (x1 - width, y1 - height), (x1 - width, y0),
+        (x0, y1 - height), (x1 - width, y1), (x1, y0), (x0 - width, y0), (x1, y1 - height), (x0 - width, y1 - height),
+    ]  # fmt: skip
+
+
+def _inside(x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Box:
+    """Moves a label into the picture."""
+    left = round(min(max(x, 0), max(size[0] - width - 1, 0)))
+    top = round(min(max(y, 0), max(size[1] - height - 1, 0)))
+    return (left, top, left + round(width), top + round(height))
+
+
+def _hidden(boxes: NDArray[np.float64], place: Box) -> float:
+    """Returns how many pixels a label shares with others."""
+    across = np.minimum(boxes[:, 2], place[2]) - np.maximum(boxes[:, 0], place[0])
+    down = np.minimum(boxes[:, 3], place[3]) - np.maximum(boxes[:, 1], place[1])
+    return float((across.clip(min=0) * down.clip(min=0)).sum())
+
+
+def _covered(boxes: NDArray[np.float64], place: Box) -> float:
+    """Returns how much a label hides of other boxes: small ones count in full, large ones hardly."""
+    areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clip(min=1)
+    across = (np.minimum(boxes[:, 2], place[2]) - np.maximum(boxes[:, 0], place[0])).clip(min=0)
+    down = (np.minimum(boxes[:, 3], place[3]) - np.maximum(boxes[:, 1], place[1])).clip(min=0)
+    own = (place[2] - place[0]) * (place[3] - place[1])
+    return float((across * down * np.minimum(own / areas, 1)).sum())

@@ -1,0 +1,104 @@
+"""Frames of a video file or a camera, one after another and never more than are asked for (PyAV)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from sparsevision.errors import MissingExtraError
+from sparsevision.inference.pictures import Frame
+from sparsevision.types import Skipped
+
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}" for suffix in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv")
+)
+CAMERA = "camera:"
+
+# How each system's cameras are opened: the device's name by its number, and FFmpeg's name of the interface.
+_CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
+# Containers count frames that a decoder never shows, a few at most; a file that was cut lacks more.
+_WHOLE = 0.9
+
+
+def is_video(source: str) -> bool:
+    """Says whether a source is a video file, by its suffix, or a camera."""
+    return is_camera(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
+
+
+def is_camera(source: str) -> bool:
+    """Says whether a source is a camera, as "camera:0" is."""
+    return source.startswith(CAMERA)
+
+
+def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str | Frame]:
+    """Passes pictures on and gives for every video its frames; `missing` is given what cannot be read of videos."""
+    for source in sources:
+        if is_video(source):
+            yield from read_video(source, missing)
+        else:
+            yield source
+
+
+def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
+    """Yields the frames of a video file or of a camera, upright, each decoded when it is asked for.
+
+    A file that breaks off gives what could be read; `missing` is told what could not, in one sentence.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+    """
+    av = import_av()
+    number, declared = 0, 0
+    try:
+        with _opened(av, source) as container:
+            if not container.streams.video:
+                missing.append(Skipped(source, f"{source} has no pictures in it, only sound."))
+                return
+            [stream, *_] = container.streams.video
+            declared = stream.frames
+            # FFmpeg decodes as many frames ahead as it has threads.
+            stream.thread_type = "AUTO"
+            with closing(container.decode(stream)) as decoded:
+                for frame in decoded:
+                    yield _frame(frame, source, number, stream.average_rate)
+                    number += 1
+    except av.FFmpegError as error:
+        missing.append(Skipped(source, _broken(source, number, str(error.strerror or error))))
+        return
+    if number < _WHOLE * declared or not number:
+        missing.append(Skipped(source, _broken(source, number, f"it was to have {declared} frames")))
+
+
+def import_av() -> Any:
+    """Returns the package PyAV; raises MissingExtraError where it is not installed."""
+    try:
+        import av
+    except ImportError:
+        raise MissingExtraError("av", "video", "Reading and writing videos") from None
+    return av
+
+
+def _opened(av: Any, source: str) -> Any:
+    if not is_camera(source):
+        return av.open(source)
+    device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
+    return av.open(device.format(source.removeprefix(CAMERA)), format=interface)
+
+
+def _frame(frame: Any, source: str, number: int, rate: Any) -> Frame:
+    image = frame.to_image()
+    # Phones store what they see lying, with a note of how they were held.
+    if turn := int(getattr(frame, "rotation", 0)):
+        image = image.rotate(turn, expand=True)
+    time = frame.time if frame.time is not None else number / float(rate or 25)
+    return Frame(image, source, number, float(time), float(rate) if rate else None)
+
+
+def _broken(source: str, number: int, reason: str) -> str:
+    kind = "camera" if is_camera(source) else "video"
+    if not number:
+        return f"{source} cannot be read as a {kind}: {reason}."
+    return f"{source} breaks off after {number} frames, which were kept: {reason}."

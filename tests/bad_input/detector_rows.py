@@ -1,0 +1,99 @@
+"""Bad input of detectors: options out of range, options of the other kind of model, videos, ids, boxes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rows import Row, nothing, refused, skipped
+
+FIND = "predict {bad} {picture} --model {detector} --json"
+FOUND = "predict {picture} --model {detector}"
+NAMED = "predict {picture} --model {model}"
+SCORE = "evaluate {detector} --data {boxes}"
+SCORE_BAD = "evaluate {detector} --data {bad}"
+
+DETECTORS = [
+    Row("high threshold", "a score above 1",
+        FOUND + " --threshold 1.5", nothing, refused("threshold is 1.5", "from 0 to 1")),
+    Row("threshold of nothing", "a score that is no number",
+        FOUND + " --threshold nan", nothing, refused("threshold is nan")),
+    Row("keep nothing", "no tokens to update",
+        FOUND + " --keep-ratio 0", nothing, refused("keep_ratio is 0", "from 0.01 to 1")),
+    Row("keep too much", "more tokens than there are",
+        FOUND + " --keep-ratio 2", nothing, refused("keep_ratio is 2", "from 0.01 to 1")),
+    Row("top of a detector", "classes to name, of a detector",
+        FOUND + " --top-k 3", nothing, refused("takes no top_k", "threshold, keep_ratio")),
+    Row("features of a detector", "pooled features of a detector",
+        FOUND + " --features {bad}", lambda b: b.place / "f.npz", refused("no pooled features")),
+    Row("threshold of a classifier", "a threshold for a classifier",
+        NAMED + " --threshold 0.5", nothing, refused("takes no threshold", "top_k")),
+    Row("keep ratio of a classifier", "a keep ratio for a classifier",
+        NAMED + " --keep-ratio 0.5", nothing, refused("takes no keep_ratio", "top_k")),
+    Row("coco of a classifier", "objects of a classifier",
+        NAMED + " --coco {bad}", lambda b: b.place / "f.json", refused("--coco", "is a classifier")),
+    Row("drawn by a classifier", "boxes of a classifier",
+        NAMED + " --draw {out}", nothing, refused("--draw", "is a classifier")),
+    Row("coco nowhere", "a folder that there is not",
+        FOUND + " --coco {bad}", lambda b: b.place / "none" / "f.json", refused("no folder", "none")),
+    Row("annotations alone", "ids for nothing",
+        FOUND + " --annotations {bad}", lambda b: b.place / "ids.json", refused("--annotations", "--coco")),
+    Row("no annotations", "ids out of a file that there is not",
+        FOUND + " --coco {out} --annotations {bad}", lambda b: b.place / "ids.json",
+        refused("ids.json cannot be read")),
+    Row("damaged annotations", "ids out of half a json",
+        FOUND + " --coco {out} --annotations {bad}", lambda b: b.file("ids.json", '{"images": ['),
+        refused("ids.json is not in COCO's layout")),
+    Row("other annotations", "ids of other pictures",
+        FOUND + " --coco {out} --annotations {bad}", lambda b: b.boxes / "annotations" / "val.json",
+        refused("does not list the picture", "good.png")),
+    Row("drawn into a file", "a file where a folder is to be",
+        FOUND + " --draw {bad}", lambda b: b.file("drawn", "text"), refused("drawn")),
+    Row("empty video", "a video of 0 bytes",
+        FIND, lambda b: b.file("bad.mp4", b""), skipped("bad.mp4 cannot be read as a video")),
+    Row("broken video", "a text with a video's name",
+        FIND, lambda b: b.file("bad.mp4", "text " * 99), skipped("bad.mp4 cannot be read as a video")),
+    Row("absent video", "no such video",
+        FIND, lambda b: b.place / "bad.mp4", skipped("bad.mp4 cannot be read as a video")),
+    Row("no camera", "a camera that there is not",
+        FIND, lambda b: "camera:77", skipped("camera:77 cannot be read as a camera")),
+    Row("picture for a detector", "a text with a picture's name",
+        FIND, lambda b: b.file("bad.jpg", "text " * 99), skipped("bad.jpg", "none of the known formats")),
+    Row("score without boxes", "class folders for a detector",
+        "evaluate {detector} --data {data}", nothing, refused("no json for the split 'val'")),
+    Row("score half a json", "boxes in half a json",
+        SCORE_BAD, lambda b: b.emptied("boxes/annotations/val.json", '{"images": ['), refused("no intact JSON")),
+    Row("score other classes", "boxes of a class that the detector does not know",
+        SCORE_BAD, lambda b: b.emptied("boxes/annotations/val.json", _renamed(b.boxes / "annotations" / "val.json")),
+        refused("'star'", "the model does not know")),
+    Row("score all boxes", "a split that data sets with boxes have not",
+        SCORE + " --split all", nothing, refused("--split train, val or test")),
+    Row("score absent test", "a split that there is not",
+        SCORE + " --split test", nothing, refused("no json for the split 'test'")),
+    Row("confusions of a detector", "a matrix that detectors have not",
+        SCORE + " --confusion {bad}", lambda b: b.place / "f.csv", refused("--confusion", "is a detector")),
+    Row("score nothing kept", "no tokens to update",
+        SCORE + " --keep-ratio 0", nothing, refused("keep_ratio is 0")),
+    Row("sweep too much kept", "more tokens than there are",
+        SCORE + " --keep-ratio 0.1 2", nothing, refused("keep_ratio is 2")),
+    Row("selection misspelt", "a selection that the model has not",
+        SCORE + " --selection randon", nothing, refused("'randon'", "'random'")),
+    Row("sweep in batches", "batches, where pictures take turns",
+        SCORE + " --batch-size 2 --out {out}", nothing, refused("one by one", "--batch-size")),
+    Row("sweep into a file", "a file where a folder is to be",
+        SCORE + " --out {bad}", lambda b: b.file("sweep", "text"), refused("sweep")),
+    Row("keep ratio in scoring a classifier", "a keep ratio for a classifier",
+        "evaluate {model} --data {data} --keep-ratio 0.5", nothing, refused("takes no keep_ratio")),
+    Row("sweep a classifier", "a sweep of what has no keep ratio",
+        "evaluate {model} --data {data} --out {out}", nothing, refused("no keep ratio to sweep")),
+    Row("test of class folders", "a split that class folders have not",
+        "evaluate {model} --data {data} --split test", nothing, refused("--split train, val or all")),
+]  # fmt: skip
+
+
+def _renamed(path: Path) -> str:
+    """Boxes whose squares are stars."""
+    content = json.loads(path.read_text())
+    for row in content["categories"]:
+        row["name"] = {"square": "star"}.get(row["name"], row["name"])
+    return json.dumps(content)

@@ -1,0 +1,34 @@
+"""Makes a detector that is tiny, untrained and sure of itself: its scores spread, so that thresholds divide them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sparsevision.checkpoints import save_checkpoint
+from sparsevision.factory import create_model
+from sparsevision.types import ClassFacts, Preprocessing
+
+OPTIONS = {
+    "backbone": "test_efficientnet", "backbone_options": (), "encoder_depth": 1, "decoder_depth": 2, "ffn_width": 32,
+    "num_queries": 8, "encoder_heads": "none", "num_classes": 2,
+}  # fmt: skip
+LABELS = ("disc", "square")
+FACTS = ClassFacts(category_ids=(3, 7), thresholds=(0.45, 0.55))
+
+
+def save_tiny_detector(folder: Path, *, seed: int = 0, facts: ClassFacts = FACTS, **options: object) -> Path:
+    """Writes its checkpoint; classes, and their ids, are those of `coco_folder`."""
+    torch.manual_seed(seed)
+    model = create_model("sparse_detr_nano", **{**OPTIONS, **options})
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("backbone."):
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        for layer in model.class_heads:
+            head = model.get_submodule(layer)
+            head.bias.zero_()
+            head.weight.mul_(4)
+    shown = Preprocessing(size=(64, 100), fit="short", interpolation="bilinear")
+    return save_checkpoint(folder, model, name="sparse_detr_nano", preprocessing=shown, labels=LABELS, facts=facts)
