@@ -174,7 +174,7 @@ BOXES = [
     Row("picture's name of no utf-8", "a picture whose name is no text",
         DETECT, of("images", file_name="a\ud800.png"), refused(r"a\ud800.png", "no name of a file")),
     Row("long name", "a picture whose name is longer than a file's may be",
-        LEARN, of("images", file_name="a" * 300 + ".png"), skipped("aaa.png", "File name too long")),
+        LEARN, of("images", file_name="a" * 300 + ".png"), skipped("aaa.png", "file name too long")),
     Row("broken yaml", "a yaml whose brackets do not close",
         DETECT, yolo("data.yaml", "names: [square, disc"), refused("data.yaml is no intact YAML")),
     Row("yaml of code", "a yaml that would execute code",
