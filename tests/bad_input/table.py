@@ -6,6 +6,7 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 
 from __future__ import annotations
 
+from box_rows import BOXES
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
 from detector_rows import DETECTORS
 from explain_rows import LOOKS
@@ -17,6 +18,7 @@ TABLE = {
         "picture": PICTURES,
         "folder": FOLDERS,
         "shards": SHARDS,
+        "boxes": BOXES,
         "recipe": RECIPES,
         "checkpoint": CHECKPOINTS,
         "run": RUNS,

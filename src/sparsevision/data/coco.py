@@ -15,6 +15,8 @@ from sparsevision.data.dataset import ObjectSplit, check_object_split
 from sparsevision.data.object_pictures import SPLIT_NAMES, ObjectPictures, Thing
 from sparsevision.errors import DataError
 
+_LONGEST = 1_000_000_000  # pixels
+
 
 class CocoDetection(ObjectPictures):
     """Pictures and boxes of one split of a data set in COCO's layout; an `ObjectDataset`.
@@ -43,9 +45,9 @@ class CocoDetection(ObjectPictures):
         for number, row in enumerate(_rows(content, "annotations", self.json, ("image_id", "category_id", "bbox"))):
             where = f"Annotation {row.get('id', number)} of {self.json}"
             if row["image_id"] not in places:
-                raise DataError(f"{where} is of a picture {row['image_id']!r} that the file does not list.")
+                raise DataError(f"{where} is of a picture {_short(row['image_id'])} that the file does not list.")
             if row["category_id"] not in labels:
-                raise DataError(f"{where} is of a category {row['category_id']!r} that the file does not list.")
+                raise DataError(f"{where} is of a category {_short(row['category_id'])} that the file does not list.")
             place = places[row["image_id"]]
             things[place].append(_thing(row, labels[row["category_id"]], sides[place], where))
         super().__init__(
@@ -80,8 +82,12 @@ def _pictures(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     if not pictures:
         raise DataError(f"{path} lists no pictures.")
     for row in pictures:
-        if not all(isinstance(row[side], int | float) and row[side] > 0 for side in ("width", "height")):
-            raise DataError(f"{path} gives {row['file_name']!r} a size of {row['width']!r} x {row['height']!r}.")
+        if not _is_file_name(str(row["file_name"])):
+            raise DataError(f"{path} lists a picture {_short(row['file_name'])}, which is no name of a file.")
+        if not all(isinstance(row[side], int | float) and 0 < row[side] < _LONGEST for side in ("width", "height")):
+            raise DataError(
+                f"{path} gives {_short(row['file_name'])} a size of {_short(row['width'])} x {_short(row['height'])}."
+            )
     repeated = [number for number, count in Counter(row["id"] for row in pictures).items() if count > 1]
     if repeated:
         raise DataError(f"{path} gives two pictures the id {repeated[0]}, so that nobody knows whose the boxes are.")
@@ -93,14 +99,28 @@ def _thing(row: dict[str, Any], label: int, sides: tuple[float, float], where: s
     try:
         x, y, width, height = (float(value) for value in row["bbox"])
         area = float(row.get("area") or width * height)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"{where} has the box {row['bbox']!r}, which is not four numbers (x, y, width, height)."
+            f"{where} has the box {_short(row['bbox'])}, which is not four numbers (x, y, width, height)."
         ) from None
     corners = np.array([x, y, x + width, y + height]) / (sides * 2)
     if not np.isfinite(corners).all() or not np.isfinite(area):
         raise DataError(f"{where} has the box {row['bbox']!r}, which is not finite.")
     return Thing(corners.tolist(), label, area / (sides[0] * sides[1]), bool(row.get("iscrowd", 0)))
+
+
+def _is_file_name(name: str) -> bool:
+    """Says whether a file may be called so: JSON can hold halves of letters, and bytes of zero."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
+def _short(value: Any) -> str:
+    """Writes a value of a stranger's file, which may be of any length, into a sentence."""
+    words = repr(value)
+    return words if len(words) <= 80 else f"{words[:80]}..."
 
 
 def is_coco_folder(root: str | os.PathLike[str]) -> bool:
@@ -148,8 +168,8 @@ def _pictures_folder(root: Path, split: str, annotations: Path, names: Sequence[
     for name in SPLIT_NAMES.get(split, (split,)):
         candidates += [*sorted(root.glob(f"{name}*")), *sorted((root / "images").glob(f"{name}*"))]
     folders = [folder for folder in candidates if folder.is_dir()]
-    best = max(folders, key=lambda folder: sum((folder / name).exists() for name in names))
-    if any((best / name).exists() for name in names):
+    best = max(folders, key=lambda folder: sum(os.path.exists(folder / name) for name in names))
+    if any(os.path.exists(best / name) for name in names):
         return best
     # A missing picture is skipped when it is read; the split's own folder is where it would be.
     own = [folder for folder in folders if folder.name.startswith(SPLIT_NAMES.get(split, (split,)))]

@@ -192,9 +192,9 @@ class _Examination:
         """Names the few pictures with objects, but with none of a class that nearly all pictures show."""
         filled, found = shown.any(axis=1), {}
         for name, here in zip(self.dataset.classes, shown.T, strict=True):
-            absent = np.flatnonzero(filled & ~here)
-            if len(absent) and here.mean() >= NEARLY_ALL:
-                found[name] = tuple(str(self.dataset.names[int(index)]) for index in absent)
+            absent = np.flatnonzero(filled & ~here).tolist()
+            if absent and here.mean() >= NEARLY_ALL:
+                found[name] = tuple(str(self.dataset.names[index]) for index in absent)
         return found
 
 

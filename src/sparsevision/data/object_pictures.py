@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsevision.data.dataset import Objects, Record, commonest, fingerprint_of
 from sparsevision.data.reading import decode_picture, read_bytes
-from sparsevision.errors import MissingExtraError
+from sparsevision.errors import DataError, MissingExtraError
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -40,7 +40,8 @@ class ObjectPictures:
     `things` has what every picture shows. Boxes are clipped to the picture, and those without area are left out:
     `sticking_out` and `without_area` have the index of the picture for each such box. `picture_ids` and `category_ids`
     are the data set's own numbers; `declared_sizes` the (width, height) in pixels that its annotations give a picture,
-    None where they give none. `layout` says in a word how it lies on disk.
+    None where they give none. `layout` says in a word how it lies on disk. Raises DataError where a class's name is no
+    text.
     """
 
     layout = ""
@@ -59,6 +60,9 @@ class ObjectPictures:
         side: int | None = None,
     ) -> None:
         self.classes = tuple(classes)
+        for name in self.classes:
+            if any("\ud800" <= letter <= "\udfff" for letter in name):  # half a letter, as JSON may have it
+                raise DataError(f"The name of the class {name!r} is no UTF-8: rename it.")
         self.category_ids = tuple(range(len(self.classes)) if category_ids is None else category_ids)
         self.picture_ids = list(range(len(paths)) if picture_ids is None else picture_ids)
         self.names, self.origin, self.side = list(names), origin, side

@@ -18,7 +18,7 @@ from sparsevision.data.yolo import YoloDetection, has_yolo_split, is_yolo_folder
 from sparsevision.errors import DataError
 
 DIGIT_SCENES = "digit-scenes:"
-_SCENES = {"train": 5000, "val": 500, "test": 1000}
+_SCENES = {"train": 7000, "val": 500, "test": 1000}
 # Halves of what is never trained on.
 _SHARES = {"train": slice(None), "val": slice(0, None, 2), "test": slice(1, None, 2)}
 

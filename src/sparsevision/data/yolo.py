@@ -92,7 +92,9 @@ def _names(content: dict[str, Any], path: Path) -> dict[int, str]:
     names = content.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names or not all(str(number).isdecimal() for number in names):
+    numbered = isinstance(names, dict) and all(str(number).isdecimal() for number in names)
+    # Aliases would let a file of a few bytes write names of any length.
+    if not numbered or not names or any(isinstance(name, list | dict | set | tuple) for name in names.values()):
         raise DataError(f"{path} has no 'names': list the classes there, as in names: [ant, bee].")
     repeated = [name for name, count in Counter(map(str, names.values())).items() if count > 1]
     if repeated:
@@ -117,15 +119,19 @@ def _candidates(root: Path, content: dict[str, Any], split: str) -> list[Path]:
     if said is None:
         usual = [root / place for name in aliases for place in (f"images/{name}", f"{name}/images")]
         return [place for place in usual if place.is_dir()][:1]
-    bases = [root / str(content.get("path") or ""), root]
+    places = said if isinstance(said, list) else [said]
+    if not all(isinstance(place, str) for place in places):
+        raise DataError(f"data.yaml of {root} has no paths for {split!r}: write a folder there, or a list of them.")
+    base = content.get("path")
+    bases = [root / base, root] if isinstance(base, str) else [root]
     found = []
-    for place in said if isinstance(said, list) else [said]:
+    for place in places:
         # Exported data sets say ../train/images of what lies beside data.yaml.
-        below = str(place)
+        below = place
         while below.startswith("../"):
             below = below[3:]
-        tried = [base / kind for kind in (str(place), below) for base in bases]
-        found += [path for path in tried if path.exists()][:1]
+        tried = [base / kind for kind in (place, below) for base in bases]
+        found += [path for path in tried if os.path.exists(path)][:1]
     return found
 
 
