@@ -3,7 +3,7 @@
     python benchmarks/caltech101.py CALTECH101 runs/teacher runs/nano runs/resnet18 runs/deit
 
 Reads the val split once per run, with the averaged weights of the last epoch where the run keeps an average: nothing is
-chosen by what is read here. Writes `results/caltech101.md` and `.json`.
+chosen by what is read here. Writes `results/caltech101.md` and `.json`; rows of other models and lengths stay in them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Row:
 
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
     """Score the last weights of every run folder on the val split of `data`."""
-    rows = [measure(run, data) for run in runs]
+    found = [*_known(out / "caltech101.json"), *(measure(run, data) for run in runs)]
+    rows = list({(row.model, row.epochs): row for row in found}.values())
     columns = ("model", "parameters M", "GMACs", "size", "epochs", "hours", "top-1", "top-5", "mean over classes")
     table = [
         (
@@ -57,6 +58,11 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
     print(text)
     (out / "caltech101.md").write_text(text + "\n", encoding="utf-8")
     (out / "caltech101.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+
+
+def _known(path: Path) -> list[Row]:
+    """Reads the rows of an earlier call."""
+    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
 def measure(run: Path, data: str) -> Row:

@@ -1,5 +1,6 @@
 """Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
+With `--detector WEIGHTS --scenes PICTURES` a detector's, too: of the first picture each kind, of twelve the saliency.
 Photographs that come with scikit-learn and scikit-image illustrate; contact sheets show pictures of the val split,
 evenly spaced in its order and not chosen, and the mistakes that the model is surest of.
 """
@@ -19,11 +20,20 @@ from PIL import Image, ImageSequence
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
 from sparsevision.data import Dataset, open_dataset
-from sparsevision.explain import disturbed_figure, save_animation, stages_figure, tokens_figure
+from sparsevision.explain import (
+    detections_figure,
+    disturbed_figure,
+    query_figure,
+    saliency_figure,
+    save_animation,
+    save_sweep_animation,
+    stages_figure,
+    tokens_figure,
+)
 from sparsevision.explain.drawing import INK, write
 from sparsevision.explain.look import Look
 from sparsevision.explain.sheet import Sheet
-from sparsevision.inference.looking import look_at, look_disturbed
+from sparsevision.inference.looking import look_at, look_disturbed, sweep_at
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 _GUTTER = 14
@@ -39,8 +49,17 @@ class Mistake:
     score: float
 
 
-def main(data: str, *, model: str = "sparseformer_nano", out: Path = FIGURES) -> None:
+def main(
+    data: str,
+    *,
+    model: str = "sparseformer_nano",
+    detector: str | None = None,
+    scenes: Path | None = None,
+    out: Path = FIGURES,
+) -> None:
     """Write every figure of the documentation into `out`."""
+    if detector is not None and scenes is not None:
+        illustrate_detector(Predictor(detector, "cpu"), scenes, out)
     predictor = Predictor(model, "cpu")
     illustrate(predictor, out)
     val = open_dataset(data, "val")
@@ -61,6 +80,20 @@ def illustrate(predictor: Predictor, out: Path) -> None:
     for name, figure in figures.items():
         save(shot(figure, dpi=150), out / f"{name}.jpg")
     save_animation(pagoda, out / "pagoda.gif", longest=280)
+
+
+def illustrate_detector(predictor: Predictor, scenes: Path, out: Path) -> None:
+    """Draws twelve pictures of a folder, evenly spaced in its order and not chosen."""
+    names = sorted(str(path) for path in scenes.iterdir() if path.suffix == ".jpg")
+    spaced = [names[index] for index in np.linspace(0, len(names) - 1, 12).astype(int)]
+    [first] = sweep_at(predictor, spaced[:1])
+    looks = [sweep.looks[0] for sweep in sweep_at(predictor, spaced, whole=False)]
+    figures = {"detections": detections_figure, "saliency": saliency_figure, "query": query_figure}
+    for kind, draw in figures.items():
+        save(shot(draw(looks[0]), dpi=150), out / f"detector-{kind}.jpg")
+    save_sweep_animation(first, out / "detector.gif", longest=360)
+    tile(map(shot, map(detections_figure, looks)), 4, out / "contact-detections.jpg")
+    tile(map(shot, map(saliency_figure, looks)), 2, out / "contact-saliency.jpg")
 
 
 def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> None:

@@ -1,9 +1,11 @@
-"""Draws a small data set for detection in COCO's layout: bright squares and discs on grey."""
+"""Draws a small data set for detection: bright squares and discs on grey, in the layouts of COCO, YOLO and VOC."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,50 @@ def draw_coco_folder(root: Path, *, train: int = 6, val: int = 3, size: tuple[in
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"{split}.json").write_text(json.dumps(content))
     return root
+
+
+def _listed(root: Path, split: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Yields every picture of a split with its annotations."""
+    content = json.loads((root / "annotations" / f"{split}.json").read_text())
+    for picture in content["images"]:
+        yield picture, [one for one in content["annotations"] if one["image_id"] == picture["id"]]
+
+
+def as_yolo_folder(root: Path, out: Path) -> Path:
+    """Writes what `draw_coco_folder` drew in YOLO's layout; class 0 is the square, 1 the disc."""
+    for split in ("train", "val"):
+        shutil.copytree(root / split, out / "images" / split)
+        (out / "labels" / split).mkdir(parents=True)
+        for picture, things in _listed(root, split):
+            width, height = picture["width"], picture["height"]
+            lines = []
+            for one in things:
+                x, y, w, h = one["bbox"]
+                numbers = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
+                lines.append(" ".join(map(str, (int(one["category_id"] == 3), *numbers))))
+            if lines:
+                (out / "labels" / split / f"{Path(picture['file_name']).stem}.txt").write_text("\n".join(lines))
+    (out / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [square, disc]\n")
+    return out
+
+
+def as_voc_folder(root: Path, out: Path) -> Path:
+    """Writes the same in Pascal VOC's layout, whose corners count from 1 and are of the last pixel."""
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (out / name).mkdir(parents=True)
+    for split in ("train", "val"):
+        stems = []
+        for picture, things in _listed(root, split):
+            stem = f"{split}_{Path(picture['file_name']).stem}"
+            stems.append(stem)
+            shutil.copy(root / split / picture["file_name"], out / "JPEGImages" / f"{stem}.png")
+            parts = [f"<filename>{stem}.png</filename>"]
+            parts.append(f"<size><width>{picture['width']}</width><height>{picture['height']}</height></size>")
+            for one in things:
+                x, y, w, h = one["bbox"]
+                corners = {"xmin": x + 1, "ymin": y + 1, "xmax": x + w, "ymax": y + h}
+                box = "".join(f"<{key}>{value}</{key}>" for key, value in corners.items())
+                parts.append(f"<object><name>{SHAPES[one['category_id']]}</name><bndbox>{box}</bndbox></object>")
+            (out / "Annotations" / f"{stem}.xml").write_text(f"<annotation>{''.join(parts)}</annotation>")
+        (out / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(stems))
+    return out

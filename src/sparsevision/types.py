@@ -35,19 +35,28 @@ class Regions:
 
 @dataclass(frozen=True)
 class Heat:
-    """Attention on a grid: `values` (B, K, H, W), one map per token or head, laid over the valid picture."""
+    """Attention on grids: for each level `values` (B, K, H, W), one map per token or head, laid over the picture.
+
+    `ratios` (B, L, 2) say which share (x, y) of each level's grid is the valid picture, from its upper left corner;
+    None: all of it.
+    """
 
     kind: ClassVar[str] = "heat"
-    values: Tensor
+    values: tuple[Tensor, ...]
+    ratios: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads)."""
+    """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads).
+
+    `ratios` are those of `Heat`.
+    """
 
     kind: ClassVar[str] = "kept"
     indices: tuple[Tensor, ...]
     grids: tuple[tuple[int, int], ...]
+    ratios: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -331,6 +331,11 @@ class Bench:
             self.place / "peer", model, name=name, preprocessing=preprocessing_of(name), labels=labels
         )
 
+    @cached_property
+    def dense(self) -> Path:
+        """A checkpoint of a small detector that updates all tokens, and so has nothing to choose."""
+        return save_tiny_detector(self.place / "dense", selection="all")
+
     def pickled(self, content: Any, *, plainly: bool = False) -> Path:
         path = self.place / "bad.pth"
         if plainly:

@@ -6,8 +6,10 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 
 from __future__ import annotations
 
+from box_rows import BOXES
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
 from detector_rows import DETECTORS
+from explain_rows import LOOKS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 
 TABLE = {
@@ -16,6 +18,7 @@ TABLE = {
         "picture": PICTURES,
         "folder": FOLDERS,
         "shards": SHARDS,
+        "boxes": BOXES,
         "recipe": RECIPES,
         "checkpoint": CHECKPOINTS,
         "run": RUNS,
@@ -23,6 +26,7 @@ TABLE = {
         "place": PLACES,
         "command line": COMMANDS,
         "detector": DETECTORS,
+        "explain": LOOKS,
     }.items()
     for row in rows
 }

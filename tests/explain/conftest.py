@@ -1,14 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from sparsevision.explain import Look
-from sparsevision.types import Classification, Geometry, Points, Regions, Response, Trace
+from sparsevision.explain import DetectionLook, Look, Sweep
+from sparsevision.types import (
+    Classification,
+    Control,
+    DetectionResult,
+    Geometry,
+    Heat,
+    Kept,
+    Points,
+    Regions,
+    Response,
+    Trace,
+)
 
 MakeLook = Callable[..., Look]
 
@@ -59,3 +74,114 @@ def make_look() -> MakeLook:
         return Look(picture, result, tuple(labels))
 
     return make
+
+
+MakeDetectionLook = Callable[..., DetectionLook]
+GRIDS = ((4, 6), (2, 3))
+
+
+def a_detection_trace(*, kept: Sequence[int] = (0, 7, 8, 9), chooses: bool = True) -> Trace:
+    """Two levels, two decoder layers and five queries, of which the last ones are the objects', in falling order.
+
+    Of the first level the cells `kept` are updated and read three times as much as others; of the second none is
+    updated. Query q looks around (0.15 (q + 1), 0.5): at level 0 with three quarters of its weight, at level 1 with the
+    rest.
+    """
+    trace, queries = Trace(), 5
+    marked = torch.zeros(24)
+    marked[list(kept)] = 1
+    if chooses:
+        trace.record("encoder", Kept((torch.tensor([[*kept, -1]]), torch.full((1, 1), -1)), GRIDS))
+        trace.record("scorer", Heat(((0.1 + 0.8 * marked).view(1, 1, 4, 6), torch.full((1, 1, 2, 3), 0.2))))
+    trace.record("decoder", Heat(((1 + 2 * marked).view(1, 1, 4, 6), torch.full((1, 1, 2, 3), 2.0))))
+    centre = torch.stack([0.15 * (torch.arange(queries) + 1), torch.full((queries,), 0.5)], -1)
+    for layer, side in (("proposals", 0.4), ("decoder.1", 0.3), ("decoder.2", 0.2)):
+        trace.record(layer, Regions(torch.cat([centre - side / 2, centre + side / 2], -1)[None]))
+    around = torch.tensor([[-0.02, 0.0], [0.02, 0.0], [0.0, 0.03]])
+    weight = torch.tensor([0.25, 0.5, 0.25]).expand(1, queries, 3)
+    level = torch.tensor([0, 0, 1]).expand(1, queries, 3)
+    for number in (1, 2):
+        trace.record(f"decoder.{number}", Points((centre[:, None] + around / number)[None], weight, level))
+    return trace[0]
+
+
+@pytest.fixture
+def make_detection_look() -> MakeDetectionLook:
+    def make(
+        picture: Image.Image | None = None,
+        *,
+        name: str = "cells.jpg",
+        labels: Sequence[str] = ("red", "white", "red"),
+        trace: Trace | None = None,
+        chooses: bool = True,
+        keep_ratio: float = 0.2,
+        geometry: Geometry | None = None,
+    ) -> DetectionLook:
+        picture = picture or a_picture()
+        trace = trace or a_detection_trace(chooses=chooses)
+        width, height = picture.size
+        geometry = geometry or Geometry((height, width), (64, 96), (0.0, 0.0, width, height))
+        corners = trace.regions["decoder.2"].xyxy.flip(0)[: len(labels)].view(-1, 2, 2)
+        boxes = tuple(map(tuple, geometry.to_original(corners).view(-1, 4).tolist()))
+        scores = tuple(0.9 - 0.2 * index for index in range(len(labels)))
+        result = DetectionResult(name, tuple(labels), scores, boxes, geometry=geometry, trace=trace)
+        return DetectionLook(picture, result, ("white", "red"), {"keep_ratio": keep_ratio}, 0.025)
+
+    return make
+
+
+@pytest.fixture
+def make_sweep(make_detection_look) -> Callable[..., Sweep]:
+    """Makes a picture's looks with a rising share of updated tokens; the last finds one object less."""
+
+    def make(picture: Image.Image | None = None, **options: Any) -> Sweep:
+        labels = options.pop("labels", ("red", "white", "red"))
+        kept = ((0,), (0, 7, 8, 9), tuple(range(24)))
+        looks = [
+            make_detection_look(picture, trace=a_detection_trace(kept=cells), keep_ratio=ratio, labels=found, **options)
+            for cells, ratio, found in zip(kept, (0.1, 0.2, 1.0), (labels, labels, labels[:-1]), strict=True)
+        ]
+        return Sweep(tuple(looks), Control("keep_ratio", 0.2, 0.01, 1.0, "share of the tokens"), 1)
+
+    return make
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("no Chromium on this machine: install Debian's package chromium to run this test")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser) -> Callable[[Path], AbstractContextManager[Any]]:
+    """Opens a page; a request to elsewhere, a message on the console or an error fails the test."""
+
+    @contextmanager
+    def opening(path: Path) -> Iterator[Any]:
+        page = browser.new_page(viewport={"width": 1300, "height": 900}, reduced_motion="reduce")
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
+        page.goto(path.as_uri())
+        yield page
+        broken = page.evaluate("window.broken")
+        page.close()
+        assert complaints == []
+        assert broken is None
+
+    return opening
+
+
+def is_foreign(address: str) -> bool:
+    return not address.startswith(("file:", "data:"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,6 @@ from sparsevision.explain import save_page
 
 HOSTILE_NAME = """it's "><img src=x onerror='window.broken = 3'><script>window.broken = 1<!--.jpg"""
 HOSTILE_LABEL = "</script><img src=x onerror='window.broken = 2'>"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-
-def chromium() -> str | None:
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture
@@ -61,37 +55,10 @@ def test_a_look_without_response_or_regions_still_makes_a_page(make_look, tmp_pa
     assert content["pictures"][0]["stages"][0]["regions"] is None
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium on this machine: install Debian's package chromium to run this test")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=FLAGS, timeout=120_000)
-        yield started
-        started.close()
-
-
 @pytest.fixture
-def opened(browser, page_file) -> Iterator[Any]:
-    """The page, opened; a request to elsewhere, a message on the console or an error fails the test."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900}, reduced_motion="reduce")
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.append(request.url) if is_foreign(request.url) else None)
-    page.goto(page_file.as_uri())
-    yield page
-    broken = page.evaluate("window.broken")
-    page.close()
-    assert complaints == []
-    assert broken is None
-
-
-def is_foreign(address: str) -> bool:
-    return not address.startswith(("file:", "data:"))
+def opened(open_page, page_file) -> Iterator[Any]:
+    with open_page(page_file) as page:
+        yield page
 
 
 def drawn(page: Any, token: int = 0) -> str:

@@ -12,9 +12,11 @@ from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.factory import create_model, load_model, task_of
 from sparsevision.inference import Predictor
 from sparsevision.training.choosing import choose_recipe
+from sparsevision.types import Trace
 
 # Small, but for the backbone: that of the narrowest published form.
 NARROW = {"encoder_depth": 2, "decoder_depth": 2, "ffn_width": 32, "num_queries": 5}
+GRIDS = ((12, 16), (6, 8), (3, 4), (2, 2))  # of the levels, for pictures of 96 x 128
 OURS = ("neck.level_embed", "neck.levels.3.norm.bias", "scorer.mlp.1.weight", "decoder.layers.1.norm_cross.weight")
 THEIRS = (
     "transformer.level_embed",
@@ -167,10 +169,54 @@ def test_what_makes_no_detector_is_a_sentence(options: dict, said: str) -> None:
 
 def test_what_works_with_classifiers_says_so() -> None:
     assert task_of("sparse_detr_nano") == "detection"
-    with pytest.raises(ConfigError, match="is a detector"):
-        choose_recipe(None, data="digits", model="sparse_detr_nano")
     with pytest.raises(ConfigError, match="task = 'classification'"):
         choose_recipe("caltech101_nano", data="digits", model="sparse_detr_nano")
     detector = Predictor(create_model("sparse_detr_nano"), "cpu")
     with pytest.raises(ConfigError, match="has no pooled features"):
         detector([], features=True)
+
+
+@torch.inference_mode()
+def test_a_trace_tells_of_tokens_queries_and_boxes() -> None:
+    model = create_model("sparse_detr_nano", num_queries=7).eval()
+    pictures, sizes = torch.rand(2, 3, 96, 128), torch.tensor([[96, 128], [64, 96]])
+    trace = Trace()
+    output = model(pictures, sizes=sizes, trace=trace, keep_ratio=0.2)
+    run = model.run(pictures, sizes=sizes, keep_ratio=0.2)
+    layers = ["decoder.1", "decoder.2", "decoder.3"]
+    assert list(trace.points) == layers
+    assert list(trace.regions) == ["proposals", *layers]
+    assert list(trace.heat) == ["scorer", "decoder"]
+    assert [tuple(values.shape[1:]) for values in trace.heat["decoder"].values] == [(1, *grid) for grid in GRIDS]
+    assert torch.cat([level.flatten(1) for level in trace.heat["decoder"].values], 1).equal(model.attention_map(run))
+    centres = trace.regions["decoder.3"].xyxy.unflatten(-1, (2, 2)).mean(-2)
+    assert torch.allclose(centres, output.heads[0].boxes[..., :2], atol=1e-6)
+    assert trace.response["decoder.3"].logits.equal(output.heads[0].logits)
+    weights = trace.points["decoder.1"].weight.sum(-1)
+    assert torch.allclose(weights, torch.ones_like(weights), atol=1e-5), "a query's points do not share one"
+
+    one = trace[1]
+    kept, scores = one.kept["encoder"], one.heat["scorer"].values
+    assert kept.ratios[0].tolist() == [0.75, pytest.approx(8 / 12)]
+    chosen = [levels.flatten()[found[found >= 0]] for levels, found in zip(scores, kept.indices, strict=True)]
+    present = [
+        values[0, : round(values.shape[1] * float(down)), : round(values.shape[2] * float(across))].flatten()
+        for values, (across, down) in zip(scores, kept.ratios, strict=True)
+    ]
+    wanted = torch.cat(present).topk(int(run.counts[1])).values
+    assert torch.cat(chosen).sort(descending=True).values.equal(wanted), "not the best of the valid tokens"
+
+
+@torch.inference_mode()
+def test_a_trace_computes_only_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create_model("sparse_detr_nano").eval()
+    monkeypatch.setattr(model, "attention_map", lambda run: pytest.fail("the map was made for nobody"))
+    trace = Trace("kept", "points")
+    model(torch.rand(1, 3, 64, 64), trace=trace)
+    assert list(trace.kept) == ["encoder"]
+    assert not trace.heat
+    assert not trace.regions
+    dense = Trace("kept", "regions")
+    create_model("deformable_detr_nano").eval()(torch.rand(1, 3, 64, 64), trace=dense)
+    assert not dense.kept
+    assert "proposals" in dense.regions

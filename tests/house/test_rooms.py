@@ -34,7 +34,19 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": {*GROUND, "factory", "inference"},
 }
 HEAVY = {"torch", "torchvision", "timm", "matplotlib", "accelerate", "sklearn", "pydantic", "numpy"}
-LATE = {"accelerate", "torchmetrics", "sklearn", "skimage", "webdataset", "pyarrow", "tensorboard", "av", "supervision"}
+LATE = {
+    "accelerate",
+    "torchmetrics",
+    "sklearn",
+    "skimage",
+    "webdataset",
+    "pyarrow",
+    "tensorboard",
+    "av",
+    "supervision",
+    "yaml",
+    "defusedxml",
+}
 
 
 @pytest.fixture(scope="module")

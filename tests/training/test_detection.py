@@ -27,6 +27,7 @@ SMALL = [
     "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "data.detection.short_sides=[64]",
     "data.detection.longest=100", "data.detection.crop_from=[64]", "data.detection.crop_sides=[48, 64]",
     "data.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
+    "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
 ]  # fmt: skip
 
 
@@ -75,6 +76,12 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
     states = [load_model(tmp_path / name / "best").state_dict() for name in ("whole", "broken")]
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
+
+
+def test_it_learns_in_bfloat16(folder: Path, tmp_path: Path) -> None:
+    train(recipe("run.precision=bf16", "schedule.epochs=1"), data=str(folder), out=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 < line["loss"] < 100 and line["mask_prediction"] > 0 for line in lines if line["kind"] == "train")
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:

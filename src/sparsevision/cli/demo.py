@@ -34,7 +34,8 @@ def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
         The folder that is written.
     """
     from sparsevision.inference import Predictor
-    from sparsevision.inference.looking import Drawer, look_at
+    from sparsevision.inference.drawers import Drawer
+    from sparsevision.inference.looking import look_at
 
     predictor = Predictor(_MODEL, "cpu")
     looks = list(look_at(predictor, pictures or photographs(), top_k=3))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -14,20 +15,29 @@ from sparsevision.errors import ConfigError
 
 if TYPE_CHECKING:
     from sparsevision.explain.faithfulness import Baseline
+    from sparsevision.inference import Predictor
 
 _Flag = Parameter(negative="")
+_Figure = Literal["stages", "tokens", "disturbed", "detections", "saliency", "query", "all", "none"]
+_OPTIONS = (
+    "--model", "--out", "--figure", "--gif", "--page", "--label", "--top-tokens", "--radius", "--object", "--threshold",
+    "--keep-ratio", "--device",
+)  # fmt: skip
 
 
 def explain(
     *pictures: Annotated[str, Parameter(allow_leading_hyphen=True)],
     model: Annotated[str, Parameter(name=("--model", "--checkpoint"))] = "sparseformer_nano",
     out: Path = Path("explained"),
-    figure: Literal["stages", "tokens", "disturbed", "all", "none"] = "stages",
+    figure: _Figure | None = None,
     gif: Annotated[bool, _Flag] = False,
     page: Annotated[bool, _Flag] = False,
     label: str | None = None,
-    top_tokens: int = 5,
-    radius: float = 0.05,
+    top_tokens: int | None = None,
+    radius: float | None = None,
+    object_: Annotated[int | None, Parameter(name="--object")] = None,
+    threshold: float | None = None,
+    keep_ratio: float | None = None,
     device: str | None = None,
     faithfulness: Annotated[bool, _Flag] = False,
     data: str | None = None,
@@ -35,7 +45,10 @@ def explain(
     limit: int | None = None,
     baseline: Literal["blur", "mean"] = "blur",
 ) -> int:
-    """Draw where a model looked, stage by stage; or measure whether that is true.
+    """Draw where a model looked, layer by layer; or measure whether that is true.
+
+    What can be drawn goes by the model: of a classifier its stages and tokens, of a detector what it found, which
+    tokens it updated and where each object's query looked.
 
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density, a
     random map, the picture's centre, Grad-CAM of a peer) and reads how the model's probability follows.
@@ -49,18 +62,28 @@ def explain(
     out
         The folder that is written.
     figure
-        stages: points, RoIs and density (the paper's Figures 3 and 4); tokens: those that respond most to a class
-        (Figure 6); disturbed: the picture erased and padded (Figure 7).
+        Of a classifier: stages (points, RoIs and density, the paper's Figures 3 and 4; the default), tokens (those that
+        respond most to a class, Figure 6) or disturbed (the picture erased and padded, Figure 7). Of a detector:
+        detections (numbered), saliency (expected, updated and read tokens, level by level; the default) or query (where
+        the query of --object sampled, layer by layer).
     gif
-        Also an animation of the stages for each picture.
+        Also an animation for each picture: of a classifier's stages, or of a detector's rising keep ratio.
     page
-        Also one page on which to step through the stages and follow tokens; it works offline.
+        Also one page on which to step through the stages or layers and follow tokens or objects, with a detector's keep
+        ratio on a slider; it works offline.
     label
-        The class of --figure tokens. Default: the predicted one.
+        A classifier's class for --figure tokens. Default: the predicted one.
     top_tokens
-        How many tokens --figure tokens follows.
+        How many of a classifier's tokens --figure tokens follows. Default: 5.
     radius
-        Of the density's top-hat kernel, as a fraction of the picture's shorter side.
+        Of the top-hat kernel of a classifier's density, as a fraction of the picture's shorter side. Default: 0.05.
+    object_
+        The number of a detector's object whose query is followed, as --figure detections writes it. Default: 1, the
+        best.
+    threshold
+        The score from which on a detector's object counts. Default: each class's own, as the weights carry it, or 0.5.
+    keep_ratio
+        The share of the tokens that a sparse detector's encoder updates. Default: as it was trained.
     device
         Where to run: cpu, cuda, ...
     faithfulness
@@ -80,29 +103,103 @@ def explain(
         return _measure(model, data, out, device=device, peer=peer, limit=limit, baseline=baseline)
     if not pictures:
         raise ConfigError("There is nothing to explain: give pictures, or --faithfulness with --data.")
-    refuse_options(
-        pictures, ("--model", "--out", "--figure", "--gif", "--page", "--label", "--top-tokens", "--radius", "--device")
-    )
-    if top_tokens < 1:
-        raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
+    refuse_options(pictures, _OPTIONS)
     from sparsevision.inference import Predictor
-    from sparsevision.inference.looking import Drawer, look_at
 
     predictor = Predictor(model, device)
-    drawer = Drawer(predictor, out, radius=radius)
-    number, kept = 0, []
-    for look in look_at(predictor, pictures):
-        print(printable(str(look.result)))
-        drawer.draw(look, figure=figure, gif=gif, label=label, top_tokens=top_tokens)
-        number += 1
-        if page:
-            kept.append(look)
-    report_left_out(predictor.skipped, number)
-    if page:
-        drawer.page(kept, Path(model).name)
-    for path in drawer.written:
+    of_classifiers = {"label": label, "top_tokens": top_tokens, "radius": radius}
+    of_detectors = {"object": object_, "threshold": threshold, "keep_ratio": keep_ratio}
+    drawing = _Drawing(pictures, out, figure, gif, page, Path(model).name)
+    if predictor.task == "detection":
+        _refuse(of_classifiers, "a classifier's", "a detector")
+        written = _draw_detector(predictor, drawing, **_given(of_detectors))
+    else:
+        _refuse(of_detectors, "a detector's", "a classifier")
+        written = _draw_classifier(predictor, drawing, **_given(of_classifiers))
+    for path in written:
         print(printable(str(path)))
     return 0
+
+
+class _Drawing(NamedTuple):
+    """What is drawn whatever the model."""
+
+    pictures: tuple[str, ...]
+    out: Path
+    figure: _Figure | None
+    gif: bool
+    page: bool
+    model: str
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse(options: Mapping[str, Any], whose: str, kind: str) -> None:
+    """Raises ConfigError for an option that is given and means nothing for this kind of model."""
+    for name in _given(options):
+        option = "--" + name.replace("_", "-")
+        raise ConfigError(f"{option} is {whose} option, and the model is {kind}: leave it out.")
+
+
+def _draw_classifier(
+    predictor: Predictor, drawing: _Drawing, *, label: str | None = None, top_tokens: int = 5, radius: float = 0.05
+) -> list[Path]:
+    """Draws the stages and tokens of each picture, and returns the files."""
+    from sparsevision.inference.drawers import Drawer
+    from sparsevision.inference.looking import look_at
+
+    figure = drawing.figure or "stages"
+    if figure == "detections" or figure == "saliency" or figure == "query":
+        raise ConfigError(_no_figure(figure, "a classifier", "stages, tokens and disturbed"))
+    if top_tokens < 1:
+        raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
+    drawer = Drawer(predictor, drawing.out, radius=radius)
+    number, kept = 0, []
+    for look in look_at(predictor, drawing.pictures):
+        print(printable(str(look.result)))
+        drawer.draw(look, figure=figure, gif=drawing.gif, label=label, top_tokens=top_tokens)
+        number += 1
+        if drawing.page:
+            kept.append(look)
+    report_left_out(predictor.skipped, number)
+    if drawing.page:
+        drawer.page(kept, drawing.model)
+    return drawer.written
+
+
+def _draw_detector(predictor: Predictor, drawing: _Drawing, **options: Any) -> list[Path]:
+    """Draws what a detector found in each picture, its tokens and an object's query, and returns the files."""
+    from sparsevision.inference.drawers import DetectionDrawer
+    from sparsevision.inference.looking import sweep_at
+
+    number = options.pop("object", None)
+    figure = drawing.figure or ("saliency" if number is None else "query")
+    if figure == "stages" or figure == "tokens" or figure == "disturbed":
+        raise ConfigError(_no_figure(figure, "a detector", "detections, saliency and query"))
+    if number is not None and figure not in ("query", "all"):
+        raise ConfigError(f"--object chooses whose query is drawn, and --figure {figure} draws none: give one of them.")
+    if drawing.gif and not predictor.model.controls:
+        raise ConfigError("--gif runs through the values of a model's control, and this model has none: leave it out.")
+    drawer = DetectionDrawer(drawing.out)
+    # One run is enough where nothing is drawn of the others.
+    sweeps = sweep_at(predictor, drawing.pictures, whole=drawing.gif or drawing.page, **options)
+    count, kept = 0, []
+    for sweep in sweeps:
+        print(printable(str(sweep.looks[sweep.start].result)))
+        drawer.draw(sweep, figure=figure, gif=drawing.gif, number=number)
+        count += 1
+        if drawing.page:
+            kept.append(sweep)
+    report_left_out(predictor.skipped, count)
+    if drawing.page:
+        drawer.page(kept, drawing.model)
+    return drawer.written
+
+
+def _no_figure(figure: str, kind: str, known: str) -> str:
+    return f"The model is {kind}, of which there is no figure {figure!r}: choose from {known}."
 
 
 def _measure(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Objects, Record
+from sparsevision.data.dataset import Dataset, ObjectDataset, Objects, Record
 from sparsevision.errors import UnreadablePictureError
 
 
@@ -99,3 +99,26 @@ class CachedDataset:
     def __getstate__(self) -> dict[str, Any]:
         # Sending gigabytes to every new process would cost more than decoding again.
         return {**self.__dict__, "_kept": {}, "used": 0, "_filled": False}
+
+
+class CachedObjects(CachedDataset):
+    """The same for pictures with boxes."""
+
+    dataset: ObjectDataset
+
+    def __init__(self, dataset: ObjectDataset, mebibytes: int) -> None:
+        super().__init__(dataset, mebibytes)
+
+    @property
+    def layout(self) -> str:
+        """How the data set lies on disk."""
+        return self.dataset.layout
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The data set's own number of every class."""
+        return self.dataset.category_ids
+
+    def objects(self, index: int) -> Objects:
+        """What a picture shows."""
+        return self.dataset.objects(index)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sparsevision.data.dataset import Objects, Record, Split, check_split, fingerprint_of
-from sparsevision.data.reading import decode_picture, read_bytes
+from sparsevision.data.dataset import ObjectSplit, check_object_split
+from sparsevision.data.object_pictures import SPLIT_NAMES, ObjectPictures, Thing
 from sparsevision.errors import DataError
 
-_SPLITS: Mapping[str, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_LONGEST = 1_000_000_000  # pixels
 
 
-class CocoDetection:
-    """Pictures and boxes of one split of a data set in COCO's layout; a `Dataset` whose records have `objects`.
+class CocoDetection(ObjectPictures):
+    """Pictures and boxes of one split of a data set in COCO's layout; an `ObjectDataset`.
 
     `root` holds the json as `annotations/SPLIT.json`, `annotations/instances_SPLIT*.json` or
     `SPLIT/_annotations.coco.json`, and the pictures in `SPLIT`, `SPLIT2017` or the like, `images/SPLIT`, or beside the
@@ -29,134 +28,119 @@ class CocoDetection:
     Raises DataError, one sentence, for what is no such data set.
     """
 
+    layout = "COCO"
+
     def __init__(self, root: str | os.PathLike[str], split: str = "train", *, side: int | None = None) -> None:
-        self.root, self.split, self.side = Path(root), split, side
+        self.root, self.split = Path(root), split
         self.json = _annotations(self.root, split)
         content = _read_json(self.json)
-        categories = _rows(content, "categories", self.json, ("id", "name"))
-        categories.sort(key=lambda row: row["id"])
-        self.category_ids: tuple[int, ...] = tuple(row["id"] for row in categories)
-        self.classes = tuple(str(row["name"]) for row in categories)
-        repeated = [name for name, count in Counter(self.classes).items() if count > 1]
-        if not self.classes or repeated or len(set(self.category_ids)) < len(self.category_ids):
-            raise DataError(
-                f"{self.json} has categories that cannot be told apart"
-                + (f" ({repeated[0]!r} twice): rename one." if repeated else ": give each an id and a name of its own.")
-            )
-        pictures = _rows(content, "images", self.json, ("id", "file_name", "width", "height"))
-        if not pictures:
-            raise DataError(f"{self.json} lists no pictures.")
-        for row in pictures:
-            if not all(isinstance(row[side], int | float) and row[side] > 0 for side in ("width", "height")):
-                raise DataError(
-                    f"{self.json} gives {row['file_name']!r} a size of {row['width']!r} x {row['height']!r}."
-                )
-        self.picture_ids = [row["id"] for row in pictures]
-        self.names = [str(row["file_name"]) for row in pictures]
-        self._sides = [(float(row["width"]), float(row["height"])) for row in pictures]
-        self.folder = _pictures_folder(self.root, split, self.json, self.names[0])
-        self.dropped = 0
-        self._objects = self._read_objects(
-            _rows(content, "annotations", self.json, ("image_id", "category_id", "bbox"))
-        )
-        self.origin = f"{self.root}, split {split!r}, boxes from {self.json.name}"
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """The commonest class of every picture, -1 without objects: what a stratified choice of pictures goes by."""
-        found = [Counter(objects.labels.tolist()).most_common(1) for objects in self._objects]
-        return [most[0][0] if most else -1 for most in found]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Changes with the classes, the pictures and their boxes."""
-        boxes = (objects.boxes.tobytes().hex() + objects.labels.tobytes().hex() for objects in self._objects)
-        return fingerprint_of(self.classes, zip(self.names, boxes, strict=True))
-
-    def objects(self, index: int) -> Objects:
-        """Returns what a picture shows, without decoding it."""
-        return self._objects[index]
-
-    def path(self, index: int) -> Path:
-        """Returns where a picture lies."""
-        return self.folder / self.names[index]
-
-    def read(self, index: int) -> Record:
-        """Decodes one picture; raises UnreadablePictureError."""
-        path = os.fspath(self.path(index))
-        image, size = decode_picture(path, side=self.side)
-        return Record(image, -1, path, original_size=size, objects=self._objects[index])
-
-    def content(self, index: int) -> bytes:
-        """The bytes of the picture's file; raises UnreadablePictureError."""
-        return read_bytes(os.fspath(self.path(index)))
-
-    def _read_objects(self, rows: list[dict[str, Any]]) -> list[Objects]:
-        places = {picture: index for index, picture in enumerate(self.picture_ids)}
-        labels = {category: label for label, category in enumerate(self.category_ids)}
-        found: list[list[tuple[np.ndarray, int, float, bool]]] = [[] for _ in places]
-        for number, row in enumerate(rows):
+        categories = _categories(content, self.json)
+        pictures = _pictures(content, self.json)
+        names = [str(row["file_name"]) for row in pictures]
+        sides = [(float(row["width"]), float(row["height"])) for row in pictures]
+        self.folder = _pictures_folder(self.root, split, self.json, names[:100])
+        labels = {row["id"]: label for label, row in enumerate(categories)}
+        places = {row["id"]: place for place, row in enumerate(pictures)}
+        things: list[list[Thing]] = [[] for _ in pictures]
+        for number, row in enumerate(_rows(content, "annotations", self.json, ("image_id", "category_id", "bbox"))):
             where = f"Annotation {row.get('id', number)} of {self.json}"
             if row["image_id"] not in places:
-                raise DataError(f"{where} is of a picture {row['image_id']!r} that the file does not list.")
+                raise DataError(f"{where} is of a picture {_short(row['image_id'])} that the file does not list.")
             if row["category_id"] not in labels:
-                raise DataError(f"{where} is of a category {row['category_id']!r} that the file does not list.")
+                raise DataError(f"{where} is of a category {_short(row['category_id'])} that the file does not list.")
             place = places[row["image_id"]]
-            box, area = _clipped(row, self._sides[place], where)
-            if box is None:
-                self.dropped += 1
-                continue
-            found[place].append((box, labels[row["category_id"]], area, bool(row.get("iscrowd", 0))))
-        return [_joined(things) for things in found]
+            things[place].append(_thing(row, labels[row["category_id"]], sides[place], where))
+        super().__init__(
+            [str(row["name"]) for row in categories],
+            [self.folder / name for name in names],
+            things,
+            names=names,
+            origin=f"{self.root}, split {split!r}, boxes from {self.json.name}",
+            category_ids=[row["id"] for row in categories],
+            picture_ids=[row["id"] for row in pictures],
+            declared_sizes=sides,
+            side=side,
+        )
 
 
-def _joined(things: list[tuple[np.ndarray, int, float, bool]]) -> Objects:
-    boxes = np.array([thing[0] for thing in things], dtype=np.float64).reshape(-1, 4)
-    return Objects(
-        boxes,
-        np.array([thing[1] for thing in things], dtype=np.int64),
-        np.array([thing[2] for thing in things], dtype=np.float64),
-        np.array([thing[3] for thing in things], dtype=bool),
-    )
+def _categories(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Returns the categories by rising id; raises DataError where two cannot be told apart."""
+    categories = sorted(_rows(content, "categories", path, ("id", "name")), key=lambda row: row["id"])
+    names = Counter(str(row["name"]) for row in categories)
+    repeated = [name for name, count in names.items() if count > 1]
+    if not categories or repeated or len({row["id"] for row in categories}) < len(categories):
+        raise DataError(
+            f"{path} has categories that cannot be told apart"
+            + (f" ({repeated[0]!r} twice): rename one." if repeated else ": give each an id and a name of its own.")
+        )
+    return categories
 
 
-def _clipped(row: dict[str, Any], sides: tuple[float, float], where: str) -> tuple[np.ndarray | None, float]:
-    """Returns a box's corners and its area as shares of the picture; no box where nothing of it is inside."""
+def _pictures(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Returns the listed pictures; raises DataError where there are none, or one without a size."""
+    pictures = _rows(content, "images", path, ("id", "file_name", "width", "height"))
+    if not pictures:
+        raise DataError(f"{path} lists no pictures.")
+    for row in pictures:
+        if not _is_file_name(str(row["file_name"])):
+            raise DataError(f"{path} lists a picture {_short(row['file_name'])}, which is no name of a file.")
+        if not all(isinstance(row[side], int | float) and 0 < row[side] < _LONGEST for side in ("width", "height")):
+            raise DataError(
+                f"{path} gives {_short(row['file_name'])} a size of {_short(row['width'])} x {_short(row['height'])}."
+            )
+    repeated = [number for number, count in Counter(row["id"] for row in pictures).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} gives two pictures the id {repeated[0]}, so that nobody knows whose the boxes are.")
+    return pictures
+
+
+def _thing(row: dict[str, Any], label: int, sides: tuple[float, float], where: str) -> Thing:
+    """Returns an annotation's box and area as fractions of the picture."""
     try:
         x, y, width, height = (float(value) for value in row["bbox"])
         area = float(row.get("area") or width * height)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"{where} has the box {row['bbox']!r}, which is not four numbers (x, y, width, height)."
+            f"{where} has the box {_short(row['bbox'])}, which is not four numbers (x, y, width, height)."
         ) from None
-    extent = np.array(sides * 2)
-    box = np.array([x, y, x + width, y + height]) / extent
-    if not np.isfinite(box).all() or not np.isfinite(area):
+    corners = np.array([x, y, x + width, y + height]) / (sides * 2)
+    if not np.isfinite(corners).all() or not np.isfinite(area):
         raise DataError(f"{where} has the box {row['bbox']!r}, which is not finite.")
-    box = box.clip(0, 1)
-    if box[2] <= box[0] or box[3] <= box[1]:
-        return None, 0.0
-    return box, area / (sides[0] * sides[1])
+    return Thing(corners.tolist(), label, area / (sides[0] * sides[1]), bool(row.get("iscrowd", 0)))
+
+
+def _is_file_name(name: str) -> bool:
+    """Says whether a file may be called so: JSON can hold halves of letters, and bytes of zero."""
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
+def _short(value: Any) -> str:
+    """Writes a value of a stranger's file, which may be of any length, into a sentence."""
+    words = repr(value)
+    return words if len(words) <= 80 else f"{words[:80]}..."
 
 
 def is_coco_folder(root: str | os.PathLike[str]) -> bool:
     """Says whether a folder has COCO's json for training or for validation."""
-    return any(_candidates(Path(root), split) for split in _SPLITS)
+    return any(_candidates(Path(root), split) for split in SPLIT_NAMES)
 
 
-def open_coco(root: str | os.PathLike[str], split: Split | str = "train", *, side: int | None = None) -> CocoDetection:
+def has_coco_split(root: str | os.PathLike[str], split: ObjectSplit) -> bool:
+    """Says whether a folder has COCO's json for a split."""
+    return bool(_candidates(Path(root), split))
+
+
+def open_coco(root: str | os.PathLike[str], split: ObjectSplit = "train", *, side: int | None = None) -> CocoDetection:
     """Opens a split of a data set in COCO's layout; "test", too, where there is one."""
-    if split != "test":
-        check_split(split)
-    return CocoDetection(root, split, side=side)
+    return CocoDetection(root, check_object_split(split), side=side)
 
 
 def _candidates(root: Path, split: str) -> list[Path]:
     found: list[Path] = []
-    for name in _SPLITS.get(split, (split,)):
+    for name in SPLIT_NAMES.get(split, (split,)):
         for pattern in (
             f"annotations/{name}.json",
             f"annotations/instances_{name}*.json",
@@ -178,19 +162,19 @@ def _annotations(root: Path, split: str) -> Path:
     return found[0]
 
 
-def _pictures_folder(root: Path, split: str, annotations: Path, first: str) -> Path:
-    """Finds where the pictures lie: where the first one that the file lists is."""
+def _pictures_folder(root: Path, split: str, annotations: Path, names: Sequence[str]) -> Path:
+    """Finds where the pictures lie: where most of the first ones that the file lists are."""
     candidates = [root, root / "images", annotations.parent]
-    for name in _SPLITS.get(split, (split,)):
+    for name in SPLIT_NAMES.get(split, (split,)):
         candidates += [*sorted(root.glob(f"{name}*")), *sorted((root / "images").glob(f"{name}*"))]
     folders = [folder for folder in candidates if folder.is_dir()]
-    for folder in folders:
-        if (folder / first).exists():
-            return folder
-    # A single missing picture is skipped when it is read; the split's own folder is where it would be.
-    own = [folder for folder in folders if folder.name.startswith(_SPLITS.get(split, (split,)))]
+    best = max(folders, key=lambda folder: sum(os.path.exists(folder / name) for name in names))
+    if any(os.path.exists(best / name) for name in names):
+        return best
+    # A missing picture is skipped when it is read; the split's own folder is where it would be.
+    own = [folder for folder in folders if folder.name.startswith(SPLIT_NAMES.get(split, (split,)))]
     if not own:
-        raise DataError(f"{root} has no folder of pictures for the split {split!r}: {first!r} was not found.")
+        raise DataError(f"{root} has no folder of pictures for the split {split!r}: {names[0]!r} was not found.")
     return own[0]
 
 

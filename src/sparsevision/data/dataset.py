@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
@@ -13,6 +14,7 @@ from PIL import Image
 from sparsevision.errors import DataError
 
 Split = Literal["train", "val", "all"]
+ObjectSplit = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,31 @@ class Dataset(Protocol):
         """The picture's file, undecoded: equal bytes are the same picture. Raises UnreadablePictureError."""
 
 
+@runtime_checkable
+class ObjectDataset(Dataset, Protocol):
+    """A `Dataset` whose records have `objects`; `labels` has the commonest class of every picture, -1 without objects.
+
+    `category_ids` are the data set's own numbers of the classes, in the order of `classes`; `layout` says in a word how
+    it lies on disk.
+    """
+
+    @property
+    def layout(self) -> str:
+        """How the data set lies on disk, in a word."""
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The data set's own number of every class."""
+
+    def objects(self, index: int) -> Objects:
+        """What a picture shows, without decoding it."""
+
+
+def commonest(objects: Objects) -> int:
+    """Returns the class that most of the things are of, -1 where there are none."""
+    return Counter(objects.labels.tolist()).most_common(1)[0][0] if len(objects) else -1
+
+
 def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
     """Hashes classes and rows (names, labels, sizes) into 16 hexadecimal digits."""
     digest = hashlib.sha256("\0".join(classes).encode())
@@ -104,3 +131,10 @@ def check_split(split: str) -> Split:
     if split not in get_args(Split):
         raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'all'.")
     return cast(Split, split)
+
+
+def check_object_split(split: str) -> ObjectSplit:
+    """Returns the split of a data set for detection if there is one of that name."""
+    if split not in get_args(ObjectSplit):
+        raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'test'.")
+    return cast(ObjectSplit, split)

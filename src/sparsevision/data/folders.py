@@ -127,7 +127,12 @@ def _class_folders(homes: Sequence[Path], required: Path) -> tuple[str, ...]:
             raise DataError(f"The name of the class folder {str(required / name)!r} is no UTF-8: rename it.")
     for home in homes:
         for entry in _entries(home):
-            if entry.is_dir() and not entry.name.startswith(".") and entry.name not in names and _walk(entry.path):
+            if (
+                entry.is_dir()
+                and not entry.name.startswith(".")
+                and entry.name not in names
+                and walk_pictures(entry.path)
+            ):
                 raise DataError(
                     f"{home} has pictures of a class {entry.name!r} that {required} has not: every class needs a "
                     f"folder in {required}."
@@ -143,7 +148,7 @@ def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tupl
     for home in homes:
         is_training = home is homes[0]
         for label, folder in enumerate(folders):
-            found = _walk(os.fspath(home / folder))
+            found = walk_pictures(os.fspath(home / folder))
             if not found and is_training and home.name not in SPLIT_FOLDERS["val"]:
                 raise DataError(
                     f"The class folder {home / folder} has no pictures (.jpg, .png, .webp, ...): put some in or "
@@ -155,7 +160,7 @@ def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tupl
     return paths, labels, sizes
 
 
-def _walk(folder: str) -> list[tuple[str, int]]:
+def walk_pictures(folder: str) -> list[tuple[str, int]]:
     """Lists (path, bytes) of the pictures under a folder, sorted by path."""
     found = []
     for parent, _, files in os.walk(folder, onerror=_refuse):

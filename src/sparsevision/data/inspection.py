@@ -20,6 +20,9 @@ GIGANTIC_PIXELS = 25_000_000
 FEW_PICTURES = 5
 
 
+Sides = tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
 @dataclass(frozen=True)
 class SplitReport:
     """One split: pictures per class, the range of sides in pixels, and the pictures that stand out.
@@ -32,7 +35,7 @@ class SplitReport:
     fingerprint: str
     pictures: int
     per_class: dict[str, int]
-    sides: tuple[tuple[int, int, int], tuple[int, int, int]] | None
+    sides: Sides | None
     broken: tuple[Skipped, ...]
     tiny: tuple[str, ...]
     gigantic: tuple[str, ...]
@@ -60,7 +63,9 @@ class DatasetReport:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
+    """A picture that was read: where it is, what it shows, and the hash of its file."""
+
     split: str
     name: str
     label: int
@@ -93,7 +98,7 @@ def inspect_dataset(
                 progress(done, total)
         reports.append(examined.report())
         seen.extend(examined.seen)
-    leaked, contradictory = _copies(seen)
+    leaked, contradictory = copies_among(seen)
     classes = datasets["train"].classes
     harmful = _harmful(classes, reports, leaked, contradictory)
     return DatasetReport(
@@ -110,7 +115,7 @@ class _Examination:
 
     def __init__(self, split: str, dataset: Dataset) -> None:
         self.split, self.dataset = split, dataset
-        self.seen: list[_Seen] = []
+        self.seen: list[Seen] = []
         self.sizes: list[tuple[int, int]] = []
         self.broken: list[Skipped] = []
         self.tiny: list[str] = []
@@ -125,7 +130,7 @@ class _Examination:
         except UnreadablePictureError as error:
             self.broken.append(Skipped(name, str(error)))
             return
-        self.seen.append(_Seen(self.split, name, label, digest))
+        self.seen.append(Seen(self.split, name, label, digest))
         height, width = record.original_size or (record.image.height, record.image.width)
         self.sizes.append((height, width))
         if min(height, width) < TINY_SIDE:
@@ -137,21 +142,25 @@ class _Examination:
         """Sums up."""
         dataset = self.dataset
         counts = Counter(dataset.labels)
-        sides = None
-        if self.sizes:
-            ordered = np.sort(np.asarray(self.sizes), axis=1)
-            short, long = ((int(s.min()), int(np.median(s)), int(s.max())) for s in ordered.T)
-            sides = (short, long)
         return SplitReport(
             self.split, dataset.origin, dataset.fingerprint, len(dataset),
             {name: counts[label] for label, name in enumerate(dataset.classes)},
-            sides, tuple(self.broken), tuple(self.tiny), tuple(self.gigantic),
+            range_of_sides(self.sizes), tuple(self.broken), tuple(self.tiny), tuple(self.gigantic),
         )  # fmt: skip
 
 
-def _copies(seen: list[_Seen]) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+def range_of_sides(sizes: list[tuple[int, int]]) -> Sides | None:
+    """Returns (least, median, most) over the short sides, then over the long ones; None for no pictures."""
+    if not sizes:
+        return None
+    ordered = np.sort(np.asarray(sizes), axis=1)
+    short, long = ((int(side.min()), int(np.median(side)), int(side.max())) for side in ordered.T)
+    return short, long
+
+
+def copies_among(seen: list[Seen]) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """Groups identical pictures: those that lie in several splits, and those that have several labels."""
-    groups: dict[bytes, list[_Seen]] = defaultdict(list)
+    groups: dict[bytes, list[Seen]] = defaultdict(list)
     for one in seen:
         groups[one.digest].append(one)
     several = [group for group in groups.values() if len(group) > 1]
@@ -169,21 +178,21 @@ def _harmful(
     found = []
     broken = [skipped for report in reports for skipped in report.broken]
     if broken:
-        found.append(f"{_count(len(broken), 'picture')} cannot be read and would be skipped, first {broken[0].name}.")
+        found.append(f"{count_of(len(broken), 'picture')} cannot be read and would be skipped, first {broken[0].name}.")
     if leaked:
         found.append(
-            f"{_count(len(leaked), 'picture')} in train and in val, so the score would be too good, first "
+            f"{count_of(len(leaked), 'picture')} in train and in val, so the score would be too good, first "
             f"{' = '.join(leaked[0])}."
         )
     if contradictory:
         found.append(
-            f"{_count(len(contradictory), 'picture')} with more than one label, first {' = '.join(contradictory[0])}."
+            f"{count_of(len(contradictory), 'picture')} with more than one label, first {' = '.join(contradictory[0])}."
         )
     for report in reports:
         absent = [name for name in classes if not report.per_class[name]]
         if absent:
             found.append(
-                f"{_count(len(absent), 'class', 'classes')} without a picture in {report.split}: {_some(absent)}."
+                f"{count_of(len(absent), 'class', 'classes')} without a picture in {report.split}: {some_of(absent)}."
             )
     if len(classes) < 2:
         found.append(f"There is only one class ({classes[0]}), so there is nothing to learn.")
@@ -194,18 +203,20 @@ def _notes(classes: tuple[str, ...], reports: list[SplitReport]) -> list[str]:
     notes = []
     for report in reports:
         if report.tiny:
-            count = _count(len(report.tiny), "picture")
-            notes.append(f"{count} in {report.split} with a side under {TINY_SIDE} pixels: {_some(report.tiny)}.")
+            count = count_of(len(report.tiny), "picture")
+            notes.append(f"{count} in {report.split} with a side under {TINY_SIDE} pixels: {some_of(report.tiny)}.")
         if report.gigantic:
-            count = _count(len(report.gigantic), "picture")
+            count = count_of(len(report.gigantic), "picture")
             notes.append(
                 f"{count} in {report.split} with more than {GIGANTIC_PIXELS // 1_000_000} million pixels, slow to "
-                f"decode: {_some(report.gigantic)}."
+                f"decode: {some_of(report.gigantic)}."
             )
     counts = reports[0].per_class
     few = [name for name in classes if 0 < counts[name] < FEW_PICTURES]
     if few:
-        notes.append(f"{_count(len(few), 'class', 'classes')} with fewer than {FEW_PICTURES} in train: {_some(few)}.")
+        notes.append(
+            f"{count_of(len(few), 'class', 'classes')} with fewer than {FEW_PICTURES} in train: {some_of(few)}."
+        )
     present = [count for count in counts.values() if count]
     if present and max(present) >= 10 * min(present):
         notes.append(
@@ -215,9 +226,11 @@ def _notes(classes: tuple[str, ...], reports: list[SplitReport]) -> list[str]:
     return notes
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
+def count_of(number: int, one: str, many: str | None = None) -> str:
+    """Counts things in words."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _some(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+def some_of(names: list[str] | tuple[str, ...], most: int = 5) -> str:
+    """Names the first of several things, and says how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

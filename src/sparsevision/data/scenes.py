@@ -88,15 +88,12 @@ class PlacedDigits:
     def read(self, index: int) -> Record:
         """Draws one scene; raises UnreadablePictureError where its photograph cannot be decoded."""
         draws = np.random.default_rng([self.seed, 2, index])
-        ground = _random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
+        ground = random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
         least, most = self._sides(index)
         side = int(draws.integers(least, most + 1))
         left, top = (int(draws.integers(self.size)) - side // 2 for _ in range(2))
         left, top = (min(max(0, corner), self.size - side) for corner in (left, top))
-        digit = Image.fromarray(self.digits.pixels[self._digit[index]])
-        mask = digit.resize((side, side), Image.Resampling.BICUBIC)
-        patch = ground.crop((left, top, left + side, top + side))
-        ground.paste(Image.new("RGB", (side, side), _ink(patch, draws)), (left, top), mask)
+        draw_digit(ground, self.digits.pixels[self._digit[index]], (left, top), side, draws)
         box = (left / self.size, top / self.size, (left + side) / self.size, (top + side) / self.size)
         return Record(ground, self.labels[index], self.names[index], (self.size, self.size), box)
 
@@ -112,11 +109,21 @@ class PlacedDigits:
         return self.read(index).image.tobytes()
 
 
-def _random_crop(photograph: Image.Image, size: int, draws: np.random.Generator) -> Image.Image:
+def random_crop(photograph: Image.Image, size: int, draws: np.random.Generator) -> Image.Image:
     """Cuts a random square whose side is 70 to 100 % of the photograph's short side; resizes it."""
     side = max(min(photograph.size) * draws.uniform(0.7, 1.0), 1.0)
     left, top = (draws.uniform(0, extent - side) for extent in photograph.size)
     return photograph.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+
+
+def draw_digit(
+    ground: Image.Image, pixels: np.ndarray, corner: tuple[int, int], side: int, draws: np.random.Generator
+) -> None:
+    """Draws a digit of 8 x 8 grey values over a picture, `side` pixels large, in a colour that stands out there."""
+    mask = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+    left, top = corner
+    patch = ground.crop((left, top, left + side, top + side))
+    ground.paste(Image.new("RGB", (side, side), _ink(patch, draws)), corner, mask)
 
 
 def _ink(patch: Image.Image, draws: np.random.Generator) -> tuple[int, int, int]:

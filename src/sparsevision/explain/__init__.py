@@ -6,7 +6,11 @@ This room reads pictures, results and traces, and knows no model.
 from __future__ import annotations
 
 from .animation import save_animation
+from .boxes import draw_detections
 from .density import density, share_inside
+from .detection_figures import detections_figure, query_figure, saliency_figure
+from .detection_look import DetectionLook
+from .detection_page import save_detection_page
 from .disturbances import DISTURBANCES
 from .faithfulness import centre_map, deletion_insertion, faithfulness
 from .faithfulness_figure import faithfulness_figure
@@ -16,23 +20,34 @@ from .keep_ratio_figure import keep_ratio_figure
 from .look import Look, Stage
 from .page import save_page
 from .sheet import save_figure
+from .sweep import Sweep, sweep_values
+from .sweep_animation import save_sweep_animation
 
 __all__ = [
     "DISTURBANCES",
+    "DetectionLook",
     "Look",
     "Stage",
+    "Sweep",
     "centre_map",
     "deletion_insertion",
     "density",
+    "detections_figure",
     "disturbed_figure",
+    "draw_detections",
     "faithfulness",
     "faithfulness_figure",
     "grad_cam",
     "keep_ratio_figure",
+    "query_figure",
+    "saliency_figure",
     "save_animation",
+    "save_detection_page",
     "save_figure",
     "save_page",
+    "save_sweep_animation",
     "share_inside",
     "stages_figure",
+    "sweep_values",
     "tokens_figure",
 ]

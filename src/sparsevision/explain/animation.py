@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,17 +17,21 @@ from .palette import token_colours
 HOLD_MS = 900  # a stage stands still
 STEP_MS = 50  # one step between stages
 STEPS = 8
-_BAND = 26  # pixels below the picture for the caption
+BAND = 26  # pixels below the picture for the caption
 _OVERSAMPLING = 2  # dots are drawn larger and reduced, which smooths their edges
 
 
 def save_animation(look: Look, path: Path | str, *, longest: int = 320) -> Path:
     """Writes a GIF that runs through the stages and starts again, its longer side at most about `longest` pixels."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     frames, durations = zip(*_frames(look, longest), strict=True)
     palette = _common_palette(frames, token_colours(look.num_tokens))
+    return write_animation(frames, durations, palette, Path(path))
+
+
+def write_animation(frames: Sequence[Image.Image], durations: Sequence[int], palette: Image.Image, path: Path) -> Path:
+    """Writes frames that stand so many milliseconds each, in the colours of one palette, as a GIF that starts again."""
     indexed = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    path.parent.mkdir(parents=True, exist_ok=True)
     indexed[0].save(
         path, save_all=True, append_images=indexed[1:], duration=list(durations), loop=0, optimize=False, disposal=1
     )
@@ -70,17 +74,17 @@ def _frame(
         fill = tuple(int(value) for value in colour)
         for x, y in token:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-    whole = Image.new("RGB", (width, height + _BAND))
+    whole = Image.new("RGB", (width, height + BAND))
     whole.paste(large.reduce(over), (0, 0))
-    _caption(whole, height, caption, position)
+    draw_caption(whole, height, caption, position)
     return whole
 
 
-def _caption(whole: Image.Image, top: int, caption: list[str], position: float) -> None:
+def draw_caption(whole: Image.Image, top: int, caption: list[str], position: float) -> None:
     """Writes the stage's name and draws how far the run has come."""
     draw = ImageDraw.Draw(whole)
     font = ImageFont.load_default(size=13)
-    middle = top + _BAND // 2
+    middle = top + BAND // 2
     draw.text((8, middle), caption[round(position)], fill=(235, 235, 235), font=font, anchor="lm")
     widest = max(draw.textlength(name, font=font) for name in caption)
     left, right = 8 + widest + 14, whole.width - 12

@@ -34,6 +34,7 @@ def draw_detections(
     classes: Sequence[str] = (),
     least_side: int = LEAST_SIDE,
     scores: bool = True,
+    numbers: bool = False,
 ) -> Image.Image:
     """Draws every box of a result in its class's colour, with label and score where they hide least.
 
@@ -43,6 +44,7 @@ def draw_detections(
         classes: the model's classes, in its order; a class then has the same colour in every picture.
         least_side: a picture whose short side is shorter is enlarged to it; 0 leaves its size as it is.
         scores: whether the scores are written, too.
+        numbers: whether the objects are numbered, the best being 1.
 
     Returns:
         A new picture, in RGB.
@@ -58,9 +60,8 @@ def draw_detections(
     # The best come last, over the others.
     for label, box in [*zip(result.labels, boxes, strict=True)][::-1]:
         _outline(pen, box, colours[label], width)
-    texts = [f"{label} {score:.2f}" for label, score in zip(result.labels, result.scores, strict=True)]
     letters = _letters(min(size), len(boxes))
-    for chip in _placed(texts if scores else result.labels, boxes, letters, size):
+    for chip in _placed(_texts(result, scores, numbers), boxes, letters, size):
         colour = colours[result.labels[chip.number]]
         pen.rectangle(chip.box, fill=colour, outline=_DARK)
         pen.text((chip.box[0] + letters.pad, chip.box[1]), chip.text, fill=_DARK, font=letters.font)
@@ -72,6 +73,14 @@ def class_colours(labels: Sequence[str], classes: Sequence[str] = ()) -> dict[st
     order = [*classes, *sorted(set(labels) - set(classes))]
     values = (255 * token_colours(len(order))).round().astype(int).tolist()
     return {label: (red, green, blue) for label, (red, green, blue) in zip(order, values, strict=True)}
+
+
+def _texts(result: DetectionResult, scores: bool, numbers: bool) -> list[str]:
+    found = enumerate(zip(result.labels, result.scores, strict=True), start=1)
+    return [
+        (f"{number}: " if numbers else "") + label + (f" {score:.2f}" if scores else "")
+        for number, (label, score) in found
+    ]
 
 
 class _Letters(NamedTuple):

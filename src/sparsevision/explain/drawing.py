@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
@@ -94,7 +95,7 @@ def draw_regions(
     )
 
 
-def draw_density(axes: Axes, look: Look, values: NDArray[np.float32], most: float) -> None:
+def draw_density(axes: Axes, look: Look, values: NDArray[np.float32] | Floats, most: float) -> None:
     """Lays a density map over the darkened picture; the colour scale ends at `most`."""
     height, width = values.shape
     grey = dimmed(look.preview.resize((width, height), Image.Resampling.LANCZOS), 1.4, 0.0)
@@ -103,6 +104,16 @@ def draw_density(axes: Axes, look: Look, values: NDArray[np.float32], most: floa
     # Where nothing was sampled the picture stays readable; where much was, colour counts more than the picture.
     strength = 0.35 + 0.5 * share
     show_pixels(axes, look, ((1 - strength) * grey + strength * colour).astype(np.uint8))
+
+
+def draw_scale(axes: Axes, most: float, ticks: Mapping[float, str]) -> None:
+    """Fills axes with a density's colours from 0 to `most`, and writes beside values what they are called."""
+    norm, edges = PowerNorm(DENSITY_GAMMA, 0, most), np.linspace(0, 1, 129)
+    axes.pcolormesh(edges, [0, 1], edges[None, :-1], cmap=DENSITY_MAP)
+    axes.set_xticks([float(norm(tick)) for tick in ticks], [*ticks.values()])
+    axes.set_yticks([])
+    axes.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
+    axes.spines[:].set_visible(False)
 
 
 def density_maps(look: Look, radius: float) -> list[NDArray[np.float32]]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from .density import DEFAULT_RADIUS
 from .drawing import (
-    DENSITY_GAMMA,
-    DENSITY_MAP,
     FAINT,
     INK,
     density_maps,
@@ -19,6 +16,7 @@ from .drawing import (
     draw_picture,
     draw_points,
     draw_regions,
+    draw_scale,
     draw_spotlight,
     write,
 )
@@ -41,7 +39,7 @@ def stages_figure(look: Look, *, radius: float = DEFAULT_RADIUS, width: float = 
     titles = ["Input", *(stage.title for stage in stages)]
     maps = density_maps(look, radius)
     most = max(float(values.max()) for values in maps) or 1.0
-    sheet = Sheet(width, len(titles), [_ratio(look)] * 3, heading=best(look), remark=_amount(look), titles=titles)
+    sheet = Sheet(width, len(titles), [panel_ratio(look)] * 3, heading=best(look), remark=_amount(look), titles=titles)
     draw_picture(sheet.panel(0, 0), look, dim=False)
     if sheet.roomy:
         _predictions(sheet, look, row=1)
@@ -66,7 +64,7 @@ def tokens_figure(look: Look, label: str, *, count: int = 5, width: float = TEXT
     stages, colours = look.stages, token_colours(look.num_tokens)
     response, tokens = look.response(label), look.responding(label, count)
     titles = ["Input", *(stage.title for stage in stages)]
-    ratios = [_ratio(look)] * (len(tokens) + 1)
+    ratios = [panel_ratio(look)] * (len(tokens) + 1)
     head, remark = f"Tokens that respond most to “{label}”", f"predicted: {best(look)}"
     sheet = Sheet(width, len(titles), ratios, heading=head, remark=remark, titles=titles)
     draw_picture(sheet.panel(0, 0), look, dim=False)
@@ -98,12 +96,12 @@ def disturbed_figure(looks: Mapping[str, Look], *, radius: float = DEFAULT_RADIU
     titles = ["Input", *(stage.title for stage in first.stages)]
     maps = {name: density_maps(look, radius) for name, look in looks.items()}
     most = max(float(values.max()) for versions in maps.values() for values in versions) or 1.0
-    ratios = [_ratio(look) for look in looks.values()]
+    ratios = [panel_ratio(look) for look in looks.values()]
     remark = f"brightest: {most:.0f} times even sampling"
     sheet = Sheet(width, len(titles), ratios, heading="Sampling density", remark=remark, titles=titles, row_label=0.28)
     for row, (name, look) in enumerate(looks.items()):
         length = sheet.letters(sheet.heights[row], 6.0)
-        sheet.label_row(row, _shortened(name[:1].upper() + name[1:], length), best(look, length))
+        sheet.label_row(row, shortened(name[:1].upper() + name[1:], length), best(look, length))
         draw_picture(sheet.panel(row, 0), look, dim=False)
         for column, values in enumerate(maps[name], start=1):
             draw_density(sheet.panel(row, column), look, values, most)
@@ -114,7 +112,7 @@ def best(look: Look, letters: int = 80) -> str:
     """Names the predicted class and its score, shortening the name to fit into so many letters."""
     if not look.result.labels:
         return "no class"
-    return f"{_shortened(look.result.labels[0], letters - 5)} {look.result.scores[0]:.2f}"
+    return f"{shortened(look.result.labels[0], letters - 5)} {look.result.scores[0]:.2f}"
 
 
 def _amount(look: Look) -> str:
@@ -122,7 +120,7 @@ def _amount(look: Look) -> str:
     return f"{tokens} tokens × {points} points × {len(look.stages)} stages"
 
 
-def _ratio(look: Look) -> float:
+def panel_ratio(look: Look) -> float:
     """Height of a panel per width: the picture's own, within what a page can hold."""
     width, height = look.size
     return float(np.clip(height / width, 0.4, 1.5))
@@ -133,7 +131,8 @@ def _dot(sheet: Sheet) -> float:
     return float(np.clip(1.05 * sheet.column, 0.7, 2.5))
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """Cuts text to so many letters."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
@@ -146,7 +145,7 @@ def _predictions(sheet: Sheet, look: Look, *, row: int, most: int = 4) -> None:
     for rank, (label, score) in enumerate(shown):
         line = 0.1 + 0.17 * rank
         strong = INK if rank == 0 else FAINT
-        write(cell, 0.0, line, _shortened(label, letters), color=strong)
+        write(cell, 0.0, line, shortened(label, letters), color=strong)
         write(cell, right, line, f"{score:.2f}", color=strong, ha="right")
         cell.plot([0.0, right], [line + 0.04] * 2, color="#e4e4e4", linewidth=1.6, solid_capstyle="butt")
         cell.plot([0.0, right * score], [line + 0.04] * 2, color=strong, linewidth=1.6, solid_capstyle="butt")
@@ -160,14 +159,8 @@ def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
     for line, text in enumerate(("top-hat kernel, radius", f"{100 * radius:.3g} % of short side")):
         write(cell, 0.0, 0.51 + 0.085 * line, text, fontsize=5.5, color=FAINT)
     bar = sheet.inset(row, 0, 0.0, 0.24, 0.95 * sheet.column, 0.06)
-    norm = PowerNorm(DENSITY_GAMMA, 0, most)
-    edges = np.linspace(0, 1, 129)
-    bar.pcolormesh(edges, [0, 1], edges[None, :-1], cmap=DENSITY_MAP)
     ticks = [tick for tick in (0, 1, 5, 20, 50, 100, 200) if tick < 0.6 * most] + [round(most)]
-    bar.set_xticks([float(norm(tick)) for tick in ticks], [f"{tick:g}" for tick in ticks])
-    bar.set_yticks([])
-    bar.tick_params(length=1.5, width=0.4, pad=1.0, labelsize=5.5, colors=INK)
-    bar.spines[:].set_visible(False)
+    draw_scale(bar, most, {tick: f"{tick:g}" for tick in ticks})
 
 
 def _token_card(sheet: Sheet, row: int, token: int, response: float, colour: np.ndarray) -> None:

@@ -28,6 +28,7 @@ class Stage:
     points: Floats
     regions: Floats | None = None
     weight: Floats | None = None  # (N, P), where points do not count alike
+    level: NDArray[np.int64] | None = None  # (N, P), the feature level each point reads
 
     @property
     def title(self) -> str:
@@ -89,7 +90,8 @@ class Look:
         found = self.trace.regions.get(name)
         regions = None if found is None else self._pixels(found.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
         weight = None if points.weight is None else points.weight.double().numpy()
-        return Stage(name, self._pixels(points.xy), regions, weight)
+        level = None if points.level is None else points.level.long().numpy()
+        return Stage(name, self._pixels(points.xy), regions, weight, level)
 
     def _pixels(self, fractions: Tensor) -> Floats:
         mapped = self.geometry.to_original(fractions.to(torch.float64))

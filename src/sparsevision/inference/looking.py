@@ -1,49 +1,46 @@
-"""Pictures looked at by a model, and what is drawn of them: a Predictor and the `explain` room put together."""
+"""Pictures looked at by a model: a Predictor's results beside the pictures, as the `explain` room draws them."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+from PIL import Image
 
 from sparsevision.data.reading import read_picture
-from sparsevision.errors import ConfigError, naming
-from sparsevision.explain import (
-    DISTURBANCES,
-    Look,
-    disturbed_figure,
-    save_animation,
-    save_figure,
-    save_page,
-    stages_figure,
-    tokens_figure,
-)
+from sparsevision.errors import UnreadablePictureError
+from sparsevision.explain import DISTURBANCES, DetectionLook, Look, Sweep, sweep_values
+from sparsevision.inference.controls import choices_of, controls_of
 from sparsevision.inference.finding import find_pictures
 from sparsevision.inference.predictor import Predictor
-from sparsevision.types import Skipped
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FigureKind = Literal["stages", "tokens", "disturbed", "all", "none"]
+from sparsevision.types import DetectionResult, Result, Skipped, TraceKind
 
 # Pictures are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720
+# So often a run is timed, the best time being what it takes undisturbed.
+_TIMES = 3
+# What is drawn of a detector.
+_KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept")
 
 
-def look_at(predictor: Predictor, sources: Iterable[str], *, top_k: int = 5) -> Iterator[Look]:
+def look_at(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Look]:
     """Predicts pictures with their traces, one batch after another, and yields what there is to draw of each.
+
+    A detector's looks are `DetectionLook`s.
 
     Args:
         predictor: its `skipped` lists, once the last look is taken, what could not be found or read.
         sources: files, folders, patterns, or "-" for a list of paths on standard input.
-        top_k: how many classes a result names.
+        options: what the predictor takes: `top_k` of a classifier; `threshold` of a detector; the model's controls and
+            choices.
     """
     missing: list[Skipped] = []
-    for result in predictor.stream(find_pictures(sources, sys.stdin.buffer, missing), top_k=top_k, trace=True):
-        yield Look(read_picture(result.name, side=_DRAWN_SIDE), result, predictor.labels)
+    trace = _KINDS if predictor.task == "detection" else True
+    for result in predictor.stream(find_pictures(sources, sys.stdin.buffer, missing), trace=trace, **options):
+        yield _look(predictor, read_picture(result.name, side=_DRAWN_SIDE), result, options)
     predictor.skipped = missing + predictor.skipped
 
 
@@ -55,57 +52,58 @@ def look_disturbed(predictor: Predictor, look: Look) -> dict[str, Look]:
     return {"original": look} | {name: Look(version, result, look.classes) for (name, version), result in pairs}
 
 
-class Drawer:
-    """Writes what is asked for of each look into a folder, and remembers in `written` which files it wrote.
+def sweep_at(predictor: Predictor, sources: Iterable[str], *, whole: bool = True, **options: Any) -> Iterator[Sweep]:
+    """Looks at each picture with several values of a detector's first control, and yields the looks of each.
 
-    `radius` is the density's, a fraction of the picture's shorter side.
+    Every look knows how many seconds it took at best to read the picture and predict it without a trace.
+
+    Args:
+        predictor: its `skipped` lists, once the last sweep is taken, what could not be found or read.
+        sources: files, folders, patterns, or "-" for a list of paths on standard input.
+        whole: False for one look, untimed, with the control's own value alone, as it also is without a control.
+        options: `threshold`, and the model's controls and choices; the sweep starts from the first control's value.
     """
-
-    def __init__(self, predictor: Predictor, out: Path, *, radius: float = 0.05) -> None:
-        if not 0 < radius <= 1:
-            raise ConfigError(
-                f"The radius is {radius}; it must be above 0 and at most 1, a fraction of the picture's shorter side."
-            )
-        self.predictor, self.out, self.radius = predictor, out, radius
-        self.written: list[Path] = []
-        self._names: Counter[str] = Counter()
-
-    def draw(self, look: Look, *, figure: FigureKind, gif: bool, label: str | None = None, top_tokens: int = 5) -> None:
-        """Draws one picture's figures and animation.
-
-        "stages" is the paper's Figures 3 and 4; "tokens" Figure 6, for a label or the predicted class; "disturbed"
-        Figure 7.
-        """
-        name = self._name_for(look)
-        figures: dict[str, Callable[[], Figure]] = {
-            "stages": lambda: stages_figure(look, radius=self.radius),
-            "tokens": lambda: tokens_figure(look, label or _predicted(look), count=top_tokens),
-            "disturbed": lambda: disturbed_figure(look_disturbed(self.predictor, look), radius=self.radius),
-        }
-        for kind, make in figures.items():
-            if figure in (kind, "all"):
-                path = self.out / f"{name}-{kind}.png"
-                with naming(path):
-                    self.written.append(save_figure(make(), path))
-        if gif:
-            path = self.out / f"{name}.gif"
-            with naming(path):
-                self.written.append(save_animation(look, path))
-
-    def page(self, looks: Sequence[Look], model: str) -> None:
-        """Writes the page about all pictures."""
-        path = self.out / "page.html"
-        with naming(path):
-            self.written.append(save_page(looks, path, model=model, radius=self.radius))
-
-    def _name_for(self, look: Look) -> str:
-        """Returns the beginning of a look's file names: the picture's name, numbered where it comes again."""
-        stem = Path(look.result.name).stem
-        self._names[stem] += 1
-        return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"
+    predictor.stream([], **options)  # says what is wrong with them before anything is read
+    control = next(iter(controls_of(predictor.model).values()), None) if whole else None
+    own = options.get(control.name, control.default) if control else 0.0
+    values = sweep_values(control, own) if control else (own,)
+    runs = [{**options, control.name: value} for value in values] if control else [options]
+    missing: list[Skipped] = []
+    for name in find_pictures(sources, sys.stdin.buffer, missing):
+        try:
+            picture = read_picture(name, side=_DRAWN_SIDE)
+            looks = tuple(_detector_look(predictor, picture, name, run, timed=whole) for run in runs)
+        except UnreadablePictureError as error:
+            missing.append(Skipped(name, str(error)))
+            continue
+        yield Sweep(looks, control, values.index(own))
+    predictor.skipped = missing
 
 
-def _predicted(look: Look) -> str:
-    if not look.result.labels:
-        raise ConfigError("The model gives an embedding and no classes, so no tokens respond to one: draw the stages.")
-    return look.result.labels[0]
+def _detector_look(
+    predictor: Predictor, picture: Image.Image, name: str, options: dict[str, Any], *, timed: bool
+) -> DetectionLook:
+    result = predictor(name, trace=_KINDS, **options)
+    # Apart from the trace, which takes time to record.
+    seconds = min(_seconds(predictor, name, options) for _ in range(_TIMES)) if timed else None
+    look = _look(predictor, picture, result, options)
+    assert isinstance(look, DetectionLook), "a classifier has no sweeps"
+    return replace(look, seconds=seconds)
+
+
+def _seconds(predictor: Predictor, name: str, options: dict[str, Any]) -> float:
+    begun = perf_counter()
+    predictor(name, **options)
+    return perf_counter() - begun
+
+
+def _look(predictor: Predictor, picture: Image.Image, result: Result, options: dict[str, Any]) -> Look:
+    """Puts a picture and its result together; a detector's also with its controls' values and what was chosen."""
+    if not isinstance(result, DetectionResult):
+        return Look(picture, result, predictor.labels)
+    controls, choices = controls_of(predictor.model), choices_of(predictor.model)
+    settings: dict[str, float | str] = {
+        **{name: float(options.get(name, control.default)) for name, control in controls.items()},
+        **{name: str(options[name]) for name in choices if name in options},
+    }
+    return DetectionLook(picture, result, predictor.labels, settings)

@@ -15,13 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sparsevision.layers.opaque import opaque
-from sparsevision.layers.paths import fast_cpu_inference
+from sparsevision.layers.corner_rows import MOST_ROWS, CornerRows, sample_corner_rows
+from sparsevision.layers.paths import fast_cpu_inference, fast_cpu_training
 
 Shapes = Sequence[tuple[int, int]]
-
-# Queries that are sampled at a time on a CPU: what lies between sampling and summing then stays in cache.
-CHUNK = 256
 
 
 class Looks(NamedTuple):
@@ -42,8 +39,16 @@ def sample_levels(
     `values` holds the levels' tokens one level after another, each row by row; `shapes` their heights and widths.
     Centres of pixels lie at half-integers, and outside of a map there is zero.
     """
-    if fast_cpu_inference(values.device) and values.dtype is torch.float32:
-        return sample_corner_rows(values, locations, weights, [side for shape in shapes for side in shape])
+    if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # Autocast gives `grid_sample` full precision; the fast form gets the same.
+        values, locations, weights = values.float(), locations.float(), weights.float()
+    in_full = all(tensor.dtype == torch.float32 for tensor in (values, locations, weights))
+    if in_full and values.shape[1] * values.shape[2] <= MOST_ROWS:
+        sides = [side for shape in shapes for side in shape]
+        if fast_cpu_inference(values.device):
+            return sample_corner_rows(values, locations, weights, sides)
+        if fast_cpu_training(values.device):
+            return CornerRows.apply(values, locations, weights, sides)
     return _sample_maps(values, shapes, locations, weights)
 
 
@@ -58,55 +63,8 @@ def _sample_maps(values: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
     ):
         maps = tokens.permute(0, 2, 3, 1).reshape(batch * heads, channels, height, width)
         sampled.append(F.grid_sample(maps, grids[:, :, level], padding_mode="zeros", align_corners=False))
-    weighted = torch.stack(sampled, dim=-2) * weights.transpose(1, 2).reshape(
-        batch * heads, 1, queries, len(shapes), -1
-    )
+    weighted = torch.stack(sampled, dim=-2) * weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)
     return weighted.sum(dim=(-2, -1)).view(batch, heads * channels, queries).transpose(1, 2)
-
-
-@opaque(
-    "(Tensor values, Tensor locations, Tensor weights, int[] sides) -> Tensor",
-    lambda values, locations, weights, sides: values.new_empty(*locations.shape[:2], values.shape[2] * values.shape[3]),
-)
-def sample_corner_rows(values: Tensor, locations: Tensor, weights: Tensor, sides: list[int]) -> Tensor:
-    """The fast form on a CPU: a point is four weighted rows of a table, and a query of a head one bag of rows.
-
-    `sides` are the levels' heights and widths, one after another. For inference.
-    """
-    batch, tokens, heads, channels = values.shape
-    queries = locations.shape[1]
-    table = values.reshape(batch * tokens * heads, channels)
-    shapes = torch.tensor(sides, device=values.device).view(-1, 2)
-    heights, widths = (side.view(-1, 1) for side in shapes.unbind(dim=1))
-    firsts = F.pad((heights * widths).cumsum(dim=0), (0, 0, 1, 0))[:-1]
-    extent = shapes.flip(-1).unsqueeze(1).to(locations.dtype)
-    head = torch.arange(heads, device=values.device).view(-1, 1, 1)
-    result = values.new_empty(batch, queries, heads * channels)
-    for picture in range(batch):
-        for start in range(0, queries, CHUNK):
-            some = slice(start, start + CHUNK)
-            position = locations[picture, some] * extent - 0.5
-            corner = position.floor()
-            after = position - corner
-            # A far point stays representable as an integer; it reads nothing either way.
-            column, row = torch.minimum(corner.clamp_(min=-2), extent).long().unbind(dim=-1)
-            right, below = (after * weights[picture, some].unsqueeze(-1)).unbind(dim=-1)
-            both = right * after[..., 1]
-            weight = weights[picture, some]
-            shares = (weight - right - below + both, right - both, below - both, both)
-            rows, kept = [], []
-            for share, (down, aside) in zip(shares, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-                y, x = row + down, column + aside
-                inside = (y >= 0) & (y < heights) & (x >= 0) & (x < widths)
-                rows.append(torch.where(inside, firsts + y * widths + x, 0))
-                kept.append(share * inside)
-            indices = (torch.stack(rows, dim=-1) + picture * tokens).mul_(heads).add_(head.unsqueeze(-1))
-            bags = indices.flatten(2).flatten(0, 1)
-            read = F.embedding_bag(
-                bags, table, mode="sum", per_sample_weights=torch.stack(kept, dim=-1).view(bags.shape)
-            )
-            result[picture, some] = read.view(-1, heads * channels)
-    return result
 
 
 class DeformableAttention(nn.Module):

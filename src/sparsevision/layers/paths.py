@@ -39,3 +39,8 @@ def fast_cpu_inference(device: torch.device) -> bool:
     if not fast() or device.type != "cpu" or torch.is_grad_enabled():
         return False
     return not (torch.compiler.is_compiling() and torch.is_autocast_enabled("cpu"))
+
+
+def fast_cpu_training(device: torch.device) -> bool:
+    """Says whether a fast form with a backward pass of its own may run: eagerly, on a CPU, with gradients."""
+    return fast() and device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()

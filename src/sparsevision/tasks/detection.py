@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks.average_precision import NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.classification import stacked
 from sparsevision.tasks.matching import ALPHA, GAMMA, Costs, match
@@ -84,7 +84,12 @@ class DetectionTask:
         self.weights = weights
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stacks samples, those of different sizes padded with zeros at the right and below and their `sizes` given."""
+        """Stacks samples, those of different sizes padded with zeros at the right and below and their `sizes` given.
+
+        Raises DataError for an object of a class that there is not, or with a box that is not finite.
+        """
+        for sample in samples:
+            self._check(sample)
         images, sizes = stacked([sample.image for sample in samples])
         return Batch(
             images=images,
@@ -94,6 +99,17 @@ class DetectionTask:
             indices=[sample.index for sample in samples],
             geometries=[sample.geometry for sample in samples],
         )
+
+    def _check(self, sample: Sample) -> None:
+        # A class of -1 would be taught as the last one, and of what is too large nobody learns the picture's name.
+        labels, boxes = sample.target["labels"], sample.target["boxes"]
+        unknown = labels[(labels < 0) | (labels >= len(self.classes))].tolist()
+        if unknown:
+            raise DataError(
+                f"{sample.name} has an object of class {unknown[0]}, of {len(self.classes)} classes that count from 0."
+            )
+        if not boxes.isfinite().all():
+            raise DataError(f"{sample.name} has a box that is not finite: correct it, or leave it out.")
 
     def blank(self, channels: int, size: int) -> Batch:
         """Returns a batch of one picture that shows nothing."""

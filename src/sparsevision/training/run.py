@@ -222,8 +222,7 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 
 def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    from sparsevision.data.caching import CachedDataset
-    from sparsevision.data.coco import open_coco
+    from sparsevision.data.opening_objects import open_objects
     from sparsevision.tasks.detection import DetectionTask
     from sparsevision.training.starting import make_model
 
@@ -231,10 +230,11 @@ def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     assert data.spec is not None
     if data.held_out:
         raise ConfigError("data.held_out divides pictures by their one class, which a picture with boxes has not.")
-    train_set, val_set = open_coco(data.spec, "train", side=data.decode_side), open_coco(data.spec, "val")
+    seed = data.split_seed
+    train_set = open_objects(data.spec, "train", seed=seed, side=data.decode_side, cache=data.cache_mebibytes)
+    val_set = open_objects(data.spec, "val", seed=seed)
     task = DetectionTask(train_set.classes, train_set.category_ids)
-    learned = CachedDataset(train_set, data.cache_mebibytes) if data.cache_mebibytes else train_set
-    feed = PictureFeed(recipe, learned, val_set, task, accelerator.process_index, accelerator.num_processes)
+    feed = PictureFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
     return Parts(make_model(recipe, train_set.classes), task, feed)
 
 

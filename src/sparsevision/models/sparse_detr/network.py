@@ -29,7 +29,18 @@ from sparsevision.models.sparse_detr.selection import (
     select,
     whole_budget,
 )
-from sparsevision.types import Choice, Control, DetectionHead, DetectionOutput, Kept, Points, Trace
+from sparsevision.types import (
+    Choice,
+    Control,
+    DetectionHead,
+    DetectionOutput,
+    Heat,
+    Kept,
+    Points,
+    Regions,
+    Response,
+    Trace,
+)
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
@@ -285,18 +296,32 @@ class SparseDETR(nn.Module):
         return {MASK_LOSS: mask_losses(run.scores, target, ignored)}
 
     def _record(self, run: Run, trace: Trace) -> None:
-        """Fills a trace: which tokens the encoder updated, and where each decoder layer's queries sampled."""
-        shapes = run.pyramid.shapes
+        """Fills a trace: how tokens were scored and which were updated, where queries sampled and what they found.
+
+        The decoder's layers have points and answers; regions are the boxes after each layer, and "proposals" those that
+        the first one starts from. Heat is the scorer's, by which tokens were chosen, and the decoder's (DAM).
+        """
+        shapes, ratios = run.pyramid.shapes, run.pyramid.ratios
         if run.selection is not None and trace.wants("kept"):
-            trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes)))
-        if trace.wants("points"):
-            levels = torch.arange(len(shapes), device=run.memory.tokens.device).view(-1, 1)
-            for index, layer in enumerate(run.layers):
+            trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes), ratios))
+        if trace.wants("heat"):
+            if run.scores is not None:
+                trace.record("scorer", Heat(_maps(run.scores.sigmoid(), shapes), ratios))
+            trace.record("decoder", Heat(_maps(self.attention_map(run), shapes), ratios))
+        if run.proposed is not None and run.query_tokens is not None:
+            places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
+            trace.record("proposals", Regions(_corners(run.proposed.boxes.gather(1, places))))
+        levels = torch.arange(len(shapes), device=ratios.device).view(-1, 1)
+        for index, layer in enumerate(run.layers):
+            name = f"decoder.{index + 1}"
+            trace.record(name, Regions(_corners(layer.boxes)))
+            if trace.wants("points"):
                 # From fractions of a level's padded map to those of the valid picture.
-                xy = (layer.looks.locations / run.pyramid.ratios[:, None, None, :, None]).flatten(2, -2)
+                xy = (layer.looks.locations / ratios[:, None, None, :, None]).flatten(2, -2)
                 weight = layer.looks.weights / self.config.num_heads
                 level = levels.expand_as(layer.looks.weights).flatten(2)
-                trace.record(f"decoder.{index + 1}", Points(xy, weight.flatten(2), level))
+                trace.record(name, Points(xy, weight.flatten(2), level))
+        trace.record(f"decoder.{len(run.layers)}", Response(run.layers[-1].logits))
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the published groups: all decay; backbone and predicted places learn at a tenth of the rate."""
@@ -315,6 +340,20 @@ class SparseDETR(nn.Module):
             ParameterGroup("places", slow, decay=True, lr_scale=0.1),
         ]
         return [group for group in groups if group.parameters]
+
+
+def _corners(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 4"]:
+    """Turns (cx, cy, w, h) into (x0, y0, x1, y1)."""
+    centres, sides = boxes.split(2, dim=-1)
+    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
+
+
+def _maps(
+    values: Float[Tensor, "batch tokens"], shapes: Sequence[tuple[int, int]]
+) -> tuple[Float[Tensor, "batch 1 _ _"], ...]:
+    """Splits one number a token into a map a level."""
+    levels = values.split([height * width for height, width in shapes], dim=1)
+    return tuple(level.view(-1, 1, *shape) for level, shape in zip(levels, shapes, strict=True))
 
 
 def _by_level(selection: Selection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:

@@ -77,8 +77,11 @@ def attention_map(looks: Sequence[Looks], shapes: Shapes, *, centred: bool) -> F
     as the sampling does; the released code counts from their corners. No gradient flows.
     """
     with torch.no_grad():
-        locations = torch.stack([look.locations.detach() for look in looks], dim=1)
-        weights = torch.stack([look.weights.detach() for look in looks], dim=1)
+        # Thousands of small shares are added up, so never in half precision.
+        locations, weights = (
+            torch.stack([tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors], dim=1)
+            for tensors in zip(*looks, strict=True)
+        )
         return torch.cat(
             [
                 _spread(locations[..., level, :, :], weights[..., level, :], shape, 0.5 if centred else 0.0)

@@ -1,33 +1,9 @@
-"use strict";
 (() => {
-  const SVG = "http://www.w3.org/2000/svg";
-  const STEP_MS = 520, HOLD_MS = 900, REACH = 18, HEAT_SIZE = 200;
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const at = (id) => document.getElementById(id);
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const state = { picture: 0, stage: 0, position: 0, hovered: null, pinned: null, playing: false };
-  let gliding = 0, waiting = 0, current = null;
+  const REACH = 18, HEAT_SIZE = 200;
+  const { data, at, make, element, numbers } = page;
+  const state = { hovered: null, pinned: null };
+  let current = null;
 
-  const make = (name, attributes = {}, parent = null) => {
-    const node = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    if (parent) parent.append(node);
-    return node;
-  };
-  const element = (name, parent, text = "", className = "") => {
-    const node = document.createElement(name);
-    if (text) node.textContent = text;
-    if (className) node.className = className;
-    parent.append(node);
-    return node;
-  };
-
-  // Coordinates travel as 16-bit integers, 1 / data.unit of the picture's width or height.
-  const numbers = (text) => {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const view = new DataView(bytes.buffer);
-    return Float32Array.from({ length: bytes.length / 2 }, (_, i) => view.getInt16(2 * i, true) / data.unit);
-  };
   const decoded = (picture) => {
     for (const stage of picture.stages) {
       if (!stage.xy) {
@@ -153,7 +129,7 @@
   // ------------------------------------------------------------------------------------------------------------ the page
   let main = null, minis = [];
   const refresh = () => {
-    const xy = blended("xy", state.position), boxes = blended("boxes", state.position);
+    const xy = blended("xy", way.position), boxes = blended("boxes", way.position);
     place(main, xy, boxes);
     if (!at("heat").hidden) drawHeat(at("heat"), xy);
   };
@@ -167,53 +143,14 @@
     if (shown) mini.heat.setAttribute("href", stage.heat);
     mini.heat.setAttribute("visibility", shown ? "visible" : "hidden");
   });
-  const describe = () => {
-    const stage = current.stages[state.stage];
-    at("caption").textContent = `${stage.title} (${state.stage + 1} of ${current.stages.length})`;
-    at("slider").value = state.stage;
-    at("slider").setAttribute("aria-valuetext", stage.title);
-    at("back").disabled = state.stage === 0;
-    at("next").disabled = state.stage === current.stages.length - 1;
-    [...at("strip").children].forEach((node, i) => node.setAttribute("aria-current", String(i === state.stage)));
-  };
-  const glide = () => {
-    cancelAnimationFrame(gliding);
-    const from = state.position, to = state.stage;
-    if (calm.matches || from === to) { state.position = to; refresh(); return; }
-    // Through several stages at once a token takes the straight way, one stage after the other.
-    const begun = performance.now(), lasts = STEP_MS * Math.min(2, Math.abs(to - from));
-    const step = (now) => {
-      const share = Math.min(1, Math.max(0, (now - begun) / lasts));
-      state.position = share < 1 ? from + (to - from) * share * share * (3 - 2 * share) : to;
-      refresh();
-      if (share < 1) gliding = requestAnimationFrame(step);
-    };
-    gliding = requestAnimationFrame(step);
-  };
-  const goTo = (stage) => {
-    state.stage = Math.max(0, Math.min(current.stages.length - 1, stage));
-    describe();
-    glide();
-  };
-  const stop = () => { state.playing = false; clearTimeout(waiting); at("play").textContent = "▶"; at("play").setAttribute("aria-label", "Play the stages"); };
-  const run = () => {
-    goTo(state.stage + 1 < current.stages.length ? state.stage + 1 : 0);
-    const last = state.stage === current.stages.length - 1;
-    if (last) { stop(); return; }
-    waiting = setTimeout(run, HOLD_MS + STEP_MS);
-  };
-  const toggle = () => {
-    if (state.playing) { stop(); return; }
-    state.playing = true;
-    at("play").textContent = "❚❚";
-    at("play").setAttribute("aria-label", "Stop playing");
-    run();
-  };
+  const way = page.walk("stages", () => current.stages.map((stage) => stage.title), refresh, () => {
+    [...at("strip").children].forEach((node, i) => node.setAttribute("aria-current", String(i === way.index)));
+  });
 
   const showTokens = () => {
     const token = lit();
     document.body.classList.toggle("only", token !== null);
-    highlight(main, blended("boxes", state.position));
+    highlight(main, blended("boxes", way.position));
     minis.forEach((mini, i) => highlight(mini, current.stages[i].boxes));
     for (const node of at("tokens").children) {
       const own = Number(node.dataset.token);
@@ -262,7 +199,7 @@
   const nearest = (event) => {
     const frame = at("view").getBoundingClientRect();
     const x = event.clientX - frame.left, y = event.clientY - frame.top;
-    const xy = blended("xy", state.position);
+    const xy = blended("xy", way.position);
     let best = REACH ** 2, found = null;
     for (let i = 0; i < xy.length / 2; i++) {
       const distance = (xy[2 * i] * frame.width - x) ** 2 + (xy[2 * i + 1] * frame.height - y) ** 2;
@@ -280,7 +217,7 @@
       const drawn = layer(svg, { spot: `spot-${i}` });
       place(drawn, stage.xy, stage.boxes);
       element("span", button, stage.title);
-      button.addEventListener("click", () => { stop(); goTo(i); });
+      button.addEventListener("click", () => way.goTo(i));
       return drawn;
     });
   };
@@ -303,9 +240,7 @@
     current.most ??= current.stages.reduce((most, stage) => density(stage.xy, width, height).reduce((a, b) => Math.max(a, b), most), 0) || 1;
     at("most").textContent = `${current.most.toFixed(current.most < 10 ? 1 : 0)} × even sampling`;
     at("kernel").textContent = `Top-hat kernel, radius ${+(100 * data.radius).toPrecision(3)} % of the short side.`;
-    at("scale").width = data.scale.length;
-    const context = at("scale").getContext("2d");
-    data.scale.forEach(([r, g, b], i) => { context.fillStyle = `rgb(${r} ${g} ${b})`; context.fillRect(i, 0, 1, 1); });
+    page.paintScale();
   };
   const applyShows = () => {
     const body = document.body.classList;
@@ -319,70 +254,39 @@
     showTokens();
   };
   const open = (index) => {
-    stop();
-    cancelAnimationFrame(gliding);
-    state.picture = index;
     state.hovered = state.pinned = null;
     current = decoded(data.pictures[index]);
-    state.stage = Math.min(state.stage, current.stages.length - 1);
-    state.position = state.stage;
-    at("view").style.setProperty("--ratio", current.width / current.height);
-    document.body.style.setProperty("--dimming", current.dimming);
-    at("photo").src = current.image;
-    at("photo").alt = `Picture ${current.name}`;
-    at("name").textContent = current.name;
-    at("slider").max = current.stages.length - 1;
+    page.showPicture(current, index);
     at("summary").textContent = [data.model, `${current.tokens} tokens`, `${current.per_token} points each`,
       `${current.stages.length} stages`].filter(Boolean).join(" · ");
-    [...at("pictures").children].forEach((node, i) => node.setAttribute("aria-current", String(i === index)));
     main = layer(at("overlay"), { spot: "spot-main" });
     scaleLegend();
     listStages();
     listClasses();
     listTokens();
-    describe();
+    way.begin(way.index);
     applyShows();
   };
 
   at("overlay").classList.add("main");
-  at("pictures").hidden = data.pictures.length < 2;
-  data.pictures.forEach((picture, i) => {
-    const button = element("button", at("pictures"));
-    button.type = "button";
-    button.title = picture.name;
-    const image = element("img", button);
-    image.src = picture.thumbnail;
-    image.alt = "";
-    element("span", button, picture.classes.length ? picture.classes[0][0] : picture.name);
-    button.addEventListener("click", () => open(i));
-  });
-  at("back").addEventListener("click", () => { stop(); goTo(state.stage - 1); });
-  at("next").addEventListener("click", () => { stop(); goTo(state.stage + 1); });
-  at("play").addEventListener("click", toggle);
-  at("slider").addEventListener("input", (event) => { stop(); goTo(Number(event.target.value)); });
+  page.listPictures((picture) => (picture.classes.length ? picture.classes[0][0] : picture.name), open);
   at("class").addEventListener("change", listTokens);
   for (const kind of ["points", "regions", "density", "dimmed"]) at(`show-${kind}`).addEventListener("change", applyShows);
   at("view").addEventListener("pointermove", (event) => { if (event.pointerType !== "touch") hover(nearest(event)); });
   at("view").addEventListener("pointerleave", () => hover(null));
   at("view").addEventListener("click", (event) => { const token = nearest(event); token === null ? (state.pinned = null, showTokens()) : pin(token); });
-  at("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-  });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
     const listed = event.target === at("tokens");
     if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
       event.preventDefault();
-      stop();
-      goTo(state.stage + (event.key === "ArrowRight" ? 1 : -1));
+      way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
     } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       event.preventDefault();
       moveToken(event.key === "ArrowDown" ? 1 : -1);
     } else if (event.key === " " && (event.target === document.body || listed)) {
       event.preventDefault();
-      toggle();
+      way.toggle();
     } else if (event.key === "Escape") {
       state.hovered = state.pinned = null;
       showTokens();
