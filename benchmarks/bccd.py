@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 
 from faster_rcnn import Peer
 from sparsevision.checkpoints.description import parse_description
-from sparsevision.data.coco import open_coco
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
+from sparsevision.data.opening_objects import open_objects
 from sparsevision.factory import load_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_parameters
@@ -95,7 +95,7 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
         model.eval()
     else:
         model = load_model(run / "best").eval()
-    dataset = open_coco(data, "test")
+    dataset = open_objects(data, "test")
     task = DetectionTask(dataset.classes, dataset.category_ids, described.facts.thresholds)
     metrics, counts = task.metrics(), []
     loader = make_loader(dataset, DetectionEvaluation(described.preprocessing), task.collate, batch_size=1)

@@ -24,7 +24,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.data.caching import CachedDataset
-from sparsevision.data.coco import open_coco
+from sparsevision.data.opening_objects import open_objects
 from sparsevision.models.sparse_detr.backbone import TimmBackbone
 from sparsevision.tasks.detection import DetectionTask, taught
 from sparsevision.training.feed import PictureFeed
@@ -143,7 +143,7 @@ def main(data: str, *, out: Path, backbone: str, recipe: str = "bccd_nano", set_
     settings = peers_recipe(recipe, data, set_ or [])
 
     def parts(_: object) -> Parts:
-        train_set, val_set = open_coco(data, "train"), open_coco(data, "val")
+        train_set, val_set = open_objects(data, "train"), open_objects(data, "val")
         peer = Peer(len(train_set.classes))
         fill_backbone(peer, backbone)
         task = PeerTask(peer, train_set.classes, train_set.category_ids)

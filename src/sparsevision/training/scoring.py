@@ -68,7 +68,7 @@ class ToScore:
         self.task: Task
         self.dataset: Dataset
         if self.kind == "detection":
-            self.task, self.dataset = _objects_to_score(identity, data, split)
+            self.task, self.dataset = _objects_to_score(identity, data, split, split_seed_of(checkpoint))
         else:
             self.task, self.dataset = _pictures_to_score(identity, data, split, split_seed_of(checkpoint))
         self.model: Any = model.to(self.device)
@@ -116,15 +116,16 @@ def _pictures_to_score(identity: Identity, data: str, split: ScoredSplit, seed: 
     return ClassificationTask(labels), labelled_as(dataset, labels)
 
 
-def _objects_to_score(identity: Identity, data: str, split: ScoredSplit) -> tuple[Task, Dataset]:
+def _objects_to_score(identity: Identity, data: str, split: ScoredSplit, seed: int) -> tuple[Task, Dataset]:
     # Imported where they are needed: classifiers do without.
-    from sparsevision.data.coco import open_coco
+    from sparsevision.data.opening_objects import open_objects
     from sparsevision.tasks.detection import DetectionTask
 
     if split == "all":
         raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")
     labels, facts = identity.labels or (), identity.facts
-    return DetectionTask(labels, facts.category_ids, facts.thresholds), labelled_as(open_coco(data, split), labels)
+    dataset = labelled_as(open_objects(data, split, seed=seed), labels)
+    return DetectionTask(labels, facts.category_ids, facts.thresholds), dataset
 
 
 def split_seed_of(checkpoint: str | Path) -> int:
