@@ -23,7 +23,6 @@ from torchvision.ops import FeaturePyramidNetwork, box_convert
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
-from sparsevision.data.caching import CachedDataset
 from sparsevision.data.opening_objects import open_objects
 from sparsevision.models.sparse_detr.backbone import TimmBackbone
 from sparsevision.tasks.detection import DetectionTask, taught
@@ -135,7 +134,7 @@ def peers_recipe(name: str, data: str, values: Sequence[str] = ()) -> Recipe:
         "optimiser.betas": None, "optimiser.eps": None, "optimiser.lr": 0.02, "optimiser.lr_for_batch": 16,
         "optimiser.clip": 10.0,
     }  # fmt: skip
-    return recipe.with_values(changed | dict(value.split("=", 1) for value in values))
+    return recipe.with_values(changed).with_overrides(values)
 
 
 def main(data: str, *, out: Path, backbone: str, recipe: str = "bccd_nano", set_: list[str] | None = None) -> None:
@@ -143,12 +142,11 @@ def main(data: str, *, out: Path, backbone: str, recipe: str = "bccd_nano", set_
     settings = peers_recipe(recipe, data, set_ or [])
 
     def parts(_: object) -> Parts:
-        train_set, val_set = open_objects(data, "train"), open_objects(data, "val")
+        train_set = open_objects(data, "train", cache=settings.data.cache_mebibytes)
         peer = Peer(len(train_set.classes))
         fill_backbone(peer, backbone)
         task = PeerTask(peer, train_set.classes, train_set.category_ids)
-        learned = CachedDataset(train_set, settings.data.cache_mebibytes)
-        return Parts(peer, task, PictureFeed(settings, learned, val_set, task))
+        return Parts(peer, task, PictureFeed(settings, train_set, open_objects(data, "val"), task))
 
     print(fit(settings, parts, out=out, resume=True))
 

@@ -204,16 +204,6 @@ def task_of(name: str) -> Task:
     return "classification" if is_peer(name) else variant_named(name).family.task
 
 
-def insist_on_classifier(name: str) -> None:
-    """Makes sure that a model names what a picture shows.
-
-    Raises:
-        ConfigError: it is a detector.
-    """
-    if task_of(name) != "classification":
-        raise ConfigError(f"{name} is a detector, and this works with classifiers: name a classifier's weights.")
-
-
 def usable_device(name: str | torch.device) -> torch.device:
     """Returns the device of a name, once it has held a tensor.
 

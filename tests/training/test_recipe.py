@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
 from sparsevision.training.choosing import choose_recipe
 from sparsevision.training.recipe import Recipe, read_recipe
@@ -49,6 +52,16 @@ def test_train_needs_only_data_and_model_and_says_what_it_took() -> None:
     assert choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")[0].data.mean == (0.5,) * 3
     with pytest.raises(ConfigError, match="--data"):
         choose_recipe(None, data=None, model=None)
+
+
+def test_a_detector_or_a_folder_with_boxes_takes_the_recipe_for_objects(tmp_path: Path) -> None:
+    folder = draw_coco_folder(tmp_path / "shapes")
+    for model in ("sparse_detr_nano", None):
+        recipe, notes = choose_recipe(None, data=str(folder), model=model)
+        assert (recipe.task, recipe.model.name) == ("detection", "sparse_detr_nano")
+        assert "objects_nano" in notes[0]
+    recipe, _ = choose_recipe(None, data=str(folder), model="deformable_detr_nano")
+    assert (recipe.model.name, recipe.model.backbone) == ("deformable_detr_nano", "pretrained")
 
 
 def test_a_named_recipe_is_taken_as_it_stands(tmp_path: Path) -> None:

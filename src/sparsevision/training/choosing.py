@@ -11,12 +11,14 @@ from typing import Any
 
 import timm
 
+from sparsevision.data.opening_objects import is_for_detection
 from sparsevision.errors import ConfigError
-from sparsevision.factory import insist_on_classifier, preprocessing_of, task_of
+from sparsevision.factory import preprocessing_of, task_of
 from sparsevision.models.registry import VARIANTS
 from sparsevision.training.recipe import Recipe, read_recipe
 
-DEFAULT_RECIPE = "folder_nano"
+# What is taken where no recipe is named, by what the model is for.
+DEFAULT_RECIPES = {"classification": "folder_nano", "detection": "objects_nano"}
 
 
 def choose_recipe(
@@ -30,13 +32,13 @@ def choose_recipe(
 ) -> tuple[Recipe, list[str]]:
     """Returns the recipe to run and sentences that say which it is and what it starts from.
 
-    A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default for folders of
-    pictures, with the model's published weights where there are any. `data` and `model` replace what the recipe says;
-    another model leaves the recipe's options for its own behind.
+    A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default for what the
+    model (or without one, the data set) is for, with the model's published weights where there are any. `data` and
+    `model` replace what the recipe says; another model leaves the recipe's options for its own behind.
     """
     own = Path(out) / "recipe.toml"
     resumed = recipe is None and resume and own.exists()
-    name = recipe or (str(own) if resumed else DEFAULT_RECIPE)
+    name = recipe or (str(own) if resumed else DEFAULT_RECIPES[_purpose(model, data)])
     chosen = read_recipe(name)
     if model is not None and model != chosen.model.name:
         chosen = chosen.with_values({"model": {"name": model}})
@@ -63,11 +65,18 @@ def starting_weights(recipe: Recipe) -> str:
     return "Starting weights: none, from scratch."
 
 
+def _purpose(model: str | None, data: str | None) -> str:
+    if model is not None:
+        return task_of(model)
+    return "detection" if data is not None and is_for_detection(data) else "classification"
+
+
 def _fitted(recipe: Recipe) -> dict[str, Any]:
     """Returns the fields of the default recipe that follow from the model: its input, and published weights."""
     name = recipe.model.name
-    insist_on_classifier(name)
     fitted: dict[str, Any] = {"model.pretrained": _has_weights(name)}
+    if recipe.task == "detection":
+        return fitted | {"model.backbone": None if fitted["model.pretrained"] else "pretrained"}
     view = asdict(preprocessing_of(name))
     if view["size"][0] == view["size"][1]:
         fitted["data.size"] = view["size"][0]

@@ -65,12 +65,13 @@ class ToScore:
                 f"{str(checkpoint)!r} does not say what its outputs are called, so it cannot be scored."
             )
         self.preprocessing, self.kind = identity.preprocessing, task_of(identity.name)
+        seed = split_seed_of(checkpoint)
         self.task: Task
         self.dataset: Dataset
         if self.kind == "detection":
-            self.task, self.dataset = _objects_to_score(identity, data, split, split_seed_of(checkpoint))
+            self.task, self.dataset = _objects_to_score(identity, data, split, seed)
         else:
-            self.task, self.dataset = _pictures_to_score(identity, data, split, split_seed_of(checkpoint))
+            self.task, self.dataset = _pictures_to_score(identity, data, split, seed)
         self.model: Any = model.to(self.device)
 
     def score(
@@ -124,8 +125,8 @@ def _objects_to_score(identity: Identity, data: str, split: ScoredSplit, seed: i
     if split == "all":
         raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")
     labels, facts = identity.labels or (), identity.facts
-    dataset = labelled_as(open_objects(data, split, seed=seed), labels)
-    return DetectionTask(labels, facts.category_ids, facts.thresholds), dataset
+    dataset = open_objects(data, split, seed=seed)
+    return DetectionTask(labels, facts.category_ids, facts.thresholds), labelled_as(dataset, labels)
 
 
 def split_seed_of(checkpoint: str | Path) -> int:
