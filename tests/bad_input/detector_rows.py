@@ -60,7 +60,7 @@ DETECTORS = [
     Row("picture for a detector", "a text with a picture's name",
         FIND, lambda b: b.file("bad.jpg", "text " * 99), skipped("bad.jpg", "none of the known formats")),
     Row("score without boxes", "class folders for a detector",
-        "evaluate {detector} --data {data}", nothing, refused("no json for the split 'val'")),
+        "evaluate {detector} --data {data}", nothing, refused("has no boxes")),
     Row("score half a json", "boxes in half a json",
         SCORE_BAD, lambda b: b.emptied("boxes/annotations/val.json", '{"images": ['), refused("no intact JSON")),
     Row("score other classes", "boxes of a class that the detector does not know",

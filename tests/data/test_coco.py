@@ -16,9 +16,10 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
-from sparsevision.data.coco import is_coco_folder, open_coco
+from sparsevision.data.coco import is_coco_folder
 from sparsevision.data.dataset import Objects, Record
 from sparsevision.data.detection import DetectionEvaluation, DetectionSettings, DetectionTransform, target_of
+from sparsevision.data.opening_objects import open_objects
 from sparsevision.data.preprocessing import short_side_size
 from sparsevision.errors import ConfigError, DataError, UnreadablePictureError
 from sparsevision.types import Preprocessing
@@ -38,7 +39,7 @@ def edited(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def test_ids_with_holes_become_classes_and_lead_back(folder: Path) -> None:
-    data = open_coco(folder)
+    data = open_objects(folder)
     assert data.classes == ("disc", "square")
     assert data.category_ids == (3, 7)
     assert len(data) == 6
@@ -67,7 +68,7 @@ def test_the_usual_layouts_are_found(folder: Path, annotations: str, pictures: s
     (folder / "train").rename(folder / pictures)
     (folder / annotations).parent.mkdir(exist_ok=True)
     (folder / "annotations" / "train.json").rename(folder / annotations)
-    assert open_coco(folder).read(2).image.size == (96, 72)
+    assert open_objects(folder).read(2).image.size == (96, 72)
 
 
 def test_boxes_are_clipped_and_those_without_area_left_out(folder: Path) -> None:
@@ -80,7 +81,7 @@ def test_boxes_are_clipped_and_those_without_area_left_out(folder: Path) -> None
             {"id": 4, **common, "bbox": [80, 60, 50, 50], "iscrowd": 1},
         ]
 
-    data = open_coco(edited(folder, change))
+    data = open_objects(edited(folder, change))
     found = data.objects(0)
     np.testing.assert_allclose(found.boxes * [96, 72, 96, 72], [[0, 0, 20, 20], [80, 60, 96, 72]])
     assert data.dropped == 2
@@ -110,20 +111,20 @@ def _of(key: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
 )
 def test_what_cannot_be_meant_is_a_sentence(folder: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
-        open_coco(edited(folder, change))
+        open_objects(edited(folder, change))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_folder_json_split_or_picture_is_a_sentence(folder: Path) -> None:
     for root, split, said in ((folder / "no", "train", "no folder"), (folder, "test", "no json for the split 'test'")):
         with pytest.raises(DataError, match=said):
-            open_coco(root, split)
+            open_objects(root, split)
     (folder / "train" / "001.png").unlink()
     with pytest.raises(UnreadablePictureError):
-        open_coco(folder).read(1)
+        open_objects(folder).read(1)
     (folder / "annotations" / "train.json").write_text("{")
     with pytest.raises(DataError, match="no intact JSON"):
-        open_coco(folder)
+        open_objects(folder)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
-from sparsevision.data.coco import open_coco
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
+from sparsevision.data.opening_objects import open_objects
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.factory import create_model, load_model
 from sparsevision.tasks.detection import DetectionTask
@@ -55,7 +55,7 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
     assert model.identity.facts.category_ids == (3, 7)
     assert len(model.identity.facts.thresholds) == 2
     loader = make_loader(
-        open_coco(folder, "val"), DetectionEvaluation(model.identity.preprocessing),
+        open_objects(folder, "val"), DetectionEvaluation(model.identity.preprocessing),
         DetectionTask(model.identity.labels).collate, batch_size=1,
     )  # fmt: skip
     assert evaluate(model, DetectionTask(model.identity.labels), loader).ap == pytest.approx(whole.best_score)

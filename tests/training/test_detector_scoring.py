@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from coco_folder import draw_coco_folder
+from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision import cli
 from sparsevision.errors import ConfigError
 from sparsevision.inference import Predictor
@@ -79,3 +79,14 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(weights: Path, data
     printed = capsys.readouterr()
     assert printed.out.startswith("2 pictures: ")
     assert "001.png" in printed.err
+
+
+def test_a_layout_changes_no_score(weights: Path, data: Path, tmp_path: Path) -> None:
+    reports = []
+    for folder in (data, as_yolo_folder(data, tmp_path / "yolo"), as_voc_folder(data, tmp_path / "voc")):
+        report, _ = score(weights, str(folder), split="train")
+        reports.append(report)
+    assert len({(report.pictures, round(report.ap, 6), round(report.recall, 6)) for report in reports}) == 1
+    assert [sorted((one.name, one.objects) for one in report.per_class) for report in reports[1:]] == [
+        sorted((one.name, one.objects) for one in reports[0].per_class)
+    ] * 2

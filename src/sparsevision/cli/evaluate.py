@@ -47,8 +47,8 @@ def evaluate(
     checkpoint
         A run folder, a checkpoint folder or file, or a model's name for its published weights.
     data
-        A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector a folder
-        of pictures with COCO's json.
+        A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one in
+        COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
     split
         Which part of the data set; data sets with boxes may have "test", and have no "all".
     batch_size

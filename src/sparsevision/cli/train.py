@@ -26,7 +26,8 @@ def train(
     Parameters
     ----------
     data
-        A folder of class folders (with train/ and val/ or without), tar shards, or "digits".
+        A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one in
+        COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
     model
         The model's name, as `sparsevision models` lists it; any "timm/NAME" too.
     out

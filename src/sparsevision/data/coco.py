@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsevision.data.dataset import ObjectSplit, check_object_split
+from sparsevision.data.dataset import ObjectSplit
 from sparsevision.data.object_pictures import SPLIT_NAMES, ObjectPictures, Thing
 from sparsevision.errors import DataError
 
@@ -131,11 +131,6 @@ def is_coco_folder(root: str | os.PathLike[str]) -> bool:
 def has_coco_split(root: str | os.PathLike[str], split: ObjectSplit) -> bool:
     """Says whether a folder has COCO's json for a split."""
     return bool(_candidates(Path(root), split))
-
-
-def open_coco(root: str | os.PathLike[str], split: ObjectSplit = "train", *, side: int | None = None) -> CocoDetection:
-    """Opens a split of a data set in COCO's layout; "test", too, where there is one."""
-    return CocoDetection(root, check_object_split(split), side=side)
 
 
 def _candidates(root: Path, split: str) -> list[Path]:

@@ -31,7 +31,7 @@ class ObjectTransform(ABC):
 def target_of(objects: Objects | None) -> Target:
     """Returns objects as tensors: "boxes" (N, 4) (cx, cy, w, h) as fractions, "labels", "areas", "crowds" (N,)."""
     if objects is None:
-        raise ConfigError("The data set has no boxes: detection needs COCO's json beside the pictures.")
+        raise ConfigError("The data set has no boxes: detection needs COCO's, YOLO's or Pascal VOC's layout.")
     x0, y0, x1, y1 = objects.boxes.T
     boxes = np.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0], axis=-1)
     return {
