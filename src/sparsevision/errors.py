@@ -21,7 +21,7 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, advice: str = "") -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known[:5]
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or known[:5]
         offered = ", ".join(repr(candidate) for candidate in near)
         message = f"There is no {kind} named {name!r}; the nearest are {offered}."
         super().__init__(f"{message} {advice}".strip())
