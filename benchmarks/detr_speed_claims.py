@@ -22,6 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from claims import COLUMNS, Claim, verdict_of
 from sparsevision.factory import create_model
 from sparsevision.layers.deformable import sample_levels
 from sparsevision.layers.packing import pack_linear_layers
@@ -29,14 +30,13 @@ from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse, peak_growth
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
-from sparsevision.measure.statistics import Spread, median_and_quartiles, ratio_of_medians
+from sparsevision.measure.statistics import median_and_quartiles, ratio_of_medians
 
 Call = Callable[[], object]
 SIDES = (800, 1066)
 SHAPES = [(100, 134), (50, 67), (25, 34), (13, 17)]
 HEADS, CHANNELS, POINTS, ALL_QUERIES = 8, 32, 4, 17_821
 THEIRS, DENSE, SPARSE = "transformers", "deformable_detr_r50", "sparse_detr_r50_10"
-COLUMNS = ("group", "claim", "figure (90 %)", "threshold", "verdict")
 TIMES = ("group", "candidate", "ms (quartiles)", "peak memory MB")
 HOW = (
     "Random weights; the candidates of a group took turns in one run of {rounds} rounds: medians, with the quartiles "
@@ -47,21 +47,11 @@ _Several = cyclopts.Parameter(consume_multiple=True, negative="")
 
 
 @dataclass(frozen=True)
-class Claim:
-    """`fast` is at least `threshold` times as fast as `slow`; both are candidates of one group."""
-
-    text: str
-    slow: str
-    fast: str
-    threshold: float
-
-
-@dataclass(frozen=True)
 class Group:
     """Candidates by name, each a function that makes what is timed, and the claims about them."""
 
     candidates: Mapping[str, Callable[[], Call]]
-    claims: tuple[Claim, ...]
+    claims: tuple[Claim[str], ...]
     most_megabytes: Mapping[str, float]
 
 
@@ -129,7 +119,7 @@ def detector(name: str) -> Call:
 
 def of_operator(queries: int, threshold: float, *, learns: bool = False, most: float | None = None) -> Group:
     candidates = {form: functools.partial(operator, form, queries, learns=learns) for form in (THEIRS, "sparsevision")}
-    claim = Claim("sparsevision / transformers", THEIRS, "sparsevision", threshold)
+    claim = Claim("sparsevision / transformers", "sparsevision", THEIRS, threshold)
     return Group(candidates, (claim,), {} if most is None else {"sparsevision": most})
 
 
@@ -141,9 +131,9 @@ GROUPS: Mapping[str, Group] = {
     "models": Group(
         {name: functools.partial(detector, name) for name in (THEIRS, DENSE, SPARSE)},
         (
-            Claim("dense / transformers", THEIRS, DENSE, 2.0),
-            Claim("rho 0.1 / transformers", THEIRS, SPARSE, 4.2),
-            Claim("rho 0.1 / dense", DENSE, SPARSE, 1 / 0.6),
+            Claim("dense / transformers", DENSE, THEIRS, 2.0),
+            Claim("rho 0.1 / transformers", SPARSE, THEIRS, 4.2),
+            Claim("rho 0.1 / dense", SPARSE, DENSE, 1 / 0.6),
         ),
         {},
     ),
@@ -211,13 +201,6 @@ def judge(name: str, times: Mapping[str, list[float]], memory: Mapping[str, Memo
         verdict = "met" if used <= most else "MISSED"
         found.append((name, f"extra memory of {candidate}", f"{used:.0f} MB", f"<= {most:.0f} MB", verdict))
     return found
-
-
-def verdict_of(ratio: Spread, threshold: float) -> str:
-    """A figure below its threshold, but not beyond what chance explains, is neither met nor missed."""
-    if ratio.value >= threshold:
-        return "met"
-    return "within chance" if ratio.high >= threshold else "MISSED"
 
 
 def memory_of(group: str, candidate: str, threads: int) -> MemoryUse:

@@ -19,27 +19,17 @@ import cyclopts
 import torch
 from rich.console import Console
 
+from claims import COLUMNS, Claim, verdict_of
 from sparsevision.measure.candidates import Candidate, Workload
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.report import how_measured, markdown_table
 from sparsevision.measure.speed import Settings, Timing, compare, use_threads
-from sparsevision.measure.statistics import Spread, ratio_of_medians
+from sparsevision.measure.statistics import ratio_of_medians
 
 TINY, SWIN, MOBILENET = "sparseformer_tiny", "timm/swin_tiny_patch4_window7_224", "timm/mobilenetv4_conv_medium"
-COLUMNS = ("group", "claim", "figure (90 %)", "threshold", "verdict")
 Progress = Callable[[str], None]
 _Several = cyclopts.Parameter(consume_multiple=True, negative="")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`fast` is at least `threshold` times as fast as `slow`; both are candidates of one group."""
-
-    text: str
-    fast: Candidate
-    slow: Candidate
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ class Verdict:
     verdict: str
 
 
-def claims_at_224(batch: int) -> list[Claim]:
+def claims_at_224(batch: int) -> list[Claim[Candidate]]:
     load = Workload(224, batch)
     swin, default = Candidate(SWIN, load), Candidate(TINY, load)
     plain = Candidate(TINY, load, path="plain")
@@ -78,7 +68,7 @@ def claims_at_224(batch: int) -> list[Claim]:
     ]
 
 
-def claims_at_1024() -> list[Claim]:
+def claims_at_1024() -> list[Claim[Candidate]]:
     load = Workload(1024, 1)
     default = Candidate(TINY, load)
     return [
@@ -88,12 +78,12 @@ def claims_at_1024() -> list[Claim]:
     ]
 
 
-def claims_of_training() -> list[Claim]:
+def claims_of_training() -> list[Claim[Candidate]]:
     load = Workload(224, 8, work="training")
     return [Claim("default path / plain path", Candidate(TINY, load), Candidate(TINY, load, path="plain"), 1.15)]
 
 
-GROUPS: dict[str, list[Claim]] = {
+GROUPS: dict[str, list[Claim[Candidate]]] = {
     "batch8": claims_at_224(8),
     "batch1": claims_at_224(1),
     "1024px": claims_at_1024(),
@@ -139,13 +129,13 @@ def main(
     return 1 if any(verdict.verdict == "MISSED" for verdict in verdicts) else 0
 
 
-def measure(claims: Sequence[Claim], settings: Settings, progress: Progress) -> list[Timing]:
+def measure(claims: Sequence[Claim[Candidate]], settings: Settings, progress: Progress) -> list[Timing]:
     """Times every candidate that a group's claims name, once, in one interleaved run."""
     candidates = list(dict.fromkeys(side for claim in claims for side in (claim.slow, claim.fast)))
     return compare(candidates, settings, progress=progress)
 
 
-def judge(group: str, claims: Sequence[Claim], timings: Sequence[Timing]) -> list[Verdict]:
+def judge(group: str, claims: Sequence[Claim[Candidate]], timings: Sequence[Timing]) -> list[Verdict]:
     rounds = {timing.candidate: timing.rounds for timing in timings}
     found = []
     for claim in claims:
@@ -154,13 +144,6 @@ def judge(group: str, claims: Sequence[Claim], timings: Sequence[Timing]) -> lis
             Verdict(group, claim.text, f"{ratio}x", f">= {claim.threshold}x", verdict_of(ratio, claim.threshold))
         )
     return found
-
-
-def verdict_of(ratio: Spread, threshold: float) -> str:
-    """A figure below its threshold, but not beyond what chance explains, is neither met nor missed."""
-    if ratio.value >= threshold:
-        return "met"
-    return "within chance" if ratio.high >= threshold else "MISSED"
 
 
 def judge_memory(timings: Sequence[Timing], threads: int) -> list[Verdict]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sparsevision.inference import Predictor
+    from sparsevision.inference.sinks import Sink
     from sparsevision.types import Classification, DetectionResult, Result, Skipped
 
 _OPTIONS = (
@@ -110,14 +111,6 @@ def predict(
     return 0
 
 
-class _Sink(Protocol):
-    """What takes results as they pass by; and the pictures before them, if it needs them."""
-
-    def watching(self, pictures: Iterator[Any]) -> Iterator[Any]: ...
-
-    def passing(self, results: Iterable[Any]) -> Iterator[Any]: ...
-
-
 def _sinks(
     predictor: Predictor,
     features: Path | None,
@@ -125,7 +118,7 @@ def _sinks(
     annotations: Path | None,
     draw: Path | None,
     stack: ExitStack,
-) -> list[_Sink]:
+) -> list[Sink[Any]]:
     """Opens what is written besides the table or the lines."""
     from sparsevision.inference.exchange import CocoResults, read_numbers
     from sparsevision.inference.features import FeatureFile
@@ -135,7 +128,7 @@ def _sinks(
     for option, path in (("--coco", coco), ("--draw", draw)):
         if path is not None and predictor.task != "detection":
             raise ConfigError(f"{option} writes what a detector finds, and the model is a classifier: leave it out.")
-    sinks: list[_Sink] = []
+    sinks: list[Sink[Any]] = []
     if features is not None:
         stack.enter_context(naming(features))
         sinks.append(stack.enter_context(FeatureFile(features)))

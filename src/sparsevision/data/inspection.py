@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ GIGANTIC_PIXELS = 25_000_000
 FEW_PICTURES = 5
 
 
+D = TypeVar("D", bound=Dataset)
 Sides = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
@@ -87,18 +89,10 @@ def inspect_dataset(
         datasets = {split: open_dataset(spec, split, seed=seed, val_fraction=val_fraction) for split in _splits()}
     except DataError as error:
         return DatasetReport(str(spec), (), (), (), (), (str(error),), ())
-    total, done = sum(map(len, datasets.values())), 0
-    reports, seen = [], []
-    for split, dataset in datasets.items():
-        examined = _Examination(split, dataset)
-        for index in range(len(dataset)):
-            examined.take(index)
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        reports.append(examined.report())
-        seen.extend(examined.seen)
-    leaked, contradictory = copies_among(seen)
+    examined = [_Examination(split, dataset) for split, dataset in datasets.items()]
+    take_all(examined, progress)
+    reports = [one.report() for one in examined]
+    leaked, contradictory = copies_among([picture for one in examined for picture in one.seen])
     classes = datasets["train"].classes
     harmful = _harmful(classes, reports, leaked, contradictory)
     return DatasetReport(
@@ -110,29 +104,57 @@ def _splits() -> tuple[Split, ...]:
     return ("train", "val")
 
 
-class _Examination:
+class Examination(ABC, Generic[D]):
     """Looks at the pictures of one split, one after the other."""
 
-    def __init__(self, split: str, dataset: Dataset) -> None:
+    def __init__(self, split: str, dataset: D) -> None:
         self.split, self.dataset = split, dataset
         self.seen: list[Seen] = []
         self.sizes: list[tuple[int, int]] = []
         self.broken: list[Skipped] = []
+
+    @abstractmethod
+    def take(self, index: int) -> None:
+        """Looks at one picture."""
+
+    def read(self, index: int, name: str, label: int) -> tuple[int, int] | None:
+        """Reads one picture, remembers it as `name`, and returns its height and width; None where it is broken."""
+        try:
+            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
+            record = self.dataset.read(index)
+        except UnreadablePictureError as error:
+            self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))
+            return None
+        self.seen.append(Seen(self.split, name, label, digest))
+        self.sizes.append(record.original_size or (record.image.height, record.image.width))
+        return self.sizes[-1]
+
+
+def take_all(examinations: Sequence[Examination[Any]], progress: Callable[[int, int], None] | None) -> None:
+    """Looks at every picture; `progress(done, of)` is told along the way."""
+    total = sum(len(one.dataset) for one in examinations)
+    steps = ((one, index) for one in examinations for index in range(len(one.dataset)))
+    for done, (one, index) in enumerate(steps, start=1):
+        one.take(index)
+        if progress is not None:
+            progress(done, total)
+
+
+class _Examination(Examination[Dataset]):
+    """Looks at the pictures of one split of classes."""
+
+    def __init__(self, split: str, dataset: Dataset) -> None:
+        super().__init__(split, dataset)
         self.tiny: list[str] = []
         self.gigantic: list[str] = []
 
     def take(self, index: int) -> None:
         """Reads one picture, for its content and for its size."""
-        name, label = str(self.dataset.names[index]), self.dataset.labels[index]
-        try:
-            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
-            record = self.dataset.read(index)
-        except UnreadablePictureError as error:
-            self.broken.append(Skipped(name, str(error)))
+        name = str(self.dataset.names[index])
+        size = self.read(index, name, self.dataset.labels[index])
+        if size is None:
             return
-        self.seen.append(Seen(self.split, name, label, digest))
-        height, width = record.original_size or (record.image.height, record.image.width)
-        self.sizes.append((height, width))
+        height, width = size
         if min(height, width) < TINY_SIDE:
             self.tiny.append(name)
         if height * width > GIGANTIC_PIXELS:

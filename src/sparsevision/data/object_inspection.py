@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,16 +14,17 @@ from sparsevision.data.dataset import ObjectDataset, Objects
 from sparsevision.data.inspection import (
     FEW_PICTURES,
     TINY_SIDE,
-    Seen,
+    Examination,
     Sides,
     copies_among,
     count_of,
     range_of_sides,
     some_of,
+    take_all,
 )
 from sparsevision.data.object_pictures import ObjectPictures
 from sparsevision.data.opening_objects import object_splits, open_objects
-from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.errors import DataError
 from sparsevision.types import Skipped
 
 SAME_BOX = 0.95
@@ -95,19 +95,10 @@ def inspect_objects(spec: str, *, seed: int = 0, progress: Callable[[int, int], 
             opened[split] = open_objects(spec, split, seed=seed)
         except DataError as error:
             harmful += [str(error)] if str(error) not in harmful else []
-    total, done = sum(map(len, opened.values())), 0
-    reports: list[ObjectSplitReport] = []
-    seen: list[Seen] = []
-    for split, dataset in opened.items():
-        examined = _Examination(split, dataset)
-        for index in range(len(dataset)):
-            examined.take(index)
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        reports.append(examined.report())
-        seen += examined.seen
-    leaked, _ = copies_among(seen)
+    examined = [_Examination(split, dataset) for split, dataset in opened.items()]
+    take_all(examined, progress)
+    reports = [one.report() for one in examined]
+    leaked, _ = copies_among([picture for one in examined for picture in one.seen])
     first = next(iter(opened.values()), None)
     ids = () if first is None else first.category_ids
     harmful += [sentence for report in reports for sentence in _harm_in(report)]
@@ -126,14 +117,11 @@ def _splits(spec: str) -> tuple[Any, ...]:
         return ("train", "val")
 
 
-class _Examination:
-    """Looks at the pictures of one split, one after the other."""
+class _Examination(Examination[ObjectDataset]):
+    """Looks at the pictures of one split with boxes."""
 
     def __init__(self, split: str, dataset: ObjectDataset) -> None:
-        self.split, self.dataset = split, dataset
-        self.seen: list[Seen] = []
-        self.sizes: list[tuple[int, int]] = []
-        self.broken: list[Skipped] = []
+        super().__init__(split, dataset)
         self.resized: list[str] = []
         self.thin: list[str] = []
         self.repeated: list[str] = []
@@ -146,15 +134,10 @@ class _Examination:
         """Reads one picture, for its content, for its size and for its boxes."""
         name, objects = str(self.dataset.names[index]), self.dataset.objects(index)
         self._count(name, objects)
-        try:
-            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
-            record = self.dataset.read(index)
-        except UnreadablePictureError as error:
-            self.broken.append(Skipped(name, str(error)))
+        size = self.read(index, f"{self.split}: {name}", 0)
+        if size is None:
             return
-        self.seen.append(Seen(self.split, f"{self.split}: {name}", 0, digest))
-        height, width = record.original_size or (record.image.height, record.image.width)
-        self.sizes.append((height, width))
+        height, width = size
         declared = self.dataset.declared_sizes[index] if isinstance(self.dataset, ObjectPictures) else None
         if declared is not None and declared != (width, height):
             self.resized.append(f"{name} ({width} x {height}, not {declared[0]:g} x {declared[1]:g})")

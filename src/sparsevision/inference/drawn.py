@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from PIL import Image
 
 from sparsevision.data.reading import read_picture
 from sparsevision.explain.boxes import draw_detections
 from sparsevision.inference.pictures import Frame
+from sparsevision.inference.sinks import Sink
 from sparsevision.inference.video import import_av
 from sparsevision.types import DetectionResult
 
@@ -21,7 +22,7 @@ from sparsevision.types import DetectionResult
 _RATE = 25.0
 
 
-class DrawnDetections:
+class DrawnDetections(Sink[DetectionResult]):
     """Writes drawn pictures and videos into a folder as results come; `written` lists the files.
 
     Frames are remembered between `watching`, through which they go to the predictor, and their results; there are never
@@ -36,20 +37,14 @@ class DrawnDetections:
         self._video: _VideoWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
-    def watching(self, pictures: Iterable[str | Frame]) -> Iterator[str | Frame]:
+    def watching(self, pictures: Iterator[Any]) -> Iterator[Any]:
         """Passes pictures on to a predictor."""
         for picture in pictures:
             if isinstance(picture, Frame):
                 self._frames.append(picture)
             yield picture
 
-    def passing(self, results: Iterable[DetectionResult]) -> Iterator[DetectionResult]:
-        """Draws results as they pass by."""
-        for result in results:
-            self.draw(result)
-            yield result
-
-    def draw(self, result: DetectionResult) -> None:
+    def add(self, result: DetectionResult) -> None:
         """Draws one result over its picture, or its frame."""
         if self._frames and self._frames[0].name == result.name:
             self._draw_frame(self._frames.popleft(), result)
@@ -59,9 +54,6 @@ class DrawnDetections:
         suffix = ".png" if result.name.lower().endswith(".png") else ".jpg"
         path = self._path(result.name, suffix)
         drawn.save(path, quality=92)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

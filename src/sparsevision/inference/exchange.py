@@ -6,16 +6,17 @@ import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from sparsevision.errors import ConfigError, DataError, MissingExtraError
+from sparsevision.inference.sinks import Sink
 from sparsevision.types import DetectionResult
 
 
@@ -82,7 +83,7 @@ def read_numbers(path: Path) -> CocoNumbers:
     return CocoNumbers(path, pictures | {name.as_posix(): number for name, number in rows}, categories)
 
 
-class CocoResults:
+class CocoResults(Sink[DetectionResult]):
     """Writes detections as a COCO results json as they come; the file appears under its name when all are written.
 
     Each entry has image_id, category_id, bbox (x, y, width, height in pixels of the original) and score. With
@@ -116,19 +117,6 @@ class CocoResults:
             }
             self._file.write(("[\n" if not self._rows else ",\n") + json.dumps(row))
             self._rows += 1
-
-    def watching(self, pictures: Iterator[Any]) -> Iterator[Any]:
-        """Lets pictures pass on to a predictor: only their results are written."""
-        return pictures
-
-    def passing(self, results: Iterable[DetectionResult]) -> Iterator[DetectionResult]:
-        """Takes results as they pass by."""
-        for result in results:
-            self.add(result)
-            yield result
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from sparsevision.errors import ConfigError, MissingExtraError
+from sparsevision.inference.sinks import Sink
 from sparsevision.types import Classification
 
 SUFFIXES = (".npz", ".parquet")
 _ROWS_AT_ONCE = 1024
 
 
-class FeatureFile:
+class FeatureFile(Sink[Classification]):
     """Writes names and features as they come; the file appears under its name only when all are written.
 
     A `.parquet` file has the columns `name` and `features` (lists of float32) and is written in portions; a `.npz` file
@@ -50,19 +50,6 @@ class FeatureFile:
         self._features.append(result.features.numpy())
         if self._arrow is not None and len(self._names) == _ROWS_AT_ONCE:
             self._write_rows()
-
-    def watching(self, pictures: Iterator[Any]) -> Iterator[Any]:
-        """Lets pictures pass on to a predictor: only their results are written."""
-        return pictures
-
-    def passing(self, results: Iterable[Classification]) -> Iterator[Classification]:
-        """Takes results as they pass by."""
-        for result in results:
-            self.add(result)
-            yield result
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
