@@ -78,7 +78,9 @@ def check_gradients(case: Case, gradients: dict[str, Tensor | None]) -> None:
         gradient = gradients[name]
         assert gradient is not None, name
         bound = case.tolerance.get(f"grad.{name}", case.tolerance["default"])
-        torch.testing.assert_close(gradient, expected, **bound, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            gradient, expected, **bound, check_dtype=False, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def load(module: nn.Module, case: Case, ours: str = "", theirs: str = "") -> dict[str, str]:
@@ -436,8 +438,11 @@ def test_narrow_model(name: str) -> None:
         for picture, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
             unchosen[picture, indices[kept]] = False
         assert torch.equal(run.memory.tokens[unchosen], run.pyramid.tokens[unchosen])
-    total = check_losses(case, heads, output.own_losses)
-    total.backward()
+    check_losses(case, heads, output.own_losses)
+    # A gradient jumps where a point enters the next cell. In single precision the processor decides on which side of
+    # the border the nearest points of these cases lie; in double precision they lie where the reference's do.
+    output = model.double()(images.double(), sizes=sizes)
+    check_losses(case, reference_names(output), output.own_losses).backward()
     gradients = gradients_of(model, names, {})
     check_gradients(case, gradients)
     listed = case.config["grad_norm_names"]
