@@ -54,6 +54,19 @@ def test_folded_networks_give_the_same_maps_and_gradients(name: str) -> None:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(learn(folded, images)[0], expected, strict=True))
 
 
+@pytest.mark.parametrize(("stride", "groups"), [(1, 8), (2, 1), (2, 8)])
+def test_autocast_gives_half_precision_behind_every_convolution(stride: int, groups: int) -> None:
+    network = nn.Sequential(nn.Conv2d(8, 8, 3, stride, 1, groups=groups, bias=False), nn.BatchNorm2d(8))
+    network, images = freeze_batch_norm_2d(network), torch.rand(2, 8, 9, 11)
+    assert fold_fixed_norms(network) == 1
+    expected, gradients = learn(network, images)
+    with torch.autocast("cpu", torch.bfloat16):
+        maps, halved = learn(network, images)
+    assert {level.dtype for level in maps} == {torch.bfloat16}
+    torch.testing.assert_close([level.float() for level in maps], expected, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(halved, gradients, atol=0.02, rtol=0.02)
+
+
 def test_weights_that_are_loaded_later_and_a_copy_are_followed() -> None:
     name = "resnet18"
     network, images = frozen(name), torch.rand(SIDES)

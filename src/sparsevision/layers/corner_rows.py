@@ -20,9 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from sparsevision.layers.opaque import opaque
 
-# Queries that are sampled at a time: what lies between sampling and summing then stays in cache. Backwards each row is
-# laid out by itself.
-CHUNK, CHUNK_BACKWARDS = 512, 64
+# Queries that are sampled at a time: what lies between sampling and summing then stays in cache.
+CHUNK = 512
 # Rows are counted in floats, which hold every integer up to here.
 MOST_ROWS = 2**24
 # How far away a neighbour is that a map of a single row or column does not have.
@@ -75,6 +74,7 @@ class _Chunk:
         self.vertical = torch.empty(2, *shape)
         self.shares = torch.empty(queries, grid.heads, 4, grid.size)
         self.bags = torch.arange(0, self.rows.numel(), 4 * grid.size, dtype=torch.int32)
+        self.bag_of_row = torch.arange(len(self.bags), dtype=torch.int32).repeat_interleave(4 * grid.size)
 
     def locate(self, locations: Float[Tensor, "queries heads levels points 2"]) -> None:
         """Finds each point's cell, the rows of its corners, and the distances from them in pixels."""
@@ -111,7 +111,7 @@ def sample_corner_rows(values: Tensor, locations: Tensor, weights: Tensor, sides
     table = values.reshape(batch, tokens * heads, channels)
     result = values.new_empty(batch, queries, heads * channels)
     grid = _Grid(sides, heads, locations.shape[4])
-    for some, chunk in _chunks(grid, queries, CHUNK):
+    for some, chunk in _chunks(grid, queries):
         for picture in range(batch):
             chunk.locate(locations[picture, some])
             chunk.share(weights[picture, some])
@@ -119,11 +119,11 @@ def sample_corner_rows(values: Tensor, locations: Tensor, weights: Tensor, sides
     return result
 
 
-def _chunks(grid: _Grid, queries: int, size: int) -> list[tuple[slice, _Chunk]]:
-    """Cuts queries into chunks of a size; all but a smaller last one share their memory."""
-    whole, left = divmod(queries, size)
-    full = _Chunk(grid, size) if whole else None
-    chunks = [(slice(start * size, (start + 1) * size), full) for start in range(whole) if full is not None]
+def _chunks(grid: _Grid, queries: int) -> list[tuple[slice, _Chunk]]:
+    """Cuts queries into chunks; all but a smaller last one share their memory."""
+    whole, left = divmod(queries, CHUNK)
+    full = _Chunk(grid, CHUNK) if whole else None
+    chunks = [(slice(start * CHUNK, (start + 1) * CHUNK), full) for start in range(whole) if full is not None]
     if left:
         chunks.append((slice(queries - left, queries), _Chunk(grid, left)))
     return chunks
@@ -177,7 +177,7 @@ class _Backward:
         """Returns the gradients of locations and weights (or nothing sensible), and keeps all cells and shares."""
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
         heads = self.grid.heads
-        for some, chunk in _chunks(self.grid, len(locations), CHUNK_BACKWARDS):
+        for some, chunk in _chunks(self.grid, len(locations)):
             bags = slice(some.start * heads, some.stop * heads)
             chunk.locate(locations[some])
             slopes = _slopes(chunk.distances) if places else chunk.distances
@@ -193,9 +193,11 @@ class _Backward:
 
     def _to_points(self, chunk: _Chunk, gradient: Tensor, slopes: Tensor, tents: Tensor) -> tuple[Tensor, Tensor]:
         """Returns, for weights of one, how the result grows with a point's place (in pixels), and with its weight."""
-        read = self.table.index_select(0, chunk.rows.view(-1)).view(len(gradient), -1, self.table.shape[1])
-        dots = torch.bmm(gradient.unsqueeze(1), read.transpose(1, 2))
-        by_corner = dots.view(chunk.queries, self.grid.heads, 2, 2, -1).permute(2, 3, 0, 1, 4)
+        rows = chunk.rows.view(-1)
+        dots = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            gradient, self.table, rows, chunk.bags, chunk.bag_of_row, 0
+        )
+        by_corner = dots.view(chunk.queries, self.grid.heads, 2, 2, -1).permute(2, 3, 0, 1, 4).contiguous()
         mixed = torch.addcmul(by_corner[:, 0] * tents[0, 0], by_corner[:, 1], tents[1, 0])
         tilted = torch.addcmul(by_corner[:, 0] * slopes[0, 0], by_corner[:, 1], slopes[1, 0])
         x = torch.addcmul(tilted[0] * tents[0, 1], tilted[1], tents[1, 1])
