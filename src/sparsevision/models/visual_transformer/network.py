@@ -1,0 +1,236 @@
+"""The VT-ResNet: a ResNet up to its third stage, tokens instead of the fourth, a head on their mean (Sections 3 and 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from timm.layers.drop import DropPath
+from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.layers.groups import ParameterGroup, decay_groups
+from sparsevision.layers.projector import Projector
+from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
+from sparsevision.layers.tokenizers import (
+    ClusteringTokenizer,
+    FilterTokenizer,
+    PoolingTokenizer,
+    RecurrentTokenizer,
+)
+from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
+from sparsevision.types import Control, Heat, Response, Trace
+
+Features = Float[Tensor, "batch width height width_"]
+Tokens = Float[Tensor, "batch tokens token_width"]
+
+
+class VisualTransformer(nn.Module):
+    """One module: tokenizer, token transformer, projector (Fig. 2). Any but the second may be missing."""
+
+    def __init__(self, config: VisualTransformerConfig, index: int) -> None:
+        super().__init__()
+        first, last = index == 0, index == config.num_modules - 1
+        width = config.trunk_width if first else config.feature_width
+        projects = config.projector == "attention"
+        self.tokenizer = _tokenizer(config, width, first=first) if first or projects else None
+        self.transformer = _relation(config)
+        self.projector = None
+        if projects and not last:
+            self.projector = Projector(
+                width, config.feature_width, config.token_width, config.form,
+                heads=config.num_heads, groups=config.groups(config.feature_width),
+                drop_path_rate=config.drop_path_rate,
+            )  # fmt: skip
+
+    def forward(
+        self, features: Features, tokens: Tokens | None, trace: Trace | None = None, stage: str = ""
+    ) -> tuple[Features, Tokens]:
+        """Returns the map and the tokens; the last module leaves the map as it is."""
+        weights = None
+        if self.tokenizer is not None:
+            tokens, weights = self.tokenizer(features, tokens)
+        tokens, attention = self.transformer(tokens)
+        if trace is not None and trace.wants("heat") and weights is not None:
+            record_attention(trace, stage, weights, attention, features.shape[2:])
+        if self.projector is not None:
+            features, _ = self.projector(features, tokens)
+        return features, tokens
+
+
+def record_attention(
+    trace: Trace, stage: str, weights: Tensor, attention: Tensor | None, grid: torch.Size | tuple[int, int]
+) -> None:
+    """Records where each token was read, and where those were read that it listened to (Section 4.4).
+
+    Both are means over the heads. Where tokens are renewed by half, the renewed ones alone have a place.
+    """
+    maps = weights.mean(dim=1)
+    trace.record(stage, Heat((maps.unflatten(2, tuple(grid)),)))
+    if attention is not None:
+        renewed = attention.mean(dim=1)[:, -maps.shape[1] :, -maps.shape[1] :]
+        trace.record(f"{stage}.interaction", Heat(((renewed @ maps).unflatten(2, tuple(grid)),)))
+
+
+class VTResNet(nn.Module):
+    """The network. Takes any height and width; `forward` returns logits (B, K)."""
+
+    controls: ClassVar[dict[str, Control]] = {}
+    class_heads: ClassVar[tuple[str, ...]] = ("fc",)
+
+    def __init__(self, config: VisualTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes = config.num_classes
+        self.num_features = self.embed_dim = self.head_hidden_size = config.token_width
+        self.default_cfg: dict[str, Any] = {}
+        self.grad_checkpointing = False
+        self.pool: Literal["avg", ""] = "avg"
+        width, (repeats, expansion) = config.width, STAGES[config.depth]
+        self.conv1 = nn.Conv2d(config.in_chans, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.act1 = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        block = BasicBlock if expansion == 1 else Bottleneck
+        stages, _ = make_blocks((block,) * 3, (width, 2 * width, 4 * width), repeats, width)
+        for name, stage in stages:
+            self.add_module(name, stage)
+        self.vt = nn.ModuleList(VisualTransformer(config, index) for index in range(config.num_modules))
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc: nn.Module = nn.Linear(config.token_width, config.num_classes) if config.num_classes else nn.Identity()
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Draws convolutions as torchvision's ResNet does."""
+        if self.conv1.weight.is_meta:
+            return
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for stage in self.stages:
+            for block in stage.children():
+                # The same rate everywhere (Section 5.1's advanced recipe), not one that rises with depth.
+                block.drop_path = DropPath(self.config.drop_path_rate)
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The ResNet's stages before the tokens."""
+        return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "batch classes"]:
+        """Classifies normalised images."""
+        tokens = self.forward_features(images, sizes=sizes, trace=trace)
+        if trace is not None and trace.wants("response"):
+            trace.record("head", Response(self.fc(tokens)))
+        return self.forward_head(tokens)
+
+    def forward_features(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tokens:
+        """Returns the tokens after the last module."""
+        expected = self.config.in_chans
+        if images.ndim != 4 or images.shape[1] != expected:
+            raise ConfigError(
+                f"The model takes images of shape (batch, {expected}, height, width); "
+                f"it was given {tuple(images.shape)}."
+            )
+        if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
+            raise ConfigError(
+                "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
+            )
+        features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        for stage in self.stages:
+            features = self._run(stage, features)
+        tokens = None
+        for index, module in enumerate(self.vt):
+            features, tokens = self._run(module, features, tokens, trace, f"module.{index + 1}")
+        assert tokens is not None
+        return tokens
+
+    def forward_head(self, tokens: Tokens, pre_logits: bool = False) -> Tensor:
+        """Returns logits (B, K), or with `pre_logits` the mean of the tokens (B, C_T)."""
+        features = tokens.mean(dim=1) if self.pool == "avg" else tokens
+        return features if pre_logits else self.fc(self.dropout(features))
+
+    def _run(self, part: nn.Module, *inputs: Any) -> Any:
+        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(part, *inputs, use_reentrant=False)
+        return part(*inputs)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """Returns the groups of the paper's recipes: everything decays alike."""
+        return decay_groups(self, exempt=lambda name, parameter: False)
+
+    # timm's verbs, which other tools call
+
+    def no_weight_decay(self) -> set[str]:
+        """Names what does not decay: nothing."""
+        return set()
+
+    def get_classifier(self) -> nn.Module:
+        """Returns the last linear layer."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: Literal["avg", ""] | None = None) -> None:
+        """Gives the head fresh outputs (0: none, the features come out), and optionally another pooling."""
+        if global_pool is not None:
+            if global_pool not in ("avg", ""):
+                raise UnknownNameError("pooling", str(global_pool), ("avg", ""))
+            self.pool = global_pool
+        self.config = replace(self.config, num_classes=num_classes)
+        self.num_classes = num_classes
+        like = self.conv1.weight
+        self.fc = (
+            nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
+            if num_classes
+            else nn.Identity()
+        )
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes each stage's and module's activations in the backward pass instead of keeping them."""
+        self.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
+        blocks = r"^layer(\d+)|^vt\.(\d+)" if coarse else r"^layer(\d+)\.(\d+)|^vt\.(\d+)"
+        return {"stem": r"^conv1|^bn1", "blocks": blocks}
+
+
+def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> nn.Module:
+    """Builds a module's tokenizer (Tables 3 and 4)."""
+    form, groups, token_width = config.form, config.groups(width), config.token_width
+    if config.tokenizer == "pool":
+        return PoolingTokenizer(width, token_width, config.num_tokens, form)
+    if not first and config.recurrence != "none":
+        return RecurrentTokenizer(
+            width, token_width, form, heads=config.num_heads, groups=groups, renewal=config.recurrence
+        )
+    if config.tokenizer == "cluster":
+        return ClusteringTokenizer(
+            width, token_width, config.num_tokens, form, groups=groups, iterations=config.kmeans_iterations
+        )
+    return FilterTokenizer(width, token_width, config.num_tokens, form, groups=groups)
+
+
+def _relation(config: VisualTransformerConfig) -> nn.Module:
+    """Builds what tokens change each other by (Table 5)."""
+    width, form, rate = config.token_width, config.form, config.drop_path_rate
+    if config.relation == "attention":
+        return TokenTransformer(width, form, heads=config.num_heads, groups=config.token_groups, drop_path_rate=rate)
+    return DenseTokens(
+        width, form, graph_of=config.num_tokens if config.relation == "graph" else None, drop_path_rate=rate
+    )
