@@ -21,7 +21,7 @@ from sparsevision.checkpoints.downloads import released_weights
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.models.registry import SPARSEFORMER, VARIANTS, Variant
+from sparsevision.models.registry import VARIANTS, Variant
 
 _WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
 
@@ -111,7 +111,7 @@ def _settings(variant: Variant) -> dict[str, Any]:
     return settings
 
 
-_CLASSIFIERS = {name: variant for name, variant in VARIANTS.items() if variant.family is SPARSEFORMER}
+_CLASSIFIERS = {name: variant for name, variant in VARIANTS.items() if variant.family.task == "classification"}
 default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _CLASSIFIERS.items()})
 __all__ = [*_CLASSIFIERS]
 for _variant in _CLASSIFIERS.values():

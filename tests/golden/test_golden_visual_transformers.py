@@ -184,8 +184,9 @@ def test_whole_network(name: str) -> None:
     words = case.config
     fields: dict[str, Any] = {}
     if words["form"] == "budget":
+        feature_width = words["width"] * (8 if words["depth"] < 50 else 16)
         fields = {
-            "feature_width": words["width"] * (8 if words["depth"] < 50 else 16), "token_width": words["token_channels"],
+            "feature_width": feature_width, "token_width": words["token_channels"],
             "num_heads": words["heads"], "group_width": words["group_width"], "token_groups": words["token_groups"],
         }  # fmt: skip
     config = VisualTransformerConfig(

@@ -37,9 +37,17 @@ PARAMETERS = {
     "sparseformer_augreg_large": 212_426_984,
     "sparseformer_clip_base": 63_809_664,
     "sparseformer_clip_large": 212_188_476,
+    "vt_resnet18": 11_671_592,
+    "vt_resnet34": 21_892_392,
+    "vt_resnet50": 22_149_160,
+    "vt_resnet101": 41_141_288,
     **DETECTORS,
 }
-SMALLEST = {"sparseformer": "sparseformer_nano", "sparse_detr": "sparse_detr_nano"}
+SMALLEST = {
+    "sparseformer": "sparseformer_nano",
+    "sparse_detr": "sparse_detr_nano",
+    "visual_transformer": "vt_resnet18",
+}
 LARGEST_NANO = {"sparseformer": 6_000_000, "sparse_detr": 10_000_000}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sparsevision.models.registry import VARIANTS
+from sparsevision.models.visual_transformer.config import STAGES
 
 # Fields that a user changes without it becoming another model.
 _FREE_FIELDS = ("num_classes", "in_chans")
@@ -17,7 +18,9 @@ _CORTEX = re.compile(r"cortex\.(\d{1,4})\.")
 
 def config_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Returns the configuration's fields that the names and shapes of a model's tensors (our names) determine."""
-    return _detector_fields(state) if "neck.level_embed" in state else _sparseformer_fields(state)
+    if "neck.level_embed" in state:
+        return _detector_fields(state)
+    return _sparseformer_fields(state) if "tokens.roi" in state else _visual_transformer_fields(state)
 
 
 def _sparseformer_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -84,6 +87,34 @@ def _detector_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
         found["backbone"] = "swin_tiny"
     elif "backbone.body.layer4.0.conv3.weight" in state and "backbone.body.layer3.6.conv3.weight" not in state:
         found["backbone"] = "resnet50"
+    return found
+
+
+def _visual_transformer_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns a VT-ResNet's fields; heads leave no trace, nor do the iterations of k-means."""
+    found: dict[str, Any] = {}
+
+    def note(field: str, name: str, axis: int) -> None:
+        if name in state and state[name].ndim > axis:
+            found.setdefault(field, state[name].shape[axis])
+
+    def count(prefix: str) -> int:
+        return len({name.removeprefix(prefix).split(".", 1)[0] for name in state if name.startswith(prefix)})
+
+    note("width", "conv1.weight", 0)
+    note("in_chans", "conv1.weight", 1)
+    note("num_classes", "fc.weight", 0)
+    note("token_width", "vt.0.transformer.ff1.weight", 0)
+    note("token_width", "vt.0.transformer.linear.weight", 0)
+    note("num_tokens", "vt.0.tokenizer.coef.weight", 0)
+    note("num_tokens", "vt.0.transformer.adjacency", 0)
+    note("feature_width", "vt.0.projector.query.weight", 0)
+    if modules := count("vt."):
+        found["num_modules"] = modules
+    expansion = 4 if "layer3.0.conv3.weight" in state else 1
+    for depth, (repeats, its_expansion) in STAGES.items():
+        if (repeats[2], its_expansion) == (count("layer3."), expansion):
+            found["depth"] = depth
     return found
 
 

@@ -21,6 +21,9 @@ from sparsevision.errors import CheckpointError
 Layout = Literal["sparsevision", "v1", "v2", "bootstrapped", "sparse_detr", "transformers", "other"]
 T = TypeVar("T")
 
+# A tensor that only our own layout has, of each family.
+OUR_MARKS = ("tokens.roi", "neck.level_embed", "vt.0.transformer.ff1.weight", "vt.0.transformer.linear.weight")
+
 # The tensors outside of the units. Keys ending in a dot rename a module, the others a single tensor.
 _COMMON = {
     "feat_extractor.conv1.": "early_conv.",
@@ -88,7 +91,7 @@ _UNIT = re.compile(r"layers\.(\d{1,4})\.(.+)", flags=re.DOTALL)
 
 def detect_layout(names: Collection[str]) -> Layout:
     """Says which layout a state dict's names belong to; "other" where it is none that is known."""
-    if "tokens.roi" in names or "neck.level_embed" in names:
+    if any(name in names for name in OUR_MARKS):
         return "sparsevision"
     if "token_roi.weight" in names:
         return "v1"

@@ -13,7 +13,6 @@ from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
 from sparsevision.checkpoints.fitting import config_fields, disagreements, likely_variants
 from sparsevision.errors import CheckpointError
 
-_TOKENS = ("tokens.roi", "tokens.embedding")
 _SPARSEFORMERS = ("v1", "v2", "bootstrapped")
 
 
@@ -48,7 +47,7 @@ def load_into(
     unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
     for name in unused:
         del state[name]
-    adapted = _adapt_channels(own, state) if adapt_channels else []
+    adapted = _adapt_channels(model, own, state) if adapt_channels else []
     missing = _zero_stage_embedding(own, state, checkpoint)
     # A counter that only some batch norms use; files made for inference leave it out.
     uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
@@ -80,7 +79,9 @@ def _kept_fresh(
     if fresh_head and any(not _fits(name, own, state) for name in head):
         kept.update(head)
     if fresh_tokens:
-        kept.update(name for name in _TOKENS if name in own and name in state and not _fits(name, own, state))
+        tables = getattr(model, "token_tables", ())
+        found = [name for name in own if name.endswith(tables) and name in state]
+        kept.update(name for name in found if not _fits(name, own, state))
     return kept
 
 
@@ -95,9 +96,9 @@ def _is_head(model: nn.Module, name: str) -> bool:
     return any(name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _adapt_channels(own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+def _adapt_channels(model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
     """Fits the first convolution to another number of image channels, as timm does: the sum for one, else repeated."""
-    name = "early_conv.weight"
+    name = f"{getattr(model, 'first_conv', None)}.weight"
     theirs, ours = state.get(name), own.get(name)
     if theirs is None or ours is None or theirs.ndim != 4 or not theirs.is_floating_point():
         return []

@@ -10,6 +10,7 @@ from sparsevision.models.registry import Variant
 def timm_settings(variant: Variant) -> dict[str, Any]:
     """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
     preprocessing = variant.preprocessing
+    model: Any = variant.model_class
     weights = variant.weights.location if variant.weights is not None else None
     return {
         "url": weights if weights is not None and "://" in weights else None,
@@ -22,7 +23,7 @@ def timm_settings(variant: Variant) -> dict[str, Any]:
         "interpolation": preprocessing.interpolation,
         "mean": preprocessing.mean,
         "std": preprocessing.std,
-        "first_conv": "early_conv",
-        "classifier": "head.fc",
+        "first_conv": getattr(model, "first_conv", None),
+        "classifier": model.class_heads[0],
         "paper_ids": variant.paper,
     }

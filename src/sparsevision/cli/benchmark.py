@@ -180,13 +180,13 @@ def _count(models: Sequence[str] | None, sizes: Sequence[Size], paths: Sequence[
     """Counts multiply-adds: of the published rows, or of the models that are named."""
     from rich.console import Console
 
-    from sparsevision.measure import published, published_detectors
+    from sparsevision.measure import published, published_detectors, published_visual_transformers
     from sparsevision.measure.report import markdown_table
 
     if models is not None:
         return _count_models(models, sizes, paths)
     console, accounts = _output(), []
-    for module in (published, published_detectors):
+    for module in (published, published_detectors, published_visual_transformers):
         with Console(stderr=True).status("counting"):
             accounts.append(account := module.account())
         console.print(account.title, highlight=False)

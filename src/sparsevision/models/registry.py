@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from sparsevision.models import sparse_detr, sparseformer
+from sparsevision.models import sparse_detr, sparseformer, visual_transformer
 from sparsevision.types import Preprocessing
 
 
@@ -40,6 +40,9 @@ class Family:
 
 SPARSEFORMER = Family("sparseformer", "classification", "sparsevision.models.sparseformer", "SparseFormer")
 SPARSE_DETR = Family("sparse_detr", "detection", "sparsevision.models.sparse_detr.network", "SparseDETR")
+VISUAL_TRANSFORMER = Family(
+    "visual_transformer", "classification", "sparsevision.models.visual_transformer.network", "VTResNet"
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,14 @@ def _detector(name: str) -> Variant:
     return Variant(name, SPARSE_DETR, sparse_detr.CONFIGS[name], _DETECTION, weights, paper)
 
 
-VARIANTS: Mapping[str, Variant] = {
-    name: Variant(name, SPARSEFORMER, sparseformer.CONFIGS[name], *rest) for name, rest in _SPARSEFORMERS.items()
-} | {name: _detector(name) for name in sparse_detr.CONFIGS}
+# No weights were ever published. Evaluation: the short side to 256, the centre 224.
+_RESNET = Preprocessing(interpolation="bilinear")
+
+VARIANTS: Mapping[str, Variant] = (
+    {name: Variant(name, SPARSEFORMER, sparseformer.CONFIGS[name], *rest) for name, rest in _SPARSEFORMERS.items()}
+    | {name: _detector(name) for name in sparse_detr.CONFIGS}
+    | {
+        name: Variant(name, VISUAL_TRANSFORMER, config, _RESNET, None, "arXiv 2006.03677")
+        for name, config in visual_transformer.CONFIGS.items()
+    }
+)

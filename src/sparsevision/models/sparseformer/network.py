@@ -84,7 +84,9 @@ class SparseFormer(nn.Module):
     """
 
     controls: ClassVar[dict[str, Control]] = {}
+    first_conv: ClassVar[str] = "early_conv"
     class_heads: ClassVar[tuple[str, ...]] = ("head.fc",)
+    token_tables: ClassVar[tuple[str, ...]] = ("tokens.roi", "tokens.embedding")
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()

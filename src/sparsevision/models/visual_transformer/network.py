@@ -1,4 +1,4 @@
-"""The VT-ResNet: a ResNet up to its third stage, tokens instead of the fourth, a head on their mean (Sections 3 and 4)."""
+"""The VT-ResNet: a ResNet up to its third stage, then tokens, and a head on their mean (Sections 3 and 4)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ class VTResNet(nn.Module):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
     controls: ClassVar[dict[str, Control]] = {}
+    first_conv: ClassVar[str] = "conv1"
     class_heads: ClassVar[tuple[str, ...]] = ("fc",)
+    token_tables: ClassVar[tuple[str, ...]] = ("tokenizer.coef.weight", "transformer.adjacency")
 
     def __init__(self, config: VisualTransformerConfig) -> None:
         super().__init__()
