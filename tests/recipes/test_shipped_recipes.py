@@ -14,7 +14,7 @@ PROMISED = {
     *IMAGENET, "imagenet21k_base", "finetune_384", "finetune_512", "finetune_384_n144", "finetune_384_n196",
     "caltech101_nano", "caltech101_teacher", "caltech101_resnet18", "caltech101_deit", "tiny_imagenet50_nano",
     "digits_nano", "scenes_nano", "folder_nano", "coco_sparse_detr_r50", "coco_sparse_detr_swin_t",
-    "coco_deformable_detr",
+    "coco_deformable_detr", "coco_subset_nano", "bccd_nano", "digit_scenes_nano", "objects_nano",
 }  # fmt: skip
 
 

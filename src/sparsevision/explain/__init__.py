@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .animation import save_animation
 from .boxes import draw_detections
+from .comparison_figure import comparison_figure
 from .density import density, share_inside
 from .detection_figures import detections_figure, query_figure, saliency_figure
 from .detection_look import DetectionLook
@@ -30,6 +31,7 @@ __all__ = [
     "Stage",
     "Sweep",
     "centre_map",
+    "comparison_figure",
     "deletion_insertion",
     "density",
     "detections_figure",
