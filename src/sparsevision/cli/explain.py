@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sparsevision.inference import Predictor
 
 _Flag = Parameter(negative="")
-_Figure = Literal["stages", "tokens", "disturbed", "detections", "saliency", "query", "all", "none"]
+_Figure = Literal[
+    "stages", "tokens", "disturbed", "attention", "interaction", "detections", "saliency", "query", "all", "none"
+]  # fmt: skip
 _OPTIONS = (
     "--model", "--out", "--figure", "--gif", "--page", "--label", "--top-tokens", "--radius", "--object", "--threshold",
     "--keep-ratio", "--device",
@@ -47,8 +49,8 @@ def explain(
 ) -> int:
     """Draw where a model looked, layer by layer; or measure whether that is true.
 
-    What can be drawn goes by the model: of a classifier its stages and tokens, of a detector what it found, which
-    tokens it updated and where each object's query looked.
+    What can be drawn goes by the model: of a SparseFormer its stages and tokens, of a Visual Transformer where each
+    token was read, of a detector what it found, which tokens it updated and where each object's query looked.
 
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density, a
     random map, the picture's centre, Grad-CAM of a peer) and reads how the model's probability follows.
@@ -62,21 +64,23 @@ def explain(
     out
         The folder that is written.
     figure
-        Of a classifier: stages (points, RoIs and density, the paper's Figures 3 and 4; the default), tokens (those that
-        respond most to a class, Figure 6) or disturbed (the picture erased and padded, Figure 7). Of a detector:
+        Of a SparseFormer: stages (points, RoIs and density, the paper's Figures 3 and 4; the default), tokens (those
+        that respond most to a class, Figure 6) or disturbed (the picture erased and padded, Figure 7). Of a Visual
+        Transformer: attention (where each token was read; the default) or interaction (where those tokens were read
+        that it listened to). Of a detector:
         detections (numbered), saliency (expected, updated and read tokens, level by level; the default) or query (where
         the query of --object sampled, layer by layer).
     gif
-        Also an animation for each picture: of a classifier's stages, or of a detector's rising keep ratio.
+        Also an animation for each picture: of a SparseFormer's stages, or of a detector's rising keep ratio.
     page
-        Also one page on which to step through the stages or layers and follow tokens or objects, with a detector's keep
-        ratio on a slider; it works offline.
+        Also one page on which to step through the stages, modules or layers and follow tokens or objects, with a
+        detector's keep ratio on a slider; it works offline.
     label
-        A classifier's class for --figure tokens. Default: the predicted one.
+        A SparseFormer's class for --figure tokens. Default: the predicted one.
     top_tokens
-        How many of a classifier's tokens --figure tokens follows. Default: 5.
+        How many of a SparseFormer's tokens --figure tokens follows. Default: 5.
     radius
-        Of the top-hat kernel of a classifier's density, as a fraction of the picture's shorter side. Default: 0.05.
+        Of the top-hat kernel of a SparseFormer's density, as a fraction of the picture's shorter side. Default: 0.05.
     object_
         The number of a detector's object whose query is followed, as --figure detections writes it. Default: 1, the
         best.
@@ -107,15 +111,19 @@ def explain(
     from sparsevision.inference import Predictor
 
     predictor = Predictor(model, device)
-    of_classifiers = {"label": label, "top_tokens": top_tokens, "radius": radius}
+    of_samplers = {"label": label, "top_tokens": top_tokens, "radius": radius}
     of_detectors = {"object": object_, "threshold": threshold, "keep_ratio": keep_ratio}
     drawing = _Drawing(pictures, out, figure, gif, page, Path(model).name)
     if predictor.task == "detection":
-        _refuse(of_classifiers, "a classifier's", "a detector")
+        _refuse(of_samplers, "a SparseFormer's", "a detector")
         written = _draw_detector(predictor, drawing, **_given(of_detectors))
+    elif "heat" in getattr(predictor.model, "traces", ()):
+        _refuse(of_samplers, "a SparseFormer's", "a Visual Transformer")
+        _refuse(of_detectors, "a detector's", "a classifier")
+        written = _draw_attention(predictor, drawing)
     else:
         _refuse(of_detectors, "a detector's", "a classifier")
-        written = _draw_classifier(predictor, drawing, **_given(of_classifiers))
+        written = _draw_stages(predictor, drawing, **_given(of_samplers))
     for path in written:
         print(printable(str(path)))
     return 0
@@ -143,16 +151,15 @@ def _refuse(options: Mapping[str, Any], whose: str, kind: str) -> None:
         raise ConfigError(f"{option} is {whose} option, and the model is {kind}: leave it out.")
 
 
-def _draw_classifier(
+def _draw_stages(
     predictor: Predictor, drawing: _Drawing, *, label: str | None = None, top_tokens: int = 5, radius: float = 0.05
 ) -> list[Path]:
     """Draws the stages and tokens of each picture, and returns the files."""
     from sparsevision.inference.drawers import Drawer
     from sparsevision.inference.looking import look_at
 
-    figure = drawing.figure or "stages"
-    if figure == "detections" or figure == "saliency" or figure == "query":
-        raise ConfigError(_no_figure(figure, "a classifier", "stages, tokens and disturbed"))
+    figure: Any = drawing.figure or "stages"
+    _check_figure(figure, "a SparseFormer", ("stages", "tokens", "disturbed"))
     if top_tokens < 1:
         raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
     drawer = Drawer(predictor, drawing.out, radius=radius)
@@ -169,15 +176,39 @@ def _draw_classifier(
     return drawer.written
 
 
+def _draw_attention(predictor: Predictor, drawing: _Drawing) -> list[Path]:
+    """Draws where each token of each picture was read, and returns the files."""
+    from sparsevision.explain import AttentionLook
+    from sparsevision.inference.drawers import AttentionDrawer
+    from sparsevision.inference.looking import look_at
+
+    figure: Any = drawing.figure or "attention"
+    _check_figure(figure, "a Visual Transformer", ("attention", "interaction"))
+    if drawing.gif:
+        raise ConfigError("--gif runs through stages or keep ratios, and this model has neither: leave it out.")
+    drawer = AttentionDrawer(drawing.out)
+    number, kept = 0, []
+    for look in look_at(predictor, drawing.pictures):
+        assert isinstance(look, AttentionLook)
+        print(printable(str(look.result)))
+        drawer.draw(look, figure=figure)
+        number += 1
+        if drawing.page:
+            kept.append(look)
+    report_left_out(predictor.skipped, number)
+    if drawing.page:
+        drawer.page(kept, drawing.model)
+    return drawer.written
+
+
 def _draw_detector(predictor: Predictor, drawing: _Drawing, **options: Any) -> list[Path]:
     """Draws what a detector found in each picture, its tokens and an object's query, and returns the files."""
     from sparsevision.inference.drawers import DetectionDrawer
     from sparsevision.inference.looking import sweep_at
 
     number = options.pop("object", None)
-    figure = drawing.figure or ("saliency" if number is None else "query")
-    if figure == "stages" or figure == "tokens" or figure == "disturbed":
-        raise ConfigError(_no_figure(figure, "a detector", "detections, saliency and query"))
+    figure: Any = drawing.figure or ("saliency" if number is None else "query")
+    _check_figure(figure, "a detector", ("detections", "saliency", "query"))
     if number is not None and figure not in ("query", "all"):
         raise ConfigError(f"--object chooses whose query is drawn, and --figure {figure} draws none: give one of them.")
     if drawing.gif and not predictor.model.controls:
@@ -198,8 +229,11 @@ def _draw_detector(predictor: Predictor, drawing: _Drawing, **options: Any) -> l
     return drawer.written
 
 
-def _no_figure(figure: str, kind: str, known: str) -> str:
-    return f"The model is {kind}, of which there is no figure {figure!r}: choose from {known}."
+def _check_figure(figure: str, kind: str, known: tuple[str, ...]) -> None:
+    """Raises ConfigError for a figure that there is of another kind of model only."""
+    if figure not in (*known, "all", "none"):
+        listed = f"{', '.join(known[:-1])} and {known[-1]}"
+        raise ConfigError(f"The model is {kind}, of which there is no figure {figure!r}: choose from {listed}.")
 
 
 def _measure(

@@ -6,6 +6,9 @@ This room reads pictures, results and traces, and knows no model.
 from __future__ import annotations
 
 from .animation import save_animation
+from .attention_figures import attention_figure
+from .attention_look import AttentionLook
+from .attention_page import save_attention_page
 from .boxes import draw_detections
 from .comparison_figure import comparison_figure
 from .density import density, share_inside
@@ -26,10 +29,12 @@ from .sweep_animation import save_sweep_animation
 
 __all__ = [
     "DISTURBANCES",
+    "AttentionLook",
     "DetectionLook",
     "Look",
     "Stage",
     "Sweep",
+    "attention_figure",
     "centre_map",
     "comparison_figure",
     "deletion_insertion",
@@ -44,6 +49,7 @@ __all__ = [
     "query_figure",
     "saliency_figure",
     "save_animation",
+    "save_attention_page",
     "save_detection_page",
     "save_figure",
     "save_page",

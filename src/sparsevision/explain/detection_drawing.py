@@ -14,10 +14,9 @@ from PIL import Image
 
 from .boxes import class_colours
 from .detection_look import DetectionLook, Mask
-from .drawing import dimmed, show_pixels, write
+from .drawing import dimmed, map_size, show_pixels
 from .look import Floats, Stage
 
-_MAP_PIXELS = 240
 _KEPT_DIMMING = 0.7  # of the dimmed picture, so that chosen cells stand out on dark photographs, too
 _LEVEL_MAP = colormaps["plasma"]
 Pixels = NDArray[np.uint8]
@@ -26,13 +25,6 @@ Pixels = NDArray[np.uint8]
 def level_colours(count: int) -> Floats:
     """Returns (count, 3) sRGB colours for levels, finest first: from purple to yellow."""
     return np.asarray(_LEVEL_MAP(np.linspace(0.38, 0.96, count))[:, :3])
-
-
-def map_size(look: DetectionLook) -> tuple[int, int]:
-    """Returns the height and width at which maps are drawn."""
-    width, height = look.size
-    scale = _MAP_PIXELS / max(width, height)
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def merged_saliency(look: DetectionLook) -> Floats:
@@ -93,9 +85,3 @@ def draw_samples(axes: Axes, stage: Stage, query: int, *, most: float, area: flo
         points[order, 0], points[order, 1], s=area * weight[order] / most, c=colours[level[order]],
         edgecolors="#121212", linewidths=0.2, zorder=5,
     )  # fmt: skip
-
-
-def note(axes: Axes, text: str) -> None:
-    """Writes a short remark into a panel's lower left corner, readable on any ground."""
-    stroke = [withStroke(linewidth=1.6, foreground="#121212")]
-    write(axes, 0.025, 0.03, text, transform=axes.transAxes, color="white", fontsize=5.8, zorder=6, path_effects=stroke)

@@ -15,13 +15,11 @@ from .detection_drawing import (
     draw_objects,
     draw_samples,
     level_colours,
-    map_size,
     merged_attention,
     merged_saliency,
-    note,
 )
 from .detection_look import Box, DetectionLook
-from .drawing import FAINT, INK, dimmed, draw_density, draw_picture, draw_scale, show_pixels, write
+from .drawing import FAINT, INK, dimmed, draw_density, draw_picture, draw_scale, map_size, note, show_pixels, write
 from .figures import TEXT_WIDTH, panel_ratio, shortened
 from .look import Floats, Stage
 from .sheet import Sheet

@@ -95,18 +95,6 @@ class DetectionLook(Look):
         found = self.trace.regions.get("proposals")
         return None if found is None else self._pixels(found.xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
 
-    def laid(self, cells: NDArray[np.generic], size: tuple[int, int]) -> Floats:
-        """Lays a level's cells over the picture in `size` (rows, columns) of pixels; 0 outside of the view."""
-        rows, columns = size
-        width, height = self.size
-        x0, y0, x1, y1 = self.geometry.box
-        across = ((np.arange(columns) + 0.5) * width / columns - x0) / (x1 - x0)
-        down = ((np.arange(rows) + 0.5) * height / rows - y0) / (y1 - y0)
-        seen = ((down >= 0) & (down < 1))[:, None] & ((across >= 0) & (across < 1))
-        row = np.clip(down * cells.shape[0], 0, cells.shape[0] - 1).astype(int)
-        column = np.clip(across * cells.shape[1], 0, cells.shape[1] - 1).astype(int)
-        return np.where(seen, cells[row[:, None], column], 0).astype(np.float64)
-
     @property
     def found(self) -> str:
         """How many objects of each class were found: '12 RBC, 1 WBC'; classes come in the model's order."""

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import PowerNorm
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +19,7 @@ from .look import Floats, Look, Stage
 
 INK = "#1a1a1a"
 FAINT = "#6b6b6b"
-_DENSITY_PIXELS = 240
+_MAP_PIXELS = 240
 _LUMA = (0.299, 0.587, 0.114)
 DENSITY_MAP = colormaps["inferno"]
 DENSITY_GAMMA = 0.5  # of the colour scale: late stages are many times denser than early ones; both are to be read
@@ -118,10 +119,14 @@ def draw_scale(axes: Axes, most: float, ticks: Mapping[float, str]) -> None:
 
 def density_maps(look: Look, radius: float) -> list[NDArray[np.float32]]:
     """Computes every stage's density at the resolution at which it is drawn."""
+    return [look.density(stage, map_size(look), radius) for stage in look.stages]
+
+
+def map_size(look: Look) -> tuple[int, int]:
+    """Returns the height and width at which maps are drawn."""
     width, height = look.size
-    scale = _DENSITY_PIXELS / max(width, height)
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    return [look.density(stage, size, radius) for stage in look.stages]
+    scale = _MAP_PIXELS / max(width, height)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
@@ -139,3 +144,9 @@ def draw_spotlight(axes: Axes, look: Look, region: Floats | None) -> None:
 def write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     """Writes small text in the axes; a label's dollar signs are dollar signs."""
     axes.text(x, y, text, **{"fontsize": 6.0, "color": INK, "parse_math": False, **style})
+
+
+def note(axes: Axes, text: str) -> None:
+    """Writes a short remark into a panel's lower left corner, readable on any ground."""
+    stroke = [withStroke(linewidth=1.6, foreground="#121212")]
+    write(axes, 0.025, 0.03, text, transform=axes.transAxes, color="white", fontsize=5.8, zorder=6, path_effects=stroke)

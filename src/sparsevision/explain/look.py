@@ -33,7 +33,7 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage's name for people: 'focusing.2' becomes 'Focusing 2'."""
-        return self.name.replace(".", " ").replace("_", " ").capitalize()
+        return titled(self.name)
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,18 @@ class Look:
         mapped = self.geometry.to_original(fractions.to(torch.float64))
         return np.asarray(mapped.numpy(), dtype=np.float64)
 
+    def laid(self, cells: NDArray[np.generic], size: tuple[int, int]) -> Floats:
+        """Lays cells (H, W) that cover the view over the picture in `size` (rows, columns) of pixels; 0 outside."""
+        rows, columns = size
+        width, height = self.size
+        x0, y0, x1, y1 = self.geometry.box
+        across = ((np.arange(columns) + 0.5) * width / columns - x0) / (x1 - x0)
+        down = ((np.arange(rows) + 0.5) * height / rows - y0) / (y1 - y0)
+        seen = ((down >= 0) & (down < 1))[:, None] & ((across >= 0) & (across < 1))
+        row = np.clip(down * cells.shape[0], 0, cells.shape[0] - 1).astype(int)
+        column = np.clip(across * cells.shape[1], 0, cells.shape[1] - 1).astype(int)
+        return np.where(seen, cells[row[:, None], column], 0).astype(np.float64)
+
     @cached_property
     def preview(self) -> Image.Image:
         """The picture as RGB at no more than 480 pixels a side: panels are small, photographs are not."""
@@ -126,6 +138,11 @@ class Look:
         """Lists the tokens that respond most to a class, strongest first."""
         order = np.argsort(-self.response(label), kind="stable")
         return [int(token) for token in order[:count]]
+
+
+def titled(name: str) -> str:
+    """A stage's name for people: 'focusing.2' becomes 'Focusing 2'."""
+    return name.replace(".", " ").replace("_", " ").capitalize()
 
 
 def reduced(picture: Image.Image, longest: int) -> Image.Image:

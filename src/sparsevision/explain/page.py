@@ -10,7 +10,7 @@ from sparsevision.errors import ConfigError
 
 from .density import DEFAULT_RADIUS
 from .look import Look
-from .page_writing import TITLE, packed, picture_content, write_page
+from .page_writing import TITLE, packed, packed_classes, picture_content, write_page
 from .palette import hexadecimal, token_colours
 
 
@@ -51,7 +51,7 @@ def _picture(look: Look) -> dict[str, Any]:
     return picture_content(look) | {
         "tokens": look.num_tokens,
         "per_token": look.stages[0].points.shape[1],
-        "classes": [[label, round(score, 4)] for label, score in zip(result.labels, result.scores, strict=True)],
+        "classes": packed_classes(look),
         "responses": [[label, [round(float(value), 2) for value in look.response(label)]] for label in shown],
         "stages": [
             {

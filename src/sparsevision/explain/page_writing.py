@@ -71,6 +71,11 @@ def picture_content(look: Look) -> dict[str, Any]:
     }
 
 
+def packed_classes(look: Look) -> list[list[str | float]]:
+    """Returns a classifier's labels with their scores."""
+    return [[label, round(score, 4)] for label, score in zip(look.result.labels, look.result.scores, strict=True)]
+
+
 def packed(xy: Floats, width: int, height: int) -> str:
     """Packs (N, 2) pixels of a picture of a size as coordinates."""
     units = np.nan_to_num(xy / (width, height)) * _UNIT

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from sparsevision.errors import ConfigError, naming
 from sparsevision.explain import (
+    AttentionLook,
     Look,
     Sweep,
+    attention_figure,
     detections_figure,
     disturbed_figure,
     query_figure,
     saliency_figure,
     save_animation,
+    save_attention_page,
     save_detection_page,
     save_figure,
     save_page,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FigureKind = Literal["stages", "tokens", "disturbed", "all", "none"]
+AttentionFigureKind = Literal["attention", "interaction", "all", "none"]
 DetectionFigureKind = Literal["detections", "saliency", "query", "all", "none"]
 
 
@@ -94,6 +98,25 @@ class Drawer(_Drawer):
     def page(self, looks: Sequence[Look], model: str) -> None:
         """Writes the page about all pictures."""
         self._save("page.html", lambda path: save_page(looks, path, model=model, radius=self.radius))
+
+
+class AttentionDrawer(_Drawer):
+    """Writes what is asked for of each look of a classifier of visual tokens; `written` lists the files."""
+
+    def draw(self, look: AttentionLook, *, figure: AttentionFigureKind) -> None:
+        """Draws one picture's figures: where each token was read, and where those that it listened to were.
+
+        Raises:
+            ConfigError: the tokens do not attend to each other. "all" then leaves the interaction out.
+        """
+        figures: dict[str, Callable[[], Figure]] = {"attention": lambda: attention_figure(look)}
+        if figure != "all" or all(module.interaction is not None for module in look.modules):
+            figures["interaction"] = lambda: attention_figure(look, interaction=True)
+        self._save_figures(self._name_for(look), figure, figures)
+
+    def page(self, looks: Sequence[AttentionLook], model: str) -> None:
+        """Writes the page about all pictures."""
+        self._save("page.html", lambda path: save_attention_page(looks, path, model=model))
 
 
 class DetectionDrawer(_Drawer):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sparsevision.data.reading import read_picture
 from sparsevision.errors import UnreadablePictureError
-from sparsevision.explain import DISTURBANCES, DetectionLook, Look, Sweep, sweep_values
+from sparsevision.explain import DISTURBANCES, AttentionLook, DetectionLook, Look, Sweep, sweep_values
 from sparsevision.inference.controls import choices_of, controls_of
 from sparsevision.inference.finding import find_pictures
 from sparsevision.inference.predictor import Predictor
@@ -29,7 +29,7 @@ _KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept")
 def look_at(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Look]:
     """Predicts pictures with their traces, one batch after another, and yields what there is to draw of each.
 
-    A detector's looks are `DetectionLook`s.
+    A detector's looks are `DetectionLook`s, those of a Visual Transformer `AttentionLook`s.
 
     Args:
         predictor: its `skipped` lists, once the last look is taken, what could not be found or read.
@@ -100,7 +100,8 @@ def _seconds(predictor: Predictor, name: str, options: dict[str, Any]) -> float:
 def _look(predictor: Predictor, picture: Image.Image, result: Result, options: dict[str, Any]) -> Look:
     """Puts a picture and its result together; a detector's also with its controls' values and what was chosen."""
     if not isinstance(result, DetectionResult):
-        return Look(picture, result, predictor.labels)
+        kind = AttentionLook if "heat" in predictor.model.traces else Look
+        return kind(picture, result, predictor.labels)
     controls, choices = controls_of(predictor.model), choices_of(predictor.model)
     settings: dict[str, float | str] = {
         **{name: float(options.get(name, control.default)) for name, control in controls.items()},

@@ -17,7 +17,7 @@ from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMix
 from sparsevision.layers.rois import grid_rois
 from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
 from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
-from sparsevision.types import Control, Regions, Response, Trace
+from sparsevision.types import Control, Regions, Response, Trace, TraceKind
 
 
 class TokenTable(nn.Module):
@@ -84,6 +84,7 @@ class SparseFormer(nn.Module):
     """
 
     controls: ClassVar[dict[str, Control]] = {}
+    traces: ClassVar[tuple[TraceKind, ...]] = ("points", "regions", "response")
     first_conv: ClassVar[str] = "early_conv"
     class_heads: ClassVar[tuple[str, ...]] = ("head.fc",)
     token_tables: ClassVar[tuple[str, ...]] = ("tokens.roi", "tokens.embedding")

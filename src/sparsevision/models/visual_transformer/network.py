@@ -23,7 +23,7 @@ from sparsevision.layers.tokenizers import (
     RecurrentTokenizer,
 )
 from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
-from sparsevision.types import Control, Heat, Response, Trace
+from sparsevision.types import Control, Heat, Response, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
 Tokens = Float[Tensor, "batch tokens token_width"]
@@ -80,6 +80,7 @@ class VTResNet(nn.Module):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
     controls: ClassVar[dict[str, Control]] = {}
+    traces: ClassVar[tuple[TraceKind, ...]] = ("heat", "response")
     first_conv: ClassVar[str] = "conv1"
     class_heads: ClassVar[tuple[str, ...]] = ("fc",)
     token_tables: ClassVar[tuple[str, ...]] = ("tokenizer.coef.weight", "transformer.adjacency")
