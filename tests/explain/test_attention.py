@@ -66,11 +66,12 @@ def test_maps_are_told_relative_to_even_reading(make_attention_look: MakeLook) -
 
 
 def test_every_token_has_a_panel_with_its_entropy(make_attention_look: MakeLook, tmp_path: Path) -> None:
-    figure = attention_figure(make_attention_look())
+    look = make_attention_look()
+    figure = attention_figure(look)
     written = {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
     assert {"0: 0.0", "1: 0.0", "2: 0.0", "0: 2.1", "Module 1", "Module 2", "pagoda 0.80", "even: 2.1"} <= written
     assert sum(bool(axes.images) for axes in figure.axes) == 1 + 2 * TOKENS
-    first, again = (save_figure(attention_figure(make_attention_look()), tmp_path / f"{i}.png") for i in range(2))
+    first, again = (save_figure(attention_figure(look), tmp_path / f"{i}.png") for i in range(2))
     assert first.read_bytes() == again.read_bytes()
 
 
@@ -118,8 +119,11 @@ def opened(open_page: Any, page_file: Path) -> Iterator[Any]:
 def brightest(page: Any) -> list[float]:
     """Where on the map over the picture the brightest pixel lies, as fractions."""
     return page.evaluate("""() => {
-      const canvas = document.getElementById('heat');
-      const { data, width, height } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      const { width, height } = document.getElementById('heat');
+      const copy = Object.assign(document.createElement('canvas'), { width, height });
+      const context = copy.getContext('2d', { willReadFrequently: true });
+      context.drawImage(document.getElementById('heat'), 0, 0);
+      const { data } = context.getImageData(0, 0, width, height);
       let best = -1, at = 0;
       for (let i = 0; i < data.length; i += 4) {
         if (data[i] + data[i + 1] > best) { best = data[i] + data[i + 1]; at = i / 4; }

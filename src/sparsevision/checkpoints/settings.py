@@ -11,6 +11,7 @@ def timm_settings(variant: Variant) -> dict[str, Any]:
     """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
     preprocessing = variant.preprocessing
     model: Any = variant.model_class
+    heads = model.class_heads  # of a detector they depend on its configuration
     weights = variant.weights.location if variant.weights is not None else None
     return {
         "url": weights if weights is not None and "://" in weights else None,
@@ -24,6 +25,6 @@ def timm_settings(variant: Variant) -> dict[str, Any]:
         "mean": preprocessing.mean,
         "std": preprocessing.std,
         "first_conv": getattr(model, "first_conv", None),
-        "classifier": model.class_heads[0],
+        "classifier": heads[0] if isinstance(heads, tuple) else None,
         "paper_ids": variant.paper,
     }

@@ -36,7 +36,7 @@ class TokenMaps:
     def entropy(self) -> Floats:
         """How widely each token (L,) is read: -sum A log A in nats, at most `even` (Section 4.4)."""
         logarithms = np.log(np.maximum(self.maps, np.finfo(np.float64).tiny))
-        return np.maximum(-(self.maps * logarithms).sum(axis=(1, 2)), 0.0)
+        return np.abs((self.maps * logarithms).sum(axis=(1, 2)))
 
     @property
     def even(self) -> float:
