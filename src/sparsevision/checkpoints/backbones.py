@@ -1,4 +1,4 @@
-"""Trained classifiers' weights into a detector's backbone."""
+"""Trained classifiers' weights into another model's backbone."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PRETRAINED = "pretrained"
 
 
 def fill_backbone(model: nn.Module, source: str) -> int:
-    """Fills a detector's backbone with a classifier's weights; what a backbone has no use for is left out.
+    """Fills a model's backbone with a classifier's weights; what a backbone has no use for is left out.
 
     Args:
-        model: a model with a `backbone`.
+        model: a model that says which of its tensors are a classifier's (`backbone_tensors`).
         source: a file of weights in timm's names for the classifier; or "pretrained" for those that timm usually
             publishes of it, or "timm/NAME" for those of that name, as in "timm/resnet50.tv_in1k".
 
@@ -30,35 +30,32 @@ def fill_backbone(model: nn.Module, source: str) -> int:
         CheckpointError: the file is missing or damaged, or a tensor of the backbone is missing in it or of another
             shape.
     """
-    backbone: Any = getattr(model, "backbone", None)
-    if not isinstance(backbone, nn.Module):
+    if not hasattr(model, "backbone_tensors"):
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: leave model.backbone out.")
+    named: Any = model
     if source == PRETRAINED or is_peer(source):
-        name = getattr(backbone, "name", None) if source == PRETRAINED else source.removeprefix(PREFIX)
-        state = _published(str(name))
+        state = _published(named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX))
     else:
         state = dict(read_checkpoint(source).state)
-    own = backbone.state_dict()
+    own, wanted = model.state_dict(), named.backbone_tensors()
     taken, missing = {}, []
-    for name, tensor in own.items():
-        # A map's own norm belongs to the detector, and timm numbers modules that it flattens.
-        theirs = name.removeprefix("body.")
+    for name, theirs in wanted.items():
         found = state.get(theirs)
-        if found is None and not theirs.startswith("norms.") and not theirs.endswith("num_batches_tracked"):
+        if found is None and not theirs.endswith("num_batches_tracked"):
             missing.append(theirs)
-        elif found is not None and found.shape != tensor.shape:
+        elif found is not None and found.shape != own[name].shape:
             raise CheckpointError(
-                f"{theirs!r} in {source!r} is {tuple(found.shape)}, and the backbone's is {tuple(tensor.shape)}: "
+                f"{theirs!r} in {source!r} is {tuple(found.shape)}, and the backbone's is {tuple(own[name].shape)}: "
                 "give the weights of the backbone that the model has."
             )
         elif found is not None:
             taken[name] = found
     if missing:
         raise CheckpointError(
-            f"{source!r} holds no {missing[0]!r} ({len(missing)} of the backbone's {len(own)} tensors are missing): "
+            f"{source!r} holds no {missing[0]!r} ({len(missing)} of the backbone's {len(wanted)} tensors are missing): "
             "give the weights of the backbone that the model has."
         )
-    backbone.load_state_dict({**own, **taken})
+    model.load_state_dict({**own, **taken})
     return len(taken)
 
 

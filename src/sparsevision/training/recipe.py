@@ -52,8 +52,8 @@ class Section(BaseModel):
 class ModelSection(Section):
     """Which network, with which weights it starts.
 
-    `backbone` fills a detector's backbone alone, with a file of a classifier's weights in timm's names, or with those
-    that timm publishes: as "pretrained" its usual ones, as "timm/NAME" those of that name.
+    `backbone` fills the backbone alone of a model that has one, with a file of a classifier's weights in timm's names,
+    or with those that timm publishes: as "pretrained" its usual ones, as "timm/NAME" those of that name.
     """
 
     name: str = "sparseformer_nano"

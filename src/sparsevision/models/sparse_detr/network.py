@@ -140,6 +140,17 @@ class SparseDETR(nn.Module):
             f"{name}.classes" for name, module in self.named_modules() if isinstance(module, Head) and self.num_classes
         )
 
+    @property
+    def backbone_name(self) -> str:
+        """The classifier that the backbone is of, by timm's name."""
+        return self.backbone.name
+
+    def backbone_tensors(self) -> dict[str, str]:
+        """Names the backbone's tensors: {here: in the classifier}."""
+        # A map's own norm belongs to the detector, and timm numbers modules that it flattens.
+        own = [name for name in self.backbone.state_dict() if not name.startswith("norms.")]
+        return {f"backbone.{name}": name.removeprefix("body.") for name in own}
+
     def init_weights(self) -> None:
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
         if self.neck.level_embed.is_meta:

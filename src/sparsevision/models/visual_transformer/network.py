@@ -120,6 +120,15 @@ class VTResNet(nn.Module):
                 block.drop_path = DropPath(self.config.drop_path_rate)
 
     @property
+    def backbone_name(self) -> str:
+        """The classifier that stem and stages are of, by timm's name; torchvision's has the same names and shapes."""
+        return f"resnet{self.config.depth}"
+
+    def backbone_tensors(self) -> dict[str, str]:
+        """Names the tensors of stem and stages: {here: in the classifier}."""
+        return {name: name for name in self.state_dict() if not name.startswith(("vt.", "fc."))}
+
+    @property
     def stages(self) -> tuple[nn.Module, ...]:
         """The ResNet's stages before the tokens."""
         return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")

@@ -1,0 +1,147 @@
+"""VT-ResNets through the factory: ResNets' weights, fresh heads and tokens, other channels, what cannot be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sparsevision import Trace, create_model
+from sparsevision.checkpoints import save_checkpoint
+from sparsevision.checkpoints.backbones import fill_backbone
+from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
+from sparsevision.factory import load_model
+from sparsevision.types import Preprocessing
+
+NARROW: dict[str, Any] = {
+    "width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16, "num_classes": 5,
+}  # fmt: skip
+PICTURES = (2, 3, 64, 96)
+
+
+def narrow(name: str = "vt_resnet18", **more: Any) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, **{**NARROW, **more}).eval()
+
+
+def saved(model: torch.nn.Module, folder: Path) -> Path:
+    labels = tuple("abcde")[: model.num_classes]
+    return save_checkpoint(folder, model, name="vt_resnet18", preprocessing=Preprocessing(), labels=labels)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_a_resnets_weights_fill_stem_and_stages(library: str, tmp_path: Path) -> None:
+    import timm
+    import torchvision
+
+    make = timm.create_model if library == "timm" else torchvision.models.get_model
+    theirs = make("resnet18").eval()
+    save_file({name: tensor.contiguous() for name, tensor in theirs.state_dict().items()}, tmp_path / "r18.safetensors")
+    model = create_model("vt_resnet18", num_classes=5).eval()
+    filled = fill_backbone(model, str(tmp_path / "r18.safetensors"))
+    assert filled == sum(not name.startswith(("layer4.", "fc.")) for name in theirs.state_dict())
+    assert torch.equal(model.layer3[1].bn2.running_var, theirs.layer3[1].bn2.running_var)
+    with pytest.raises(CheckpointError, match="give the weights of the backbone"):
+        fill_backbone(create_model("vt_resnet34", num_classes=5), str(tmp_path / "r18.safetensors"))
+
+
+def test_weights_say_what_model_they_are_of(tmp_path: Path) -> None:
+    model = narrow(recurrence="half", num_tokens=6)
+    images = torch.rand(PICTURES)
+    with torch.inference_mode():
+        assert torch.equal(load_model(saved(model, tmp_path / "vt")).eval()(images), model(images))
+    whole = create_model("vt_resnet50")
+    assert load_model(whole.state_dict()).identity.name == "vt_resnet50"
+    shaped = create_model("vt_resnet18", num_classes=7).state_dict()
+    assert load_model(shaped).num_classes == 7
+
+
+def test_a_head_and_tokens_start_fresh_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = saved(narrow(), tmp_path / "vt")
+    wider = create_model("vt_resnet18", checkpoint=folder, num_classes=3, num_tokens=9, fresh_tokens=True)
+    assert set(wider.identity.report.fresh) == {"fc.weight", "fc.bias", "vt.0.tokenizer.coef.weight"}
+    with pytest.raises(CheckpointError, match=r"num_tokens is 16, not 9; fresh_tokens=True"):
+        create_model("vt_resnet18", checkpoint=folder, num_tokens=9)
+
+
+def test_another_number_of_channels_takes_the_sum_of_the_first_weights(tmp_path: Path) -> None:
+    model = narrow()
+    grey = create_model("vt_resnet18", checkpoint=saved(model, tmp_path / "vt"), in_chans=1)
+    torch.testing.assert_close(grey.conv1.weight, model.conv1.weight.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"depth": 19}, "depth"),
+        ({"num_heads": 7}, "does not divide by num_heads"),
+        ({"token_groups": 5}, "does not divide by token_groups"),
+        ({"group_width": 20}, "does not divide into groups"),
+        ({"num_tokens": 0}, "must be at least 1"),
+        ({"num_tokens": 1, "recurrence": "half"}, "num_tokens must be at least 2"),
+        ({"drop_path_rate": 1.0}, "below 1"),
+        ({"kmeans_iterations": -1}, "must not be negative"),
+    ],
+)
+def test_what_cannot_be_built_is_one_sentence(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        narrow(**fields)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_unknown_form_gets_the_known_ones() -> None:
+    with pytest.raises((UnknownNameError, ConfigError), match="relation"):
+        narrow(relation="atention")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tokenizer": "pool"}, {"tokenizer": "cluster", "kmeans_iterations": 2}, {"recurrence": "none"},
+        {"recurrence": "half"}, {"relation": "graph"}, {"relation": "none"}, {"projector": "none"},
+        {"form": "equation"}, {"num_tokens": 7},
+    ],
+)  # fmt: skip
+def test_every_form_takes_any_size_and_learns(fields: dict[str, Any]) -> None:
+    model = narrow(**fields).train()
+    model(torch.rand(3, 3, 50, 70)).square().sum().backward()
+    # k-means passes no gradient on; everything else learns.
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_trace_says_where_tokens_were_read() -> None:
+    trace = Trace()
+    with torch.inference_mode():
+        narrow()(torch.rand(PICTURES), trace=trace)
+    assert list(trace.heat) == ["module.1", "module.1.interaction", "module.2", "module.2.interaction"]
+    for heat in trace.heat.values():
+        [maps] = heat.values
+        assert maps.shape == (2, 16, 4, 6)
+        torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 16))
+    assert trace.response["head"].logits.shape == (2, 16, 5)
+    half = Trace("heat")
+    with torch.inference_mode():
+        narrow(recurrence="half")(torch.rand(PICTURES), trace=half)
+    assert half.heat["module.2"].values[0].shape[1] == 8
+
+
+def test_padding_is_refused() -> None:
+    model, images = narrow(), torch.rand(PICTURES)
+    assert model(images, sizes=torch.tensor([[64, 96], [64, 96]])).shape == (2, 5)
+    with pytest.raises(ConfigError, match="reads padding as if it were picture"):
+        model(images, sizes=torch.tensor([[64, 96], [64, 80]]))
+
+
+def test_timm_makes_them() -> None:
+    import timm
+
+    import sparsevision.timm  # noqa: F401
+
+    model = timm.create_model("vt_resnet18", num_classes=4, drop_path_rate=0.1)
+    assert model.default_cfg["classifier"] == "fc"
+    assert model.default_cfg["first_conv"] == "conv1"
+    assert model(torch.rand(2, 3, 64, 64)).shape == (2, 4)
+    assert timm.list_models("vt_resnet*") == ["vt_resnet18", "vt_resnet34", "vt_resnet50", "vt_resnet101"]
