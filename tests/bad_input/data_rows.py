@@ -247,6 +247,8 @@ RECIPES = [
         f"{SET} data.size=1000000000", nothing, refused("Memory ran out", "data.size")),
     Row("augmentation", "an augmentation in nobody's spelling",
         f"{SET} data.train.rand_augment=magic", nothing, refused("'magic'", "timm")),
+    Row("two augmentations", "both augmentations at once",
+        f"{SET} data.train.rand_augment=rand-m9 --set data.train.auto_augment=v0", nothing, refused("both given")),
     Row("crop", "crops from much to little",
         f"{SET} data.train.crop_scale=[0.9,0.1]", nothing, refused("crop_scale", "0.9")),
     Row("erasing", "a way of erasing that there is not",

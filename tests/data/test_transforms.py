@@ -159,10 +159,21 @@ def test_every_operation_of_rand_augment_works_at_every_strength(magnitude: int,
         assert transform(picture()).shape == (3, 16, 16)
 
 
+@pytest.mark.parametrize("policy", ["original", "v0"])
+def test_auto_augment_draws_from_all_of_its_policy(policy: str) -> None:
+    options = {**PLAIN, "size": (32, 32), "crop_scale": (1.0, 1.0), "flip": 0.0, "crop_ratio": (1.0, 1.0)}
+    transform = TrainTransform(TransformSettings(**{**options, "auto_augment": policy}))
+    seeded()
+    drawn = [transform(picture(32, 32)) for _ in range(60)]
+    assert all(tensor.shape == (3, 32, 32) for tensor in drawn)
+    assert len({tuple(tensor.flatten().tolist()) for tensor in drawn}) > 20
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"flip": 1.5}, {"erasing": -0.1}, {"crop_scale": (0.0, 1.0)}, {"crop_scale": (0.9, 0.1)},
+        {"auto_augment": "v0"}, {"flip": 1.5}, {"erasing": -0.1}, {"crop_scale": (0.0, 1.0)},
+        {"crop_scale": (0.9, 0.1)},
         {"crop_ratio": (2.0, 1.0)}, {"rand_augment": "rand-x9"}, {"rand_augment": "augmix"}, {"rand_augment": ""},
     ],
 )  # fmt: skip

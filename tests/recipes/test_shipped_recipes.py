@@ -15,6 +15,8 @@ PROMISED = {
     "caltech101_nano", "caltech101_teacher", "caltech101_resnet18", "caltech101_deit", "tiny_imagenet50_nano",
     "digits_nano", "scenes_nano", "folder_nano", "coco_sparse_detr_r50", "coco_sparse_detr_swin_t",
     "coco_deformable_detr", "coco_subset_nano", "bccd_nano", "digit_scenes_nano", "objects_nano",
+    "imagenet1k_vt_resnet18", "imagenet1k_vt_resnet18_advanced", "caltech101_vt_resnet18",
+    "tiny_imagenet50_vt_resnet18",
 }  # fmt: skip
 
 
@@ -69,11 +71,40 @@ def test_fine_tuning(name: str, size: int, tokens: int | None) -> None:
 
 def test_peers_are_trained_like_nano() -> None:
     nano = read_recipe("caltech101_nano")
-    for name in ("caltech101_resnet18", "caltech101_deit"):
+    for name in ("caltech101_resnet18", "caltech101_deit", "caltech101_vt_resnet18"):
         peer = read_recipe(name)
         assert peer.data == nano.data
         assert peer.distillation == nano.distillation
         assert peer.schedule.epochs == nano.schedule.epochs
+
+
+def test_visual_transformers_default_recipe_is_the_papers() -> None:
+    recipe = read_recipe("imagenet1k_vt_resnet18")
+    assert (recipe.optimiser.name, recipe.optimiser.momentum, recipe.optimiser.weight_decay) == ("sgd", 0.9, 4e-5)
+    assert (recipe.schedule.epochs, recipe.data.batch, recipe.ema.decay) == (90, 256, 0)
+    rates = [rate(recipe, epoch * 100, 100) for epoch in (0, 29, 30, 59, 60, 89)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    model = create_model(recipe.model.name, **recipe.model.config)
+    [group] = parameter_groups(model, recipe.optimiser)
+    assert group["weight_decay"] == 4e-5
+    optimiser = make_optimiser([group], recipe.optimiser, recipe.peak_lr)
+    assert optimiser.param_groups[0]["momentum"] == 0.9
+
+
+def test_visual_transformers_advanced_recipe_is_the_papers() -> None:
+    recipe = read_recipe("imagenet1k_vt_resnet18_advanced")
+    assert (recipe.schedule.epochs, recipe.data.batch, recipe.ema.decay) == (400, 2048, 0.99985)
+    # From 0.01 to 0.16 in 5 epochs, then 0.9875 of it after each.
+    rates = [rate(recipe, epoch * 100, 100) for epoch in (0, 5, 6, 7, 399)]
+    assert rates == pytest.approx([0.01, 0.16, 0.16 * 0.9875, 0.16 * 0.9875**2, 0.16 * 0.9875**394])
+    assert rate(recipe, 5 * 100 + 99, 100) == pytest.approx(0.16)
+    assert (recipe.distillation.labels, recipe.distillation.logits) == (0.2, 0.8)
+    assert recipe.model.config == {"recurrence": "half", "drop_path_rate": 0.1, "dropout": 0.2}
+    group = {"params": [torch.nn.Parameter(torch.zeros(1))]}
+    [made] = make_optimiser([group], recipe.optimiser, recipe.peak_lr).param_groups
+    assert (made["alpha"], made["eps"], made["momentum"]) == (0.9, 1e-3, 0.9)
+    assert recipe.run.sync_batch_norm
+    assert recipe.data.train.auto_augment == "original"
 
 
 @pytest.mark.parametrize("name", ["coco_sparse_detr_r50", "coco_sparse_detr_swin_t", "coco_deformable_detr"])

@@ -86,6 +86,11 @@ def test_steps_drop_after_their_epochs_and_not_a_step_before() -> None:
     assert warmed == pytest.approx([0.1 + step * 0.09 for step in range(10)] + [1.0] * 30 + [0.1] * 10)
 
 
+def test_the_exponential_schedule_falls_after_every_epoch_behind_the_warmup() -> None:
+    found = rates("exponential", 50, epochs=5, warmup_epochs=2, drop=0.5)
+    assert found == pytest.approx([0.1 + step * 0.045 for step in range(20)] + [1.0] * 10 + [0.5] * 10 + [0.25] * 10)
+
+
 def test_groups_keep_their_share_of_the_rate_when_it_drops() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": scale} for scale in (1.0, 0.1)]
     optimiser = make_optimiser(groups, OptimiserSection(), 2e-4)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image, ImageOps
-from timm.data.auto_augment import rand_augment_transform
+from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation
 from torch import Tensor
@@ -26,7 +27,8 @@ class TransformSettings:
 
     `size` (height, width) in pixels; `crop_scale` the share of the area and `crop_ratio` the aspect ratio (width to
     height) of the random crop; `flip` the probability of mirroring; `rand_augment` in timm's spelling, None for none;
-    `color_jitter` the strength for brightness, contrast and saturation, which RandAugment switches off as in timm;
+    `auto_augment` one of AutoAugment's policies for ImageNet instead ("original" or "v0");
+    `color_jitter` the strength for brightness, contrast and saturation, which both switch off as in timm;
     `erasing` the probability of filling one rectangle with noise, or with the mean in mode "constant". `mean` and `std`
     of one channel make pictures grey.
     """
@@ -37,6 +39,7 @@ class TransformSettings:
     interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
     flip: float = 0.5
     rand_augment: str | None = "rand-m9-mstd0.5-inc1"
+    auto_augment: Literal["original", "v0"] | None = None
     color_jitter: float = 0.0
     erasing: float = 0.25
     erasing_mode: Literal["pixel", "constant"] = "pixel"
@@ -58,6 +61,8 @@ class TransformSettings:
             raise ConfigError(
                 f"rand_augment = {self.rand_augment!r} is not in timm's spelling: try 'rand-m9-mstd0.5-inc1'."
             )
+        if self.rand_augment is not None and self.auto_augment is not None:
+            raise ConfigError("rand_augment and auto_augment were both given: set one of them to none.")
 
 
 class TrainTransform:
@@ -69,8 +74,8 @@ class TrainTransform:
     def __init__(self, settings: TransformSettings) -> None:
         self.settings = settings
         self._jitter: ColorJitter | None = None
-        self._augment = None
-        if settings.rand_augment is not None:
+        self._augment: Callable[[Image.Image], Image.Image] | None = None
+        if settings.rand_augment is not None or settings.auto_augment is not None:
             # timm's own parameters for it: shifts by up to 45 % of the side, grey of the mean where nothing is.
             hints: dict[str, object] = {
                 "translate_const": int(min(settings.size) * 0.45),
@@ -78,8 +83,15 @@ class TrainTransform:
             }
             if settings.interpolation != "random":
                 hints["interpolation"] = RESAMPLING[settings.interpolation]
-            self._augment = rand_augment_transform(settings.rand_augment, hints)
-            for operation in self._augment.ops:
+            if settings.auto_augment is not None:
+                policy = auto_augment_transform(settings.auto_augment, hints)
+                operations = [operation for pair in policy.policy for operation in pair]
+                self._augment = policy
+            else:
+                assert settings.rand_augment is not None
+                randomly = rand_augment_transform(settings.rand_augment, hints)
+                operations, self._augment = randomly.ops, randomly
+            for operation in operations:
                 if operation.name.startswith("Posterize"):
                     operation.aug_fn = _posterize
         elif settings.color_jitter > 0:

@@ -9,6 +9,7 @@ from timm.models import group_parameters
 from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.scheduler.multistep_lr import MultiStepLRScheduler
+from timm.scheduler.step_lr import StepLRScheduler
 from torch import nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -106,6 +107,10 @@ class Schedule:
             # timm drops one step before the one that it is told.
             drops = [epoch * steps_per_epoch + 1 for epoch in section.drop_after]
             self.scheduler = MultiStepLRScheduler(optimiser, decay_t=drops, decay_rate=section.drop, **start)
+        elif section.form == "exponential":
+            self.scheduler = StepLRScheduler(
+                optimiser, decay_t=steps_per_epoch, decay_rate=section.drop, **{**start, "warmup_prefix": True}
+            )
         else:
             self.scheduler = CosineLRScheduler(
                 optimiser,

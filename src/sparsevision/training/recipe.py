@@ -79,6 +79,7 @@ class TransformSection(Section):
     interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
     rand_augment: str | None = None
+    auto_augment: Literal["original", "v0"] | None = None
     color_jitter: NonNegativeFloat = 0.0
     erasing: float = Field(default=0.0, ge=0.0, le=1.0)
     erasing_mode: Literal["pixel", "constant"] = "pixel"
@@ -185,14 +186,15 @@ class ScheduleSection(Section):
 
     form "shifted": a cosine that begins at its top when the warm-up ends. form "released": SparseFormer's code, where
     the cosine's clock runs from step 0, and the scheduler lags one step (steps 0 and 1 share the start value). form
-    "steps": the peak rate, multiplied by `drop` after each of the epochs in `drop_after`; it knows no floor.
+    "steps": the peak rate, multiplied by `drop` after each of the epochs in `drop_after`; it knows no floor, nor does
+    "exponential", where the rate is multiplied by `drop` after every epoch behind the warm-up.
     """
 
     epochs: PositiveInt = 30
     warmup_epochs: NonNegativeFloat = 0.0
     warmup_start: float = Field(default=0.001, ge=0.0, le=1.0)
     floor: float = Field(default=0.01, ge=0.0, le=1.0)
-    form: Literal["shifted", "released", "steps"] = "shifted"
+    form: Literal["shifted", "released", "steps", "exponential"] = "shifted"
     drop_after: tuple[PositiveInt, ...] = ()
     drop: float = Field(default=0.1, gt=0.0, lt=1.0)
 
@@ -246,11 +248,15 @@ class EmaSection(Section):
 
 
 class RunSection(Section):
-    """How the run is carried out; nothing here but `seed` and `precision` is meant to change its numbers."""
+    """How the run is carried out; nothing here but `seed` and `precision` is meant to change its numbers.
+
+    `sync_batch_norm` takes the statistics of batch norms over all devices of a step; a single device needs nothing.
+    """
 
     seed: int = Field(default=0, ge=-(2**62), lt=2**62)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
+    sync_batch_norm: bool = False
     gradient_checkpointing: bool = False
     compile: bool = False
     accumulation: PositiveInt = 1

@@ -244,6 +244,10 @@ def make_session(
     """Puts model, teacher, optimiser, schedule and average together, on the device."""
     model: Any = parts.model.to(accelerator.device)
     teacher = parts.teacher
+    if recipe.run.sync_batch_norm and accelerator.num_processes > 1:
+        if accelerator.device.type == "cpu":
+            raise ConfigError("run.sync_batch_norm over several processes needs GPUs: set it to false.")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if recipe.run.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if recipe.run.gradient_checkpointing:
