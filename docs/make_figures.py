@@ -1,14 +1,14 @@
 """Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
-With `--detector WEIGHTS --scenes PICTURES` a detector's, too: of the first picture each kind, of twelve the saliency.
-Photographs that come with scikit-learn and scikit-image illustrate; contact sheets show pictures of the val split,
-evenly spaced in its order and not chosen, and the mistakes that the model is surest of.
+With `--cells BCCD` those of the detector, too, on the test split of the blood cells. Photographs that come with
+scikit-learn and scikit-image illustrate; contact sheets show pictures of a split, evenly spaced in its order and not
+chosen, and the mistakes: those that the classifier is surest of, and the pictures that the detector counts worst.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from PIL import Image, ImageSequence
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
 from sparsevision.data import Dataset, open_dataset
+from sparsevision.data.dataset import ObjectDataset, Record
+from sparsevision.data.opening_objects import open_objects
 from sparsevision.explain import (
+    comparison_figure,
     detections_figure,
     disturbed_figure,
     query_figure,
@@ -34,6 +37,7 @@ from sparsevision.explain.drawing import INK, write
 from sparsevision.explain.look import Look
 from sparsevision.explain.sheet import Sheet
 from sparsevision.inference.looking import look_at, look_disturbed, sweep_at
+from sparsevision.types import DetectionResult
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 _GUTTER = 14
@@ -53,13 +57,12 @@ def main(
     data: str,
     *,
     model: str = "sparseformer_nano",
-    detector: str | None = None,
-    scenes: Path | None = None,
+    cells: str | None = None,
     out: Path = FIGURES,
 ) -> None:
     """Write every figure of the documentation into `out`."""
-    if detector is not None and scenes is not None:
-        illustrate_detector(Predictor(detector, "cpu"), scenes, out)
+    if cells is not None:
+        illustrate_detector(Predictor("sparse_detr_nano", "cpu"), cells, out)
     predictor = Predictor(model, "cpu")
     illustrate(predictor, out)
     val = open_dataset(data, "val")
@@ -82,10 +85,10 @@ def illustrate(predictor: Predictor, out: Path) -> None:
     save_animation(pagoda, out / "pagoda.gif", longest=280)
 
 
-def illustrate_detector(predictor: Predictor, scenes: Path, out: Path) -> None:
-    """Draws twelve pictures of a folder, evenly spaced in its order and not chosen."""
-    names = sorted(str(path) for path in scenes.iterdir() if path.suffix == ".jpg")
-    spaced = [names[index] for index in np.linspace(0, len(names) - 1, 12).astype(int)]
+def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
+    """Draws twelve pictures of the test split, evenly spaced and not chosen; and those counted best and worst."""
+    test = open_objects(cells, "test")
+    spaced = [str(Path(cells) / "test" / test.names[index]) for index in np.linspace(0, len(test) - 1, 12).astype(int)]
     [first] = sweep_at(predictor, spaced[:1])
     looks = [sweep.looks[0] for sweep in sweep_at(predictor, spaced, whole=False)]
     figures = {"detections": detections_figure, "saliency": saliency_figure, "query": query_figure}
@@ -94,6 +97,28 @@ def illustrate_detector(predictor: Predictor, scenes: Path, out: Path) -> None:
     save_sweep_animation(first, out / "detector.gif", longest=360)
     tile(map(shot, map(detections_figure, looks)), 4, out / "contact-detections.jpg")
     tile(map(shot, map(saliency_figure, looks)), 2, out / "contact-saliency.jpg")
+    for kind, records, found in counted(predictor, test, 9):
+        true = [record.truth(test.classes) for record in records]
+        images = [record.image for record in records]
+        save(shot(comparison_figure(images, found, true, classes=test.classes), dpi=130), out / f"cells-{kind}.jpg")
+
+
+def counted(
+    predictor: Predictor, dataset: ObjectDataset, count: int
+) -> Iterator[tuple[str, list[Record], list[DetectionResult]]]:
+    """Yields the pictures whose objects were counted "best" and "worst", the sum of all classes' errors telling."""
+    records = [dataset.read(index) for index in range(len(dataset))]
+    found = [predictor(record.image) for record in records]
+    errors = [
+        sum(
+            abs(result.labels.count(name) - record.truth(dataset.classes).labels.count(name))
+            for name in dataset.classes
+        )
+        for record, result in zip(records, found, strict=True)
+    ]
+    order = np.argsort(errors, kind="stable")
+    for kind, chosen in (("best", order[:count]), ("worst", order[::-1][:count])):
+        yield kind, [records[index] for index in chosen], [found[index] for index in chosen]
 
 
 def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> None:

@@ -105,7 +105,8 @@ def _detector(name: str) -> Variant:
     sparse = name.startswith("sparse_detr_")
     paper = "arXiv 2111.14330" if sparse else "arXiv 2010.04159"
     if name.endswith("_nano"):
-        return Variant(name, SPARSE_DETR, sparse_detr.CONFIGS[name], _SMALL_DETECTION, None, paper)
+        cells = Weights("sparse_detr_nano.safetensors", "this project, BCCD") if sparse else None
+        return Variant(name, SPARSE_DETR, sparse_detr.CONFIGS[name], _SMALL_DETECTION, cells, paper)
     weights = None
     if sparse:
         short, _, percent = name.removeprefix("sparse_detr_").rpartition("_")
