@@ -30,6 +30,17 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_checkpoint(
         folder / "runs" / "mine" / "best", model, name=name, preprocessing=preprocessing, labels=("round", "square")
     )
+    narrow = {"width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16}
+    model = create_model("vt_resnet18", num_classes=2, **narrow)
+    preprocessing = preprocessing_of("vt_resnet18")
+    save_checkpoint(
+        folder / "runs" / "vt" / "best",
+        model,
+        name="vt_resnet18",
+        preprocessing=preprocessing,
+        labels=("round", "square"),
+    )
+    shutil.copy(folder / "cat.jpg", folder / "bird.jpg")
     _add_boxes(folder)
     shutil.copy(folder / "cat.jpg", folder / "cells.jpg")
     return folder

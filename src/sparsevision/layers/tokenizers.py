@@ -78,7 +78,9 @@ class RecurrentTokenizer(Tokenizer):
         self.key, self.key_norm = feature_map(form, width, width, groups) if form == "budget" else _nothing()
         self.scale = (width // heads) ** -0.5 if form == "budget" else 1.0
 
-    def forward(self, features: Tensor, previous: Tokens | None = None) -> tuple[Tokens, Weights | None]:
+    def forward(
+        self, features: Tensor, previous: Tokens | None = None
+    ) -> tuple[Tokens, Float[Tensor, "batch heads renewed pixels"] | None]:
         """Returns new tokens; with half renewal, the second half of the old ones first, and as many new ones behind."""
         assert previous is not None, "a recurrent tokenizer needs the tokens of the module before"
         if self.renewal == "full":

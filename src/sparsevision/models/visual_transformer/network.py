@@ -49,7 +49,7 @@ class VisualTransformer(nn.Module):
 
     def forward(
         self, features: Features, tokens: Tokens | None, trace: Trace | None = None, stage: str = ""
-    ) -> tuple[Features, Tokens]:
+    ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens]:
         """Returns the map and the tokens; the last module leaves the map as it is."""
         weights = None
         if self.tokenizer is not None:
