@@ -29,7 +29,7 @@ _KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept")
 def look_at(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Look]:
     """Predicts pictures with their traces, one batch after another, and yields what there is to draw of each.
 
-    A detector's looks are `DetectionLook`s, those of a Visual Transformer `AttentionLook`s.
+    Looks of a detector are of the kind `DetectionLook`, those of a Visual Transformer of the kind `AttentionLook`.
 
     Args:
         predictor: its `skipped` lists, once the last look is taken, what could not be found or read.
