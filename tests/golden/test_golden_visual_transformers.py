@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from golden_cases import Case, folder, read
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parent))
+from golden_cases import Case, folder, read
 
 from sparsevision.layers.projector import Projector
 from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer

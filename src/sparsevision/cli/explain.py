@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -163,22 +164,12 @@ def _draw_stages(
     if top_tokens < 1:
         raise ConfigError(f"--top-tokens is {top_tokens}; it must be at least 1.")
     drawer = Drawer(predictor, drawing.out, radius=radius)
-    number, kept = 0, []
-    for look in look_at(predictor, drawing.pictures):
-        print(printable(str(look.result)))
-        drawer.draw(look, figure=figure, gif=drawing.gif, label=label, top_tokens=top_tokens)
-        number += 1
-        if drawing.page:
-            kept.append(look)
-    report_left_out(predictor.skipped, number)
-    if drawing.page:
-        drawer.page(kept, drawing.model)
-    return drawer.written
+    draw = partial(drawer.draw, figure=figure, gif=drawing.gif, label=label, top_tokens=top_tokens)
+    return _draw_each(predictor, drawing, look_at(predictor, drawing.pictures), drawer, draw)
 
 
 def _draw_attention(predictor: Predictor, drawing: _Drawing) -> list[Path]:
     """Draws where each token of each picture was read, and returns the files."""
-    from sparsevision.explain import AttentionLook
     from sparsevision.inference.drawers import AttentionDrawer
     from sparsevision.inference.looking import look_at
 
@@ -187,18 +178,8 @@ def _draw_attention(predictor: Predictor, drawing: _Drawing) -> list[Path]:
     if drawing.gif:
         raise ConfigError("--gif runs through stages or keep ratios, and this model has neither: leave it out.")
     drawer = AttentionDrawer(drawing.out)
-    number, kept = 0, []
-    for look in look_at(predictor, drawing.pictures):
-        assert isinstance(look, AttentionLook)
-        print(printable(str(look.result)))
-        drawer.draw(look, figure=figure)
-        number += 1
-        if drawing.page:
-            kept.append(look)
-    report_left_out(predictor.skipped, number)
-    if drawing.page:
-        drawer.page(kept, drawing.model)
-    return drawer.written
+    looks = look_at(predictor, drawing.pictures)
+    return _draw_each(predictor, drawing, looks, drawer, partial(drawer.draw, figure=figure))
 
 
 def _draw_detector(predictor: Predictor, drawing: _Drawing, **options: Any) -> list[Path]:
@@ -216,17 +197,25 @@ def _draw_detector(predictor: Predictor, drawing: _Drawing, **options: Any) -> l
     drawer = DetectionDrawer(drawing.out)
     # One run is enough where nothing is drawn of the others.
     sweeps = sweep_at(predictor, drawing.pictures, whole=drawing.gif or drawing.page, **options)
-    count, kept = 0, []
-    for sweep in sweeps:
-        print(printable(str(sweep.looks[sweep.start].result)))
-        drawer.draw(sweep, figure=figure, gif=drawing.gif, number=number)
-        count += 1
+    draw = partial(drawer.draw, figure=figure, gif=drawing.gif, number=number)
+    return _draw_each(predictor, drawing, sweeps, drawer, draw)
+
+
+def _draw_each(
+    predictor: Predictor, drawing: _Drawing, looks: Iterable[Any], drawer: Any, draw: Callable[[Any], None]
+) -> list[Path]:
+    """Draws one look (or sweep) after another, then the page about all of them, and returns the files."""
+    number, kept = 0, []
+    for look in looks:
+        print(printable(str(look.result)))
+        draw(look)
+        number += 1
         if drawing.page:
-            kept.append(sweep)
-    report_left_out(predictor.skipped, count)
+            kept.append(look)
+    report_left_out(predictor.skipped, number)
     if drawing.page:
         drawer.page(kept, drawing.model)
-    return drawer.written
+    return list(drawer.written)
 
 
 def _check_figure(figure: str, kind: str, known: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsevision.errors import ConfigError
-from sparsevision.types import Control
+from sparsevision.types import Control, DetectionResult
 
 from .detection_look import DetectionLook
 
@@ -27,6 +27,16 @@ class Sweep:
     def __post_init__(self) -> None:
         if not self.looks:
             raise ConfigError("A sweep needs at least one look; received none.")
+
+    @property
+    def own(self) -> DetectionLook:
+        """The look with the value that the model would use by itself, or that was asked for."""
+        return self.looks[self.start]
+
+    @property
+    def result(self) -> DetectionResult:
+        """What was found then."""
+        return self.own.result
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -131,7 +131,7 @@ class DetectionDrawer(_Drawer):
         Raises:
             ConfigError: there is no such object. Without a number, "all" leaves the query out where nothing was found.
         """
-        look = sweep.looks[sweep.start]
+        look = sweep.own
         name = self._name_for(look)
         figures: dict[str, Callable[[], Figure]] = {
             "detections": lambda: detections_figure(look),

@@ -97,15 +97,12 @@ class RecurrentTokenizer(Tokenizer):
         return (queries.transpose(2, 3) @ keys * self.scale).softmax(dim=-1)
 
 
-class PoolingTokenizer(nn.Module):
+class PoolingTokenizer(Tokenizer):
     """The map scaled down to one pixel a token (an ablation of Table 3)."""
 
     def __init__(self, width: int, token_width: int, num_tokens: int, form: Form) -> None:
-        super().__init__()
+        super().__init__(width, token_width, form, value=False)
         self.num_tokens = num_tokens
-        self.token, self.token_norm = _nothing()
-        if form == "budget" and width != token_width:
-            self.token, self.token_norm = token_map(form, width, token_width)
 
     def forward(self, features: Tensor, previous: Tokens | None = None) -> tuple[Tokens, None]:
         """Returns the cells' tokens, row by row."""
