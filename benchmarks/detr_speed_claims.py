@@ -25,7 +25,7 @@ from torch import Tensor
 from claims import COLUMNS, Claim, verdict_of
 from sparsevision.factory import create_model
 from sparsevision.layers.deformable import sample_levels
-from sparsevision.layers.packing import pack_linear_layers
+from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse, peak_growth
 from sparsevision.measure.report import markdown_table
@@ -108,7 +108,7 @@ def detector(name: str) -> Call:
         model = create_model(name)
     model.eval()
     if name != THEIRS:
-        pack_linear_layers(model)
+        pack_weights(model)
 
     def detect() -> object:
         with torch.inference_mode():

@@ -17,7 +17,7 @@ from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePicture
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
 from sparsevision.inference.controls import checked_options
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
-from sparsevision.layers.packing import pack_linear_layers
+from sparsevision.layers.packing import pack_weights
 from sparsevision.tasks import Task
 from sparsevision.tasks.classification import ClassificationTask
 from sparsevision.types import (
@@ -64,8 +64,8 @@ class Predictor:
         preprocessing, labels: what the model does not carry itself, or is to be overruled.
 
     A model given in memory is moved to `device` and into evaluation mode, and is otherwise left as it is. One that was
-    opened here is `model` in a form for predicting only: on a CPU its linear layers' weights are packed for the
-    matrix kernels, so that it can neither be trained nor saved.
+    opened here is `model` in a form for predicting only: on a CPU its weights are packed for the matrix kernels, with
+    the norms behind them, so that it can neither be trained nor saved.
 
     Attributes:
         task: what the model is for, "classification" or "detection".
@@ -92,7 +92,7 @@ class Predictor:
         # A model that was opened here is nobody else's to train or save, so its weights may take the form that runs
         # fastest; one that was handed over is left as it is. timm's models read their layers' weights themselves.
         if made is not model and hasattr(made, "controls"):
-            pack_linear_layers(self.model)
+            pack_weights(self.model)
         self.preprocessing = preprocessing or identity.preprocessing  # type: ignore[union-attr]
         self.labels = _labels(made, labels if labels is not None else identity.labels if identity else None)
         self.skipped: list[Skipped] = []

@@ -1,72 +1,16 @@
-"""Linear layers with weights in the order in which a CPU's matrix kernels read them, for inference only.
-
-PyTorch's own linear layer hands rows of weights to a general product, which reorders them at every call. For the few
-dozen rows that a picture's tokens are, that costs a third of the time.
-"""
+"""Makes a model one for inference only: weights packed for a CPU's kernels, norms part of the layers before them."""
 
 from __future__ import annotations
 
-from itertools import count
-from weakref import WeakValueDictionary
-
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from sparsevision.layers.attention import FeedForward
 from sparsevision.layers.mixing import SplitLinear
-from sparsevision.layers.opaque import opaque
+from sparsevision.layers.packed_layers import PackedLinear, PackedSplitLinear
 
-# A compiler takes no packed weights into its graph: there, a layer is called by its number.
-_numbers = count()
-_layers: WeakValueDictionary[int, PackedLinear] = WeakValueDictionary()
-
-
-class PackedLinear(nn.Module):
-    """A linear layer whose weight is kept packed and nowhere else, optionally followed by an exact GELU."""
-
-    def __init__(self, linear: nn.Linear, activation: str = "none") -> None:
-        super().__init__()
-        self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self.bias = None if linear.bias is None else linear.bias.detach().clone()
-        self.number = next(_numbers)
-        _layers[self.number] = self
-
-    def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
-        """Returns the product with the bias added and the activation applied."""
-        return packed_linear(x, self.number, self.out_features)
-
-
-@opaque(
-    "(Tensor x, int number, int out_features) -> Tensor",
-    lambda x, number, out_features: x.new_empty(*x.shape[:-1], out_features),
-)
-def packed_linear(x: Tensor, number: int, out_features: int) -> Tensor:
-    """Calls the packed layer of that number."""
-    layer = _layers[number]
-    algorithm = "none" if layer.activation == "gelu" else ""
-    return torch.ops.mkldnn._linear_pointwise(x, layer.packed, layer.bias, layer.activation, [], algorithm)
-
-
-class PackedSplitLinear(nn.Module):
-    """The packed form of `SplitLinear`."""
-
-    def __init__(self, linear: SplitLinear) -> None:
-        super().__init__()
-        rows = zip(linear.weight.detach().split(linear.parts), linear.bias.detach().split(linear.parts), strict=True)
-        self.products = nn.ModuleList(PackedLinear(_linear(weight, bias)) for weight, bias in rows)
-
-    def forward(self, x: Float[Tensor, "*batch in_features"]) -> tuple[Tensor, ...]:
-        """Returns one tensor (*batch, part) for each part."""
-        return tuple(product(x) for product in self.products)
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    linear.weight, linear.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return linear
+_KERNELS = ("_linear_pointwise", "_reorder_linear_weight", "_convolution_pointwise", "_reorder_convolution_weight")
 
 
 def can_pack(model: nn.Module) -> bool:
@@ -77,13 +21,12 @@ def can_pack(model: nn.Module) -> bool:
         and parameter.device.type == "cpu"
         and parameter.dtype is torch.float32
         and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and all(hasattr(torch.ops.mkldnn, name) for name in _KERNELS)
     )
 
 
-def pack_linear_layers(model: nn.Module) -> bool:
-    """Replaces every linear layer of a model, in place, by its packed form; returns False where that cannot be done.
+def pack_weights(model: nn.Module) -> bool:
+    """Replaces layers of a model, in place, by their packed form; returns False where that cannot be done.
 
     The model can then neither be trained nor saved: it no longer has the weights as parameters. Numbers agree to
     rounding.
@@ -99,6 +42,11 @@ def pack_linear_layers(model: nn.Module) -> bool:
                 setattr(parent, name, PackedLinear(child, "gelu" if fused and name == "fc1" else "none"))
         if fused:
             parent.activation = nn.Identity()
+    if any(hasattr(module, "running_mean") for module in model.modules()):
+        # Not above: a model without such norms predicts without waiting for timm.
+        from sparsevision.layers.packed_convolutions import pack_convolutions
+
+        pack_convolutions(model)
     # What is left of the parameters must not ask a compiler for a backward pass that there is not.
     model.requires_grad_(False)
     return True

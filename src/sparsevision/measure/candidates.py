@@ -13,7 +13,7 @@ from torch import nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.layers.packing import pack_linear_layers
+from sparsevision.layers.packing import pack_weights
 from sparsevision.layers.paths import plain_operators
 
 Dtype = Literal["fp32", "bf16", "fp16"]
@@ -134,7 +134,7 @@ class Runner:
         self.model = model.to(self.device).train(training)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         if is_ours(candidate.model) and candidate.path == "default" and candidate.packs:
-            pack_linear_layers(self.model)
+            pack_weights(self.model)
         self.images = torch.randn(load.batch, 3, *sides(load.size), device=self.device)
         self.targets = torch.zeros(load.batch, dtype=torch.int64, device=self.device)
         self.optimiser: torch.optim.Optimizer | None = None

@@ -13,7 +13,7 @@ import torch
 
 from sparsevision.errors import ConfigError
 from sparsevision.inference.controls import checked_options, choices_of, controls_of
-from sparsevision.layers.packing import pack_linear_layers
+from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import Machine, describe_machine
 from sparsevision.measure.statistics import Spread, median_and_quartiles
 from sparsevision.tasks.average_precision import DetectionReport
@@ -92,7 +92,7 @@ def sweep_keep_ratios(
     pairs = itertools.product(dict.fromkeys(ways), sorted(set(keep_ratios)))
     settings = [_Setting(scored, {"selection": way, "keep_ratio": ratio}) for way, ratio in pairs]
     if scored.device.type == "cpu":
-        pack_linear_layers(scored.model)
+        pack_weights(scored.model)
     skipped: list[Skipped] = []
     _run(settings, scored.batches(1, workers, skipped, progress))
     if not settings[0].seconds:
