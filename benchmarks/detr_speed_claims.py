@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from claims import COLUMNS, Claim, verdict_of
+from claims import COLUMNS, Claim, judge_times, milliseconds
 from sparsevision.factory import create_model
 from sparsevision.layers.deformable import sample_levels
 from sparsevision.layers.packing import pack_weights
@@ -30,7 +30,6 @@ from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse, peak_growth
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
-from sparsevision.measure.statistics import median_and_quartiles, ratio_of_medians
 
 Call = Callable[[], object]
 SIDES = (800, 1066)
@@ -184,18 +183,9 @@ def measure(group: Group, rounds: int, progress: Callable[[str], None]) -> dict[
     return time_interleaved(calls, Settings(rounds=rounds, warmup=1), progress=progress)
 
 
-def milliseconds(seconds: list[float]) -> str:
-    spread = median_and_quartiles(seconds)
-    return f"{spread.value * 1e3:.1f} ({spread.low * 1e3:.1f}–{spread.high * 1e3:.1f})"
-
-
 def judge(name: str, times: Mapping[str, list[float]], memory: Mapping[str, MemoryUse]) -> list[tuple[str, ...]]:
     """Holds a group's figures against its claims."""
-    found = []
-    for claim in GROUPS[name].claims:
-        ratio = ratio_of_medians(times[claim.slow], times[claim.fast])
-        least = f">= {claim.threshold:.2f}x"
-        found.append((name, claim.text, f"{ratio}x", least, verdict_of(ratio, claim.threshold)))
+    found = judge_times(name, GROUPS[name].claims, times)
     for candidate, most in GROUPS[name].most_megabytes.items():
         used = memory[candidate].megabytes
         verdict = "met" if used <= most else "MISSED"
