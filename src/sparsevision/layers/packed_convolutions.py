@@ -21,9 +21,10 @@ from torchvision.ops import FrozenBatchNorm2d
 from sparsevision.layers.folding import FoldedConv, FoldedNorm
 from sparsevision.layers.opaque import opaque
 from sparsevision.layers.packed_layers import PackedLinear, linear_of
+from sparsevision.layers.token_maps import MapNorm
 
 _CONVS = (nn.Conv2d, FoldedConv)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d, FoldedNorm)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d, FoldedNorm, MapNorm)
 # A compiler takes no packed weights into its graph: there, a layer is called by its number.
 _numbers = count()
 _layers: WeakValueDictionary[int, PackedConv] = WeakValueDictionary()

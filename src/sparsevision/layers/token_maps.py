@@ -9,16 +9,38 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from sparsevision.layers.paths import fast_cpu_training
 
 Form = Literal["equation", "budget"]
 FORMS: tuple[Form, ...] = ("equation", "budget")
 
 
+class MapNorm(nn.BatchNorm2d):
+    """A batch norm of features that products with tokens read.
+
+    Their gradients come channel by channel whatever the map's layout is, and a CPU's batch norm takes eight times as
+    long over a map and a gradient that lie differently.
+    """
+
+    def forward(self, x: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch width h w"]:
+        """Returns the normalised map."""
+        found = super().forward(x)
+        if fast_cpu_training(x.device) and found.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
+            found.register_hook(_channels_last)
+        return found
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
 def feature_map(form: Form, width: int, out_width: int, groups: int = 1) -> tuple[nn.Conv2d, nn.Module]:
     """Makes a map of features (B, C, H, W), and the norm behind it."""
-    norm = nn.BatchNorm2d(out_width) if form == "budget" else nn.Identity()
+    norm = MapNorm(out_width) if form == "budget" else nn.Identity()
     return nn.Conv2d(width, out_width, 1, groups=groups, bias=False), norm
 
 
