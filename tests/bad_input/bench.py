@@ -30,6 +30,7 @@ from coco_folder import draw_coco_folder
 from tiny_detector import save_tiny_detector
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
+NARROW = {"width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16}
 CLASSES = ("ant", "bee", "cat")
 RECIPE = """
 [model]
@@ -329,6 +330,23 @@ class Bench:
         model = create_model(name, num_classes=outputs)
         return save_checkpoint(
             self.place / "peer", model, name=name, preprocessing=preprocessing_of(name), labels=labels
+        )
+
+    @cached_property
+    def plain(self) -> Path:
+        """A checkpoint of a classifier that keeps no trace."""
+        return self.peer(len(CLASSES))
+
+    @cached_property
+    def visual(self) -> Path:
+        """A checkpoint of a narrow Visual Transformer."""
+        from sparsevision.checkpoints import save_checkpoint
+        from sparsevision.factory import create_model
+        from sparsevision.types import Preprocessing
+
+        name, model = "vt_resnet18", create_model("vt_resnet18", num_classes=len(CLASSES), **NARROW)
+        return save_checkpoint(
+            self.place / "visual", model, name=name, preprocessing=Preprocessing(size=(32, 32)), labels=CLASSES
         )
 
     @cached_property

@@ -11,6 +11,7 @@ from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
 from detector_rows import DETECTORS
 from explain_rows import LOOKS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
+from token_rows import TOKENS
 
 TABLE = {
     f"{room}: {row.id}": row
@@ -27,6 +28,7 @@ TABLE = {
         "command line": COMMANDS,
         "detector": DETECTORS,
         "explain": LOOKS,
+        "visual tokens": TOKENS,
     }.items()
     for row in rows
 }

@@ -187,6 +187,20 @@ def test_explain_draws_attention_without_being_told(checkpoint: Path, tmp_path: 
     }  # fmt: skip
 
 
+def test_faithfulness_measures_the_tokens_attention(checkpoint: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for label in ("ball", "box"):
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            Image.effect_noise((90, 64), 60).convert("RGB").save(folder / "one.png")
+    out = tmp_path / "out"
+    given = ["--faithfulness", "--data", str(tmp_path / "data"), "--model", str(checkpoint), "--out", str(out)]
+    assert main(["explain", *given]) == 0
+    rows = json.loads((out / "faithfulness.json").read_text())["rows"]
+    assert [row["map"] for row in rows] == ["random", "centre", "attention, all modules", "attention, last module"]
+    assert all(row["pictures"] == 2 and 0 <= row["deletion"] <= 1 for row in rows)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

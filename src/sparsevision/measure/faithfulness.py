@@ -16,6 +16,7 @@ from sparsevision.data.opening import open_dataset
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
+from sparsevision.explain.attention_look import INTERACTION
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
 from sparsevision.tasks.classification import ClassificationTask
@@ -48,10 +49,11 @@ def measure_faithfulness(
     device: str | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Faithfulness:
-    """Deletes and inserts pixels of a val split in the order of a model's sampling density and of controls.
+    """Deletes and inserts pixels of a val split in the order of where a model looked, and of controls.
 
     Args:
-        model: a checkpoint or a name, as `Predictor` takes it; it must sample points.
+        model: a checkpoint or a name, as `Predictor` takes it: of a SparseFormer, whose density of samples is measured,
+            or of a Visual Transformer, whose tokens' attention is.
         data: the data set. One that is not divided on disk is divided as for the run that the weights lie in.
         peer: a convolutional model, as `Predictor` takes it, whose Grad-CAM is measured as well.
         limit: measures on so many pictures, drawn at random with seed 0.
@@ -64,11 +66,7 @@ def measure_faithfulness(
     predictor = Predictor(model, device)
     if predictor.task != "classification":
         raise ConfigError(f"{str(model)!r} is a detector, and faithfulness is measured of classifiers: name one.")
-    maps: dict[str, SaliencyMap] = {
-        "centre": centre_map,
-        "density, all stages": _sampling_density(predictor, last_only=False),
-        "density, last stage": _sampling_density(predictor, last_only=True),
-    }
+    maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
         maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
 
@@ -107,6 +105,22 @@ def _pictures(
             return
 
 
+def _own_maps(predictor: Predictor, name: str) -> dict[str, SaliencyMap]:
+    """Returns the maps of where the model looked, by what they show."""
+    kinds = getattr(predictor.model, "traces", ())
+    if "points" in kinds:
+        return {
+            "density, all stages": _sampling_density(predictor, last_only=False),
+            "density, last stage": _sampling_density(predictor, last_only=True),
+        }
+    if "heat" in kinds:
+        return {
+            "attention, all modules": _token_attention(predictor, last_only=False),
+            "attention, last module": _token_attention(predictor, last_only=True),
+        }
+    raise ConfigError(f"{name!r} does not say where it looked: name a SparseFormer or a Visual Transformer.")
+
+
 def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
     """The model's own map: where it sampled, over all stages or in the last one."""
 
@@ -118,6 +132,23 @@ def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
         points = (stages[-1] if last_only else torch.cat(stages, 1)).cpu()
         height, width = images.shape[-2:]
         return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
+
+    return saliency
+
+
+def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
+    """The model's own map: where its tokens were read, as a mean over them, over all modules or in the last one."""
+
+    @torch.no_grad()
+    def saliency(images: Tensor, _: Tensor) -> Tensor:
+        trace = Trace("heat")
+        predictor.model(images, trace=trace)
+        names = [name for name in trace.heat if not name.endswith(INTERACTION)]
+        if not names:
+            raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
+        maps = [trace.heat[name].values[0].mean(dim=1) for name in names]
+        mean = maps[-1] if last_only else torch.stack(maps).mean(dim=0)
+        return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
     return saliency
 

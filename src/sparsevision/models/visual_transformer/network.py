@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -169,6 +170,12 @@ class VTResNet(nn.Module):
             # A CPU's convolutions are faster on pixels that lie whole in memory, and the maps then stay so.
             images = images.contiguous(memory_format=torch.channels_last)
         features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        cells = len(images) * math.prod(-(-side // 4) for side in features.shape[2:])
+        if self.training and cells < 2:
+            raise ConfigError(
+                f"Its norms learn from more than one cell of a map, and {len(images)} picture of "
+                f"{images.shape[2]}x{images.shape[3]} has one: train on larger pictures, or on several at once."
+            )
         for stage in self.stages:
             features = self._run(stage, features)
         tokens = None
