@@ -167,8 +167,8 @@ def test_tracing_changes_nothing_and_records_fractions_of_the_picture(model: nn.
     with torch.inference_mode():
         plain, traced = _numbers(model(pictures)), _numbers(model(pictures, trace=trace))
     torch.testing.assert_close(plain, traced, atol=1e-5, rtol=1e-5)
+    assert {kind for kind in TRACE_KINDS if trace.of(kind)} == set(model.traces)
     found = list(_observed(trace))
-    assert found
     for tensor in found:
         assert tensor.shape[0] == 2
         assert tensor.isfinite().all()

@@ -40,6 +40,7 @@ from sparsevision.types import (
     Regions,
     Response,
     Trace,
+    TraceKind,
 )
 
 # The scorer's loss, the only one that the network itself can form.
@@ -120,6 +121,12 @@ class SparseDETR(nn.Module):
             return {}
         described = "share of the tokens that the encoder updates"
         return {"keep_ratio": Control("keep_ratio", self.config.keep_ratio, 0.01, 1.0, described)}
+
+    @property
+    def traces(self) -> tuple[TraceKind, ...]:
+        """What a trace of a pass can hold; all tokens are updated where none are chosen."""
+        kinds: tuple[TraceKind, ...] = ("points", "regions", "heat", "response")
+        return kinds if self.config.selection == "all" else (*kinds, "kept")
 
     @property
     def choices(self) -> Mapping[str, Choice]:
