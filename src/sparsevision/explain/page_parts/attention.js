@@ -128,17 +128,6 @@
     showTokens();
     at(`token-${state.pinned}`).scrollIntoView({ block: "nearest" });
   };
-  const listClasses = () => {
-    at("classes").replaceChildren();
-    for (const [label, score] of current.classes) {
-      const row = element("li", at("classes"));
-      element("span", row, label, "label");
-      element("span", row, score.toFixed(2), "score");
-      const meter = element("meter", row);
-      meter.value = score;
-      meter.setAttribute("aria-hidden", "true");
-    }
-  };
   const applyKind = () => {
     at("most").textContent = `${most().toFixed(most() < 10 ? 1 : 0)} × even`;
     listModules();
@@ -157,7 +146,7 @@
     at("summary").textContent = [data.model, `${current.modules.length} modules`, `${countOf(current.modules[0])} tokens`].filter(Boolean).join(" · ");
     at("interaction").disabled = current.modules.some((one) => !one.interaction);
     if (at("interaction").disabled) document.querySelector("input[value=maps]").checked = true;
-    listClasses();
+    page.listClasses(current.classes);
     page.paintScale();
     way.begin(Math.min(way.index, current.modules.length - 1));
     applyKind();
@@ -168,22 +157,6 @@
   document.querySelectorAll("input[name=kind]").forEach((node) => node.addEventListener("change", applyKind));
   // Thumbnails need the photograph, which is decoded after the script has run.
   at("photo").addEventListener("load", applyKind);
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=radio]")) return;
-    const listed = event.target === at("tokens");
-    if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
-      event.preventDefault();
-      way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
-    } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
-      event.preventDefault();
-      moveToken(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === " " && (event.target === document.body || listed)) {
-      event.preventDefault();
-      way.toggle();
-    } else if (event.key === "Escape") {
-      state.hovered = state.pinned = null;
-      showTokens();
-    }
-  });
+  page.listen(way, at("tokens"), { move: moveToken, release: () => { state.hovered = state.pinned = null; showTokens(); } });
   open(0);
 })();

@@ -283,26 +283,10 @@
   at("view").addEventListener("pointermove", (event) => { if (event.pointerType !== "touch") hover(pointed(event)); });
   at("view").addEventListener("pointerleave", () => hover(null));
   at("view").addEventListener("click", (event) => { const object = pointed(event); object === null ? (state.pinned = null, showObjects()) : pin(object); });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") {
-      state.hovered = state.pinned = null;
-      showObjects();
-    }
-    // Arrows mean something to these.
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input[type=radio], #control")) return;
-    const listed = event.target === at("objects");
-    if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
-      event.preventDefault();
-      way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
-    } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
-      event.preventDefault();
-      moveObject(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === "+" || event.key === "-") {
-      choose(state.run + (event.key === "+" ? 1 : -1));
-    } else if (event.key === " " && (event.target === document.body || listed)) {
-      event.preventDefault();
-      way.toggle();
-    }
+  page.listen(way, at("objects"), {
+    move: moveObject,
+    release: () => { state.hovered = state.pinned = null; showObjects(); },
+    other: (key) => { if (key === "+" || key === "-") choose(state.run + (key === "+" ? 1 : -1)); },
   });
   open(0);
 })();

@@ -121,10 +121,40 @@ const page = (() => {
     at("slider").addEventListener("input", (event) => way.goTo(Number(event.target.value)));
     return way;
   };
+  // The keyboard: arrows step through `way`, and in the list through its entries (`move`); space plays, escape lets go
+  // (`release`). Arrows that mean something to the control that has the focus are left to it.
+  const listen = (way, list, { move, release, other = () => {} }) => {
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") { release(); return; }
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input[type=radio], #control")) return;
+      const listed = event.target === list;
+      if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
+        event.preventDefault();
+        way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
+      } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+        event.preventDefault();
+        move(event.key === "ArrowDown" ? 1 : -1);
+      } else if (event.key === " " && (event.target === document.body || listed)) {
+        event.preventDefault();
+        way.toggle();
+      } else other(event.key);
+    });
+  };
+  const listClasses = (classes) => {
+    at("classes").replaceChildren();
+    for (const [label, score] of classes) {
+      const row = element("li", at("classes"));
+      element("span", row, label, "label");
+      element("span", row, score.toFixed(2), "score");
+      const meter = element("meter", row);
+      meter.value = score;
+      meter.setAttribute("aria-hidden", "true");
+    }
+  };
   at("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
-  return { data, at, make, element, bytes, numbers, listPictures, showPicture, paintScale, walk };
+  return { data, at, make, element, bytes, numbers, listPictures, listClasses, showPicture, paintScale, walk, listen };
 })();

@@ -221,16 +221,8 @@
       return drawn;
     });
   };
-  const listClasses = () => {
-    at("classes").replaceChildren();
-    for (const [label, score] of current.classes) {
-      const row = element("li", at("classes"));
-      element("span", row, label, "label");
-      element("span", row, score.toFixed(2), "score");
-      const meter = element("meter", row);
-      meter.value = score;
-      meter.setAttribute("aria-hidden", "true");
-    }
+  const listAnswers = () => {
+    page.listClasses(current.classes);
     at("class").replaceChildren();
     for (const [label] of current.responses) element("option", at("class"), label).value = label;
     at("order").hidden = !current.responses.length;
@@ -262,7 +254,7 @@
     main = layer(at("overlay"), { spot: "spot-main" });
     scaleLegend();
     listStages();
-    listClasses();
+    listAnswers();
     listTokens();
     way.begin(way.index);
     applyShows();
@@ -275,22 +267,6 @@
   at("view").addEventListener("pointermove", (event) => { if (event.pointerType !== "touch") hover(nearest(event)); });
   at("view").addEventListener("pointerleave", () => hover(null));
   at("view").addEventListener("click", (event) => { const token = nearest(event); token === null ? (state.pinned = null, showTokens()) : pin(token); });
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select")) return;
-    const listed = event.target === at("tokens");
-    if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
-      event.preventDefault();
-      way.goTo(way.index + (event.key === "ArrowRight" ? 1 : -1));
-    } else if (listed && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
-      event.preventDefault();
-      moveToken(event.key === "ArrowDown" ? 1 : -1);
-    } else if (event.key === " " && (event.target === document.body || listed)) {
-      event.preventDefault();
-      way.toggle();
-    } else if (event.key === "Escape") {
-      state.hovered = state.pinned = null;
-      showTokens();
-    }
-  });
+  page.listen(way, at("tokens"), { move: moveToken, release: () => { state.hovered = state.pinned = null; showTokens(); } });
   open(0);
 })();
