@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import UnknownNameError
 from sparsevision.layers.groups import ParameterGroup, decay_groups
 from sparsevision.layers.image_features import EarlyConv, PatchEmbedding, Pixels
 from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.layers.rois import grid_rois
+from sparsevision.models.classifier import Classifier
 from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
 from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
@@ -77,7 +77,7 @@ class Head(nn.Module):
         return features if pre_logits else self.fc(features)
 
 
-class SparseFormer(nn.Module):
+class SparseFormer(Classifier):
     """The network: early features once, the focusing unit L_f times, the cortex, the head.
 
     Takes any height and width. `forward` returns logits (B, K).
@@ -95,7 +95,6 @@ class SparseFormer(nn.Module):
         self.num_classes = config.num_classes
         self.num_features = self.embed_dim = self.head_hidden_size = config.cortex_width
         self.default_cfg: dict[str, Any] = {}
-        self.grad_checkpointing = False
         numerics = NUMERICS[config.numerics]
         self.early_conv = _image_feature(config, numerics)
         self.tokens = TokenTable(config)
@@ -159,7 +158,7 @@ class SparseFormer(nn.Module):
         trace: Trace | None = None,
     ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
-        self._check_images(images)
+        self._check_images(images, self.config.in_chans)
         view = FeatureMap(self.early_conv(images), _valid_share(images, sizes))
         tokens, rois = self.tokens(images.shape[0])
         if trace is not None:
@@ -177,19 +176,6 @@ class SparseFormer(nn.Module):
     def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
         """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
         return self.head(tokens, pre_logits)
-
-    def _run(self, unit: nn.Module, *inputs: Any) -> tuple[Tensor, Tensor]:
-        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(unit, *inputs, use_reentrant=False)
-        return unit(*inputs)
-
-    def _check_images(self, images: Tensor) -> None:
-        expected = self.config.in_chans
-        if images.ndim != 4 or images.shape[1] != expected:
-            raise ConfigError(
-                f"The model takes images of shape (batch, {expected}, height, width); "
-                f"it was given {tuple(images.shape)}."
-            )
 
     def set_gradient_scale(self, scale: float) -> None:
         """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
@@ -230,10 +216,6 @@ class SparseFormer(nn.Module):
         nn.init.trunc_normal_(self.head.fc.weight, std=0.02, a=-2.0, b=2.0)
         if bias:
             nn.init.zeros_(self.head.fc.bias)
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recomputes each unit's activations in the backward pass instead of keeping them."""
-        self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -11,7 +10,6 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.layers.groups import ParameterGroup, decay_groups
@@ -24,6 +22,7 @@ from sparsevision.layers.tokenizers import (
     PoolingTokenizer,
     RecurrentTokenizer,
 )
+from sparsevision.models.classifier import Classifier
 from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
 from sparsevision.types import Control, Heat, Response, Trace, TraceKind
 
@@ -78,7 +77,7 @@ def record_attention(
         trace.record(f"{stage}.interaction", Heat(((renewed @ maps).unflatten(2, tuple(grid)),)))
 
 
-class VTResNet(nn.Module):
+class VTResNet(Classifier):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
     controls: ClassVar[dict[str, Control]] = {}
@@ -93,7 +92,6 @@ class VTResNet(nn.Module):
         self.num_classes = config.num_classes
         self.num_features = self.embed_dim = self.head_hidden_size = config.token_width
         self.default_cfg: dict[str, Any] = {}
-        self.grad_checkpointing = False
         self.pool: Literal["avg", ""] = "avg"
         width, (repeats, expansion) = config.width, STAGES[config.depth]
         self.conv1 = nn.Conv2d(config.in_chans, width, 7, stride=2, padding=3, bias=False)
@@ -156,12 +154,7 @@ class VTResNet(nn.Module):
         trace: Trace | None = None,
     ) -> Tokens:
         """Returns the tokens after the last module."""
-        expected = self.config.in_chans
-        if images.ndim != 4 or images.shape[1] != expected:
-            raise ConfigError(
-                f"The model takes images of shape (batch, {expected}, height, width); "
-                f"it was given {tuple(images.shape)}."
-            )
+        self._check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
             raise ConfigError(
                 "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
@@ -170,8 +163,8 @@ class VTResNet(nn.Module):
             # A CPU's convolutions are faster on pixels that lie whole in memory, and the maps then stay so.
             images = images.contiguous(memory_format=torch.channels_last)
         features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
-        cells = len(images) * math.prod(-(-side // 4) for side in features.shape[2:])
-        if self.training and cells < 2:
+        height, width = features.shape[2:]
+        if self.training and len(images) * -(-height // 4) * -(-width // 4) < 2:
             raise ConfigError(
                 f"Its norms learn from more than one cell of a map, and {len(images)} picture of "
                 f"{images.shape[2]}x{images.shape[3]} has one: train on larger pictures, or on several at once."
@@ -188,11 +181,6 @@ class VTResNet(nn.Module):
         """Returns logits (B, K), or with `pre_logits` the mean of the tokens (B, C_T)."""
         features = tokens.mean(dim=1) if self.pool == "avg" else tokens
         return features if pre_logits else self.fc(self.dropout(features))
-
-    def _run(self, part: nn.Module, *inputs: Any) -> Any:
-        if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(part, *inputs, use_reentrant=False)
-        return part(*inputs)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the groups of the paper's recipes: everything decays alike."""
@@ -222,10 +210,6 @@ class VTResNet(nn.Module):
             if num_classes
             else nn.Identity()
         )
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recomputes each stage's and module's activations in the backward pass instead of keeping them."""
-        self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
