@@ -24,7 +24,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.data.opening_objects import open_objects
-from sparsevision.models.sparse_detr.backbone import TimmBackbone
+from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
 from sparsevision.tasks.detection import DetectionTask, taught
 from sparsevision.training.feed import PictureFeed
 from sparsevision.training.recipe import Recipe, read_recipe
@@ -79,10 +79,9 @@ class Peer(nn.Module):
         self.pyramid, self.rpn, self.roi_heads = detector.backbone, detector.rpn, detector.roi_heads
         self.roi_heads.box_roi_pool.featmap_names = ["0", "1", "2"]
 
-    @property
-    def backbone(self) -> nn.Module:
-        """What is filled with the classifier's weights."""
-        return self.pyramid.backbone
+    def backbone_tensors(self) -> dict[str, str]:
+        """Names what is filled with the classifier's weights: {here: in the classifier}."""
+        return {f"pyramid.backbone.{name}": theirs for name, theirs in classifier_names(self.pyramid.backbone).items()}
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> Shown | DetectionOutput:
         """Returns maps in training, else detections as a head whose rows are boxes after suppression."""

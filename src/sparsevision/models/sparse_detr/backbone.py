@@ -59,6 +59,12 @@ class TimmBackbone(nn.Module):
         return list(self.body(images))
 
 
+def classifier_names(backbone: nn.Module) -> dict[str, str]:
+    """Names a backbone's tensors: {here: in the classifier that it is of}."""
+    # A map's own norm belongs to the detector.
+    return {name: name.removeprefix("body.") for name in backbone.state_dict() if not name.startswith("norms.")}
+
+
 def make_backbone(config: SparseDETRConfig) -> TimmBackbone | SwinTiny:
     """Builds the backbone that a configuration names."""
     num_maps = min(BACKBONE_LEVELS, config.num_levels)

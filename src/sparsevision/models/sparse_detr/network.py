@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.layers.deformable import DeformableAttention
 from sparsevision.layers.groups import ParameterGroup
-from sparsevision.models.sparse_detr.backbone import Neck, make_backbone
+from sparsevision.models.sparse_detr.backbone import Neck, classifier_names, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
 from sparsevision.models.sparse_detr.decoder import Decoded, Decoder, LearnedQueries, ProposedQueries, Queries
 from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
@@ -154,9 +154,7 @@ class SparseDETR(nn.Module):
 
     def backbone_tensors(self) -> dict[str, str]:
         """Names the backbone's tensors: {here: in the classifier}."""
-        # A map's own norm belongs to the detector, and timm numbers modules that it flattens.
-        own = [name for name in self.backbone.state_dict() if not name.startswith("norms.")]
-        return {f"backbone.{name}": name.removeprefix("body.") for name in own}
+        return {f"backbone.{name}": theirs for name, theirs in classifier_names(self.backbone).items()}
 
     def init_weights(self) -> None:
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
