@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from faster_rcnn import Peer
+from publishing import publish
 from sparsevision.checkpoints.description import parse_description
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
@@ -73,10 +74,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
         found.append(row)
         counts = [count for count in counts if count.run != row.run] + counted
     rows = list({row.run: row for row in found}.values())
-    text = "\n".join(_lines(rows))
-    print(text)
-    (out / "bccd.md").write_text(text + "\n", encoding="utf-8")
-    (out / "bccd.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    publish(out, "bccd", "\n".join(_lines(rows)), [asdict(row) for row in rows])
     with (out / "bccd_counts.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(Count.__dataclass_fields__))
         writer.writeheader()

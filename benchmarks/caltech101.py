@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cyclopts
 
+from publishing import publish
 from sparsevision.checkpoints.saving import save_checkpoint
 from sparsevision.factory import identity_of, load_model
 from sparsevision.measure.machine import describe_machine
@@ -54,10 +55,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
         for row in rows
     ]  # fmt: skip
     head = f"# Caltech-101, {rows[0].pictures} pictures of val\n\n{describe_machine()}.\n"
-    text = "\n".join([head, *markdown_table(columns, table)])
-    print(text)
-    (out / "caltech101.md").write_text(text + "\n", encoding="utf-8")
-    (out / "caltech101.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    publish(out, "caltech101", "\n".join([head, *markdown_table(columns, table)]), [asdict(row) for row in rows])
 
 
 def _known(path: Path) -> list[Row]:

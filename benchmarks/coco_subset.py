@@ -14,6 +14,7 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 
+from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.opening_objects import open_objects
 from sparsevision.explain import comparison_figure, keep_ratio_figure, save_figure
@@ -32,10 +33,7 @@ def main(
     sweep = sweep_keep_ratios(run / "best", str(data), keep_ratios=KEEP_RATIOS, selections=("dam",))
     rows = [row.to_dict() for row in sweep.rows]
     shown = draw_sheet(run / "best", data, figures / "contact-coco.jpg")
-    text = report(sweep, shown)
-    print(text)
-    (out / "coco_subset.md").write_text(text, encoding="utf-8")
-    (out / "coco_subset.json").write_text(json.dumps({**sweep.to_dict(), "shown": shown}, indent=1) + "\n")
+    publish(out, "coco_subset", report(sweep, shown), {**sweep.to_dict(), "shown": shown})
     remark = f"{sweep.rows[0].report.pictures} pictures; {sweep.machine}"
     save_figure(keep_ratio_figure(rows, sweep.trained, remark=remark), figures / "coco-keep-ratio.png", dpi=150)
 

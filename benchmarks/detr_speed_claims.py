@@ -23,6 +23,7 @@ from rich.console import Console
 from torch import Tensor
 
 from claims import COLUMNS, Claim, judge_times, milliseconds
+from publishing import publish
 from sparsevision.factory import create_model
 from sparsevision.layers.deformable import sample_levels
 from sparsevision.layers.packing import pack_weights
@@ -169,11 +170,8 @@ def main(
     text = "\n".join(
         ["# Claims about the detectors' speed", "", f"{machine}.", "", HOW.format(rounds=rounds), "", *tables, ""]
     )
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "detr_speed_claims.md").write_text(text, encoding="utf-8")
     whole = {"machine": asdict(machine), "verdicts": verdicts, "times": records}
-    (out / "detr_speed_claims.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    publish(out, "detr_speed_claims", text, whole)
     return 1 if any(verdict[-1] == "MISSED" for verdict in verdicts) else 0
 
 

@@ -11,7 +11,6 @@ the box's share of the area and the boxes of other pictures. Status 1 if a claim
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.dataset import Record
 from sparsevision.data.opening import PLACED_DIGITS, open_dataset
@@ -71,11 +71,8 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
         for name, weights in {"looking": looking, "nil": nil}.items()
     }
     text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PLACED_DIGITS)).absolute())
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "looking_pays.md").write_text(text + "\n", encoding="utf-8")
     whole = {"machine": asdict(describe_machine()), **{name: seen.record() for name, seen in found.items()}}
-    (out / "looking_pays.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    publish(out, "looking_pays", text, whole)
     save_figure(draw(found["looking"], boxes * scenes.size), out / "looking_pays.png")
     return 0 if held else 1
 

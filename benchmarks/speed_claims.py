@@ -8,7 +8,6 @@ A full run takes about 20 minutes on two idle cores; on a busy machine the figur
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import torch
 from rich.console import Console
 
 from claims import COLUMNS, Claim, verdict_of
+from publishing import publish
 from sparsevision.measure.candidates import Candidate, Workload
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import measure_memory
@@ -121,11 +121,8 @@ def main(
     text = "\n".join(
         ["# Claims about speed", "", f"{machine}.", "", how_measured(settings), "", *markdown_table(COLUMNS, rows), ""]
     )
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "speed_claims.md").write_text(text, encoding="utf-8")
     whole = {"machine": asdict(machine), "verdicts": [asdict(one) for one in verdicts], "timings": records}
-    (out / "speed_claims.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    publish(out, "speed_claims", text, whole)
     return 1 if any(verdict.verdict == "MISSED" for verdict in verdicts) else 0
 
 

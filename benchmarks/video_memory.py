@@ -28,6 +28,7 @@ import cyclopts
 import torch
 from PIL import Image
 
+from publishing import publish
 from sparsevision import create_model
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.data.reading import read_picture
@@ -72,12 +73,8 @@ def main(
         f"Own memory of {longest.frames:,} frames over that of {shortest.frames:,}: {ratio:.3f} (at most {MORE:.2f}): "
         f"{'met' if held else 'MISSED'}."
     )
-    text = report(model, found, verdict)
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "video_memory.md").write_text(text + "\n", encoding="utf-8")
     whole = {"machine": asdict(describe_machine()), "model": model, "ratio": ratio, "videos": list(map(asdict, found))}
-    (out / "video_memory.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    publish(out, "video_memory", report(model, found, verdict), whole)
     return 0 if held else 1
 
 

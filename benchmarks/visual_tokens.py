@@ -25,6 +25,7 @@ from typing import Any
 import cyclopts
 
 from caltech101 import Row, measure
+from publishing import publish
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.training import read_recipe
@@ -77,10 +78,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
         "VT-ResNet-18, seed 0, with one part changed:", "",
         *markdown_table(("module", *HEADS), modules(trained)), "",
     ]  # fmt: skip
-    text = "\n".join(lines)
-    print(text)
-    (out / "visual_tokens.md").write_text(text, encoding="utf-8")
-    (out / "visual_tokens.json").write_text(json.dumps([asdict(one) for one in trained], indent=1) + "\n", "utf-8")
+    publish(out, "visual_tokens", "\n".join(lines), [asdict(one) for one in trained])
 
 
 def networks(trained: Sequence[Trained]) -> list[tuple[str, ...]]:

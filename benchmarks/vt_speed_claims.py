@@ -9,7 +9,6 @@ a claim is missed.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from claims import COLUMNS, Claim, judge_times, milliseconds
+from publishing import publish
 from sparsevision.factory import create_model
 from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
@@ -125,29 +125,19 @@ class Tokens(nn.Module):
         return self.head(tokens.mean(dim=1))
 
 
-def folded_part(part: type[nn.Module], name: str) -> nn.Module:
-    """A part of a network with folded norms, cut out before it is folded."""
-    torch.manual_seed(0)
-    network: Any = create_model(name) if name.startswith("vt_") else timm.create_model(name)
-    cut = part(network.eval())
-    if name.startswith("vt_"):
-        pack_weights(cut)
-    return (cut if name.startswith("vt_") else fuse(cut)).to(memory_format=torch.channels_last)
-
-
 def parts() -> dict[str, Group]:
     images, maps = torch.rand(BATCH, 3, SIDE, SIDE), torch.rand(BATCH, 256, SIDE // 16, SIDE // 16)
     return {
         "folded, stem and stages 1 to 3": Group(
             {
-                "timm/resnet18": lambda: as_call(folded_part(Beginning, "resnet18"), images),
-                "vt_resnet18": lambda: as_call(folded_part(Beginning, "vt_resnet18"), images),
+                "timm/resnet18": lambda: as_call(fuse(Beginning(theirs("resnet18", folded=False))), images),
+                "vt_resnet18": lambda: as_call(Beginning(ours("vt_resnet18", folded=True)), images),
             }
         ),
         "folded, stage 4 or tokens": Group(
             {
-                "timm/resnet18": lambda: as_call(folded_part(LastStage, "resnet18"), maps),
-                "vt_resnet18": lambda: as_call(folded_part(Tokens, "vt_resnet18"), maps),
+                "timm/resnet18": lambda: as_call(fuse(LastStage(theirs("resnet18", folded=False))), maps),
+                "vt_resnet18": lambda: as_call(Tokens(ours("vt_resnet18", folded=True)), maps),
             }
         ),
     }
@@ -176,11 +166,8 @@ def main(*, rounds: int = 25, threads: int = 2, out: Path = Path("benchmarks/res
     tables = [*markdown_table(COLUMNS, verdicts), "", *markdown_table(TIMES, rows)]
     how = HOW.format(batch=BATCH, side=SIDE, rounds=rounds)
     text = "\n".join(["# Claims about Visual Transformers' speed", "", f"{machine}.", "", how, "", *tables, ""])
-    print(text)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "vt_speed_claims.md").write_text(text, encoding="utf-8")
-    record = {"machine": asdict(machine), "verdicts": verdicts, "times": records}
-    (out / "vt_speed_claims.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    whole = {"machine": asdict(machine), "verdicts": verdicts, "times": records}
+    publish(out, "vt_speed_claims", text, whole)
     return 1 if any(verdict[-1] == "MISSED" for verdict in verdicts) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,7 +62,7 @@ class AttentionLook(Look):
     def modules(self) -> tuple[TokenMaps, ...]:
         """The modules that made tokens, in the model's order."""
         heat = self.trace.heat
-        names = [name for name in heat if not name.endswith(INTERACTION)]
+        names = modules_in(heat)
         if not names:
             raise ConfigError(
                 f"The trace of {self.result.name!r} does not say where tokens were read: this form of the model pools "
@@ -73,6 +74,11 @@ class AttentionLook(Look):
     def num_tokens(self) -> int:
         """How many tokens the first module has."""
         return len(self.modules[0].maps)
+
+
+def modules_in(heat: Iterable[str]) -> list[str]:
+    """Picks the modules' own maps from the names of a trace's heat."""
+    return [name for name in heat if not name.endswith(INTERACTION)]
 
 
 def _maps(heat: Heat) -> Floats:

@@ -6,9 +6,7 @@ kernel does to what it has in hand.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
-from weakref import WeakValueDictionary
 
 import torch
 from jaxtyping import Float
@@ -20,14 +18,11 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from sparsevision.layers.folding import FoldedConv, FoldedNorm
 from sparsevision.layers.opaque import opaque
-from sparsevision.layers.packed_layers import PackedLinear, linear_of
+from sparsevision.layers.packed_layers import PackedLayer, PackedLinear, layer_of, linear_of
 from sparsevision.layers.token_maps import MapNorm
 
 _CONVS = (nn.Conv2d, FoldedConv)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d, FoldedNorm, MapNorm)
-# A compiler takes no packed weights into its graph: there, a layer is called by its number.
-_numbers = count()
-_layers: WeakValueDictionary[int, PackedConv] = WeakValueDictionary()
 
 
 def pack_convolutions(model: nn.Module) -> None:
@@ -93,7 +88,7 @@ class PackedTokenMap(nn.Module):
         return found.transpose(0, 1).flatten(1).unflatten(0, rows.shape[:2]).transpose(1, 2)
 
 
-class PackedConv(nn.Module):
+class PackedConv(PackedLayer):
     """A convolution with the norm behind it, and optionally a ReLU and a second map that is added before that."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module, *, relu: bool = False) -> None:
@@ -102,8 +97,6 @@ class PackedConv(nn.Module):
         self.shape, self.relu = weight.shape, relu
         self.how: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self.packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.how)
-        self.number = next(_numbers)
-        _layers[self.number] = self
 
     def forward(self, x: Float[Tensor, "batch channels h w"], added: Tensor | None = None) -> Tensor:
         """Returns the map (B, C', H', W'), channels last; `added` is of that shape."""
@@ -111,7 +104,7 @@ class PackedConv(nn.Module):
 
 
 def _blank_map(x: Tensor, added: Tensor | None, number: int) -> Tensor:
-    layer = _layers[number]
+    layer = layer_of(number)
     padding, stride, dilation, _ = layer.how
     sides = [
         (x.shape[2 + i] + 2 * padding[i] - dilation[i] * (layer.shape[2 + i] - 1) - 1) // stride[i] + 1 for i in (0, 1)
@@ -123,7 +116,7 @@ def _blank_map(x: Tensor, added: Tensor | None, number: int) -> Tensor:
 @opaque("(Tensor x, Tensor? added, int number) -> Tensor", _blank_map)
 def packed_conv(x: Tensor, added: Tensor | None, number: int) -> Tensor:
     """Calls the packed convolution of that number."""
-    layer = _layers[number]
+    layer = layer_of(number)
     weights = layer.packed, layer.bias, *layer.how
     x = x.to(torch.float32, memory_format=torch.channels_last)
     if added is None:

@@ -7,6 +7,7 @@ dozen rows that a picture's tokens are, that costs a third of the time.
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -18,10 +19,24 @@ from sparsevision.layers.opaque import opaque
 
 # A compiler takes no packed weights into its graph: there, a layer is called by its number.
 _numbers = count()
-_layers: WeakValueDictionary[int, PackedLinear] = WeakValueDictionary()
+_layers: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-class PackedLinear(nn.Module):
+class PackedLayer(nn.Module):
+    """A layer for inference, with a `number` that it can be found by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = next(_numbers)
+        _layers[self.number] = self
+
+
+def layer_of(number: int) -> Any:
+    """Returns the packed layer of that number."""
+    return _layers[number]
+
+
+class PackedLinear(PackedLayer):
     """A linear layer whose weight is kept packed and nowhere else, optionally followed by an exact GELU."""
 
     def __init__(self, linear: nn.Linear, activation: str = "none") -> None:
@@ -29,8 +44,6 @@ class PackedLinear(nn.Module):
         self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.bias = None if linear.bias is None else linear.bias.detach().clone()
-        self.number = next(_numbers)
-        _layers[self.number] = self
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
         """Returns the product with the bias added and the activation applied."""
@@ -43,7 +56,7 @@ class PackedLinear(nn.Module):
 )
 def packed_linear(x: Tensor, number: int, out_features: int) -> Tensor:
     """Calls the packed layer of that number."""
-    layer = _layers[number]
+    layer = layer_of(number)
     algorithm = "none" if layer.activation == "gelu" else ""
     x = x.float()  # under autocast, what comes in may be in half precision
     return torch.ops.mkldnn._linear_pointwise(x, layer.packed, layer.bias, layer.activation, [], algorithm)

@@ -16,7 +16,7 @@ from sparsevision.data.opening import open_dataset
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
-from sparsevision.explain.attention_look import INTERACTION
+from sparsevision.explain.attention_look import modules_in
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
 from sparsevision.tasks.classification import ClassificationTask
@@ -143,7 +143,7 @@ def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
     def saliency(images: Tensor, _: Tensor) -> Tensor:
         trace = Trace("heat")
         predictor.model(images, trace=trace)
-        names = [name for name in trace.heat if not name.endswith(INTERACTION)]
+        names = modules_in(trace.heat)
         if not names:
             raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
         maps = [trace.heat[name].values[0].mean(dim=1) for name in names]

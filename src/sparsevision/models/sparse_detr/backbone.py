@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.layers.folding import fold_fixed_norms
-from sparsevision.layers.paths import fast
+from sparsevision.layers.paths import channels_last_on_cpu
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
 from sparsevision.models.sparse_detr.encoder import Pyramid
 from sparsevision.models.sparse_detr.geometry import level_masks, sine_encoding, token_references, valid_ratios
@@ -53,10 +53,7 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Returns the maps, finest first."""
-        if images.device.type == "cpu" and fast():
-            # A CPU's convolutions are faster on pixels that lie whole in memory, and the maps then stay so.
-            images = images.contiguous(memory_format=torch.channels_last)
-        return list(self.body(images))
+        return list(self.body(channels_last_on_cpu(images)))
 
 
 def classifier_names(backbone: nn.Module) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.layers.groups import ParameterGroup, decay_groups
-from sparsevision.layers.paths import fast
+from sparsevision.layers.paths import channels_last_on_cpu
 from sparsevision.layers.projector import Projector
 from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
 from sparsevision.layers.tokenizers import (
@@ -159,10 +159,7 @@ class VTResNet(Classifier):
             raise ConfigError(
                 "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
             )
-        if images.device.type == "cpu" and fast():
-            # A CPU's convolutions are faster on pixels that lie whole in memory, and the maps then stay so.
-            images = images.contiguous(memory_format=torch.channels_last)
-        features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        features = self.maxpool(self.act1(self.bn1(self.conv1(channels_last_on_cpu(images)))))
         height, width = features.shape[2:]
         if self.training and len(images) * -(-height // 4) * -(-width // 4) < 2:
             raise ConfigError(

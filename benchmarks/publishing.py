@@ -1,0 +1,15 @@
+"""How a measurement is told: printed, and written as a page beside its figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def publish(out: Path, name: str, text: str, record: Any) -> None:
+    """Prints `text`, and writes it as NAME.md and `record` as NAME.json into the folder `out`."""
+    print(text)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.md").write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
