@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from faster_rcnn import Peer
-from publishing import publish
+from publishing import publish, trained_on
 from sparsevision.checkpoints.description import parse_description
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
@@ -46,6 +46,7 @@ class Row:
     epochs: int
     best_epoch: int
     hours: float
+    trained_on: str
     val_ap: float
     val_ap50: float
     pictures: int
@@ -116,6 +117,7 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
         epochs=recipe.schedule.epochs,
         best_epoch=best["epoch"],
         hours=[line for line in lines if line["kind"] == "train"][-1]["seconds"] / 3600,
+        trained_on=trained_on(run),
         val_ap=best["ap"],
         val_ap50=best["ap50"],
         pictures=report.pictures,
@@ -129,10 +131,10 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
 def _lines(rows: list[Row]) -> Iterator[str]:
     names = [one["name"] for one in rows[0].per_class]
     yield f"# Blood cells (BCCD), {rows[0].pictures} pictures of test\n\n{describe_machine()}.\n"
-    columns = ("model", "seed", "parameters M", "epochs", "hours", "val AP", "val AP50", "test AP", "test AP50")
+    columns = ("model", "seed", "parameters M", "epochs", "hours", "trained on", "val AP", "val AP50", "test AP", "test AP50")
     scores = [
         (
-            row.model, str(row.seed), f"{row.parameters / 1e6:.2f}", str(row.epochs), f"{row.hours:.1f}",
+            row.model, str(row.seed), f"{row.parameters / 1e6:.2f}", str(row.epochs), f"{row.hours:.1f}", row.trained_on,
             *(f"{value:.1%}" for value in (row.val_ap, row.val_ap50, row.ap, row.ap50)),
             *(f"{one['ap50']:.1%}" for one in row.per_class),
         )

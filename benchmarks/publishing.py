@@ -13,3 +13,9 @@ def publish(out: Path, name: str, text: str, record: Any) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.md").write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def trained_on(run: Path) -> str:
+    """Names what a run folder's last start was trained on: its first GPU, or so many CPU threads."""
+    start = json.loads((run / "environment.json").read_text(encoding="utf-8"))["starts"][-1]
+    return next(iter(start["devices"]), f"{start['threads']} CPU threads")

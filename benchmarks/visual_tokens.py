@@ -25,13 +25,13 @@ from typing import Any
 import cyclopts
 
 from caltech101 import Row, measure
-from publishing import publish
+from publishing import publish, trained_on
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.training import read_recipe
 
 WHOLE = "recurrent tokenizer, transformer, projector"
-HEADS = ("top-1", "mean over classes", "minutes", "GMACs", "parameters M")
+HEADS = ("top-1", "mean over classes", "minutes", "trained on", "GMACs", "parameters M")
 # What the second table calls a changed field; the paper's table of it.
 CHANGES = {
     "recurrence=none": "filter tokenizers in both modules (Table 4)",
@@ -42,10 +42,11 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: the changed fields of its configuration, its seed, and what it came to."""
+    """A finished run: the changed fields of its configuration, its seed, what trained it, and what it came to."""
 
     changed: tuple[str, ...]
     seed: int
+    trained_on: str
     row: Row
 
     @property
@@ -56,7 +57,7 @@ class Trained:
 def read_run(run: Path, data: str) -> Trained:
     recipe = read_recipe(run / "recipe.toml")
     changed = tuple(sorted(f"{name}={value}" for name, value in recipe.model.config.items()))
-    return Trained(changed, recipe.run.seed, measure(run, data))
+    return Trained(changed, recipe.run.seed, trained_on(run), measure(run, data))
 
 
 def known(path: Path) -> list[Trained]:
@@ -64,7 +65,7 @@ def known(path: Path) -> list[Trained]:
     if not path.is_file():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
-    return [Trained(tuple(one["changed"]), one["seed"], Row(**one["row"])) for one in found]
+    return [Trained(tuple(one["changed"]), one["seed"], one["trained_on"], Row(**one["row"])) for one in found]
 
 
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
@@ -107,6 +108,7 @@ def figures(group: Sequence[Trained]) -> tuple[str, ...]:
         f"{mean(row.top1 for row in rows):.1%}{each}",
         f"{mean(row.mean_class for row in rows):.1%}",
         f"{mean(row.hours for row in rows) * 60:.0f}",
+        ", ".join(sorted({one.trained_on for one in group})),
         f"{rows[0].macs / 1e9:.2f}",
         f"{rows[0].parameters / 1e6:.2f}",
     )
