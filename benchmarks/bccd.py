@@ -26,7 +26,6 @@ from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
 from sparsevision.data.opening_objects import open_objects
 from sparsevision.factory import load_model
-from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_parameters
 from sparsevision.measure.report import markdown_table
 from sparsevision.tasks.average_precision import ClassReport
@@ -130,11 +129,14 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
 
 def _lines(rows: list[Row]) -> Iterator[str]:
     names = [one["name"] for one in rows[0].per_class]
-    yield f"# Blood cells (BCCD), {rows[0].pictures} pictures of test\n\n{describe_machine()}.\n"
-    columns = ("model", "seed", "parameters M", "epochs", "hours", "trained on", "val AP", "val AP50", "test AP", "test AP50")
+    yield f"# Blood cells (BCCD), {rows[0].pictures} pictures of test\n"
+    columns = (
+        "model", "seed", "parameters M", "epochs", "hours", "trained on", "val AP", "val AP50", "test AP", "test AP50",
+    )  # fmt: skip
     scores = [
         (
-            row.model, str(row.seed), f"{row.parameters / 1e6:.2f}", str(row.epochs), f"{row.hours:.1f}", row.trained_on,
+            row.model, str(row.seed), f"{row.parameters / 1e6:.2f}", str(row.epochs), f"{row.hours:.1f}",
+            row.trained_on,
             *(f"{value:.1%}" for value in (row.val_ap, row.val_ap50, row.ap, row.ap50)),
             *(f"{one['ap50']:.1%}" for one in row.per_class),
         )

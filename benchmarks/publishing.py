@@ -16,6 +16,6 @@ def publish(out: Path, name: str, text: str, record: Any) -> None:
 
 
 def trained_on(run: Path) -> str:
-    """Names what a run folder's last start was trained on: its first GPU, or so many CPU threads."""
+    """Names what a run folder's last start was trained on: its first GPU, or a CPU's threads."""
     start = json.loads((run / "environment.json").read_text(encoding="utf-8"))["starts"][-1]
-    return next(iter(start["devices"]), f"{start['threads']} CPU threads")
+    return next(iter(start["devices"]), f"CPU, threads: {start['threads']}")

@@ -26,7 +26,6 @@ import cyclopts
 
 from caltech101 import Row, measure
 from publishing import publish, trained_on
-from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.training import read_recipe
 
@@ -73,7 +72,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
     found = [*known(out / "visual_tokens.json"), *(read_run(run, data) for run in runs)]
     trained = sorted({one.key: one for one in found}.values(), key=lambda one: one.key)
     lines = [
-        f"# Visual tokens on Caltech-101, {trained[0].row.pictures} pictures of val", "", f"{describe_machine()}.", "",
+        f"# Visual tokens on Caltech-101, {trained[0].row.pictures} pictures of val", "",
         "Trained from scratch by the same recipe at the same size, without a teacher.", "",
         *markdown_table(("model", "epochs", "seeds", *HEADS), networks(trained)), "",
         "VT-ResNet-18, seed 0, with one part changed:", "",
@@ -107,7 +106,7 @@ def figures(group: Sequence[Trained]) -> tuple[str, ...]:
     return (
         f"{mean(row.top1 for row in rows):.1%}{each}",
         f"{mean(row.mean_class for row in rows):.1%}",
-        f"{mean(row.hours for row in rows) * 60:.0f}",
+        f"{mean(row.hours for row in rows) * 60:.1f}",
         ", ".join(sorted({one.trained_on for one in group})),
         f"{rows[0].macs / 1e9:.2f}",
         f"{rows[0].parameters / 1e6:.2f}",
