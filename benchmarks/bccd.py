@@ -9,7 +9,6 @@ Every run's best weights and its thresholds were chosen on val; test is read onc
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from faster_rcnn import Peer
-from publishing import publish, trained_on
+from publishing import publish, published, trained_on
 from sparsevision.checkpoints.description import parse_description
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
@@ -67,7 +66,7 @@ class Count:
 
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
     """Score the best weights of every run folder on the test split of `data`."""
-    found = [*_known(out / "bccd.json")]
+    found = [Row(**row) for row in published(out, "bccd")]
     counts = [*_known_counts(out / "bccd_counts.csv")]
     for run in runs:
         row, counted = measure(run, data)
@@ -155,11 +154,6 @@ def _lines(rows: list[Row]) -> Iterator[str]:
 def _count(values: dict[str, Any]) -> str:
     one = ClassReport(**values)
     return f"{one.found:,} of {one.objects:,}, {one.count_error:.2f}"
-
-
-def _known(path: Path) -> Iterator[Row]:
-    if path.is_file():
-        yield from (Row(**row) for row in json.loads(path.read_text(encoding="utf-8")))
 
 
 def _known_counts(path: Path) -> Iterator[Count]:

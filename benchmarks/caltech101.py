@@ -8,13 +8,12 @@ chosen by what is read here. Writes `results/caltech101.md` and `.json`; rows of
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cyclopts
 
-from publishing import publish
+from publishing import publish, published
 from sparsevision.checkpoints.saving import save_checkpoint
 from sparsevision.factory import identity_of, load_model
 from sparsevision.measure.machine import describe_machine
@@ -44,7 +43,7 @@ class Row:
 
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
     """Score the last weights of every run folder on the val split of `data`."""
-    found = [*_known(out / "caltech101.json"), *(measure(run, data) for run in runs)]
+    found = [*(Row(**row) for row in published(out, "caltech101")), *(measure(run, data) for run in runs)]
     rows = list({(row.model, row.epochs): row for row in found}.values())
     columns = ("model", "parameters M", "GMACs", "size", "epochs", "hours", "top-1", "top-5", "mean over classes")
     table = [
@@ -56,11 +55,6 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
     ]  # fmt: skip
     head = f"# Caltech-101, {rows[0].pictures} pictures of val\n\n{describe_machine()}.\n"
     publish(out, "caltech101", "\n".join([head, *markdown_table(columns, table)]), [asdict(row) for row in rows])
-
-
-def _known(path: Path) -> list[Row]:
-    """Reads the rows of an earlier call."""
-    return [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
 
 
 def measure(run: Path, data: str) -> Row:

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from claims import COLUMNS, Claim, judge_times, milliseconds
+from claims import COLUMNS, Claim, Verdict, judge_times, milliseconds, missed, verdict_on_memory
 from publishing import publish
 from sparsevision.factory import create_model
 from sparsevision.layers.deformable import sample_levels
@@ -172,7 +172,7 @@ def main(
     )
     whole = {"machine": asdict(machine), "verdicts": verdicts, "times": records}
     publish(out, "detr_speed_claims", text, whole)
-    return 1 if any(verdict[-1] == "MISSED" for verdict in verdicts) else 0
+    return missed(verdicts)
 
 
 def measure(group: Group, rounds: int, progress: Callable[[str], None]) -> dict[str, list[float]]:
@@ -181,13 +181,13 @@ def measure(group: Group, rounds: int, progress: Callable[[str], None]) -> dict[
     return time_interleaved(calls, Settings(rounds=rounds, warmup=1), progress=progress)
 
 
-def judge(name: str, times: Mapping[str, list[float]], memory: Mapping[str, MemoryUse]) -> list[tuple[str, ...]]:
+def judge(name: str, times: Mapping[str, list[float]], memory: Mapping[str, MemoryUse]) -> list[Verdict]:
     """Holds a group's figures against its claims."""
     found = judge_times(name, GROUPS[name].claims, times)
     for candidate, most in GROUPS[name].most_megabytes.items():
         used = memory[candidate].megabytes
-        verdict = "met" if used <= most else "MISSED"
-        found.append((name, f"extra memory of {candidate}", f"{used:.0f} MB", f"<= {most:.0f} MB", verdict))
+        verdict = verdict_on_memory(used, most)
+        found.append(Verdict(name, f"extra memory of {candidate}", f"{used:.0f} MB", f"<= {most:.0f} MB", verdict))
     return found
 
 

@@ -15,6 +15,12 @@ def publish(out: Path, name: str, text: str, record: Any) -> None:
     (out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
+def published(out: Path, name: str) -> list[dict[str, Any]]:
+    """Reads the rows that an earlier call wrote as NAME.json, or none."""
+    path = out / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
 def trained_on(run: Path) -> str:
     """Names what a run folder's last start was trained on: its first GPU, or a CPU's threads."""
     start = json.loads((run / "environment.json").read_text(encoding="utf-8"))["starts"][-1]

@@ -18,14 +18,13 @@ import cyclopts
 import torch
 from rich.console import Console
 
-from claims import COLUMNS, Claim, verdict_of
+from claims import COLUMNS, Claim, Verdict, judge_times, missed, verdict_on_memory
 from publishing import publish
 from sparsevision.measure.candidates import Candidate, Workload
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.report import how_measured, markdown_table
 from sparsevision.measure.speed import Settings, Timing, compare, use_threads
-from sparsevision.measure.statistics import ratio_of_medians
 
 TINY, SWIN, MOBILENET = "sparseformer_tiny", "timm/swin_tiny_patch4_window7_224", "timm/mobilenetv4_conv_medium"
 Progress = Callable[[str], None]
@@ -39,15 +38,6 @@ class MemoryClaim:
     text: str
     candidate: Candidate
     threshold: float | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    group: str
-    claim: str
-    figure: str
-    threshold: str
-    verdict: str
 
 
 def claims_at_224(batch: int) -> list[Claim[Candidate]]:
@@ -112,35 +102,32 @@ def main(
         machine = describe_machine()
         for name in chosen:
             timings = measure(GROUPS[name], settings, lambda text, name=name: status.update(f"{name}: {text}"))
-            verdicts += judge(name, GROUPS[name], timings)
+            verdicts += judge_times(name, GROUPS[name], {timing.candidate: timing.rounds for timing in timings})
             records += [asdict(timing) for timing in timings]
             if name == "1024px":
                 status.update("1024px: memory")
                 verdicts += judge_memory(timings, threads)
-    rows = [tuple(asdict(verdict).values()) for verdict in verdicts]
     text = "\n".join(
-        ["# Claims about speed", "", f"{machine}.", "", how_measured(settings), "", *markdown_table(COLUMNS, rows), ""]
+        [
+            "# Claims about speed",
+            "",
+            f"{machine}.",
+            "",
+            how_measured(settings),
+            "",
+            *markdown_table(COLUMNS, verdicts),
+            "",
+        ]
     )
-    whole = {"machine": asdict(machine), "verdicts": [asdict(one) for one in verdicts], "timings": records}
+    whole = {"machine": asdict(machine), "verdicts": verdicts, "timings": records}
     publish(out, "speed_claims", text, whole)
-    return 1 if any(verdict.verdict == "MISSED" for verdict in verdicts) else 0
+    return missed(verdicts)
 
 
 def measure(claims: Sequence[Claim[Candidate]], settings: Settings, progress: Progress) -> list[Timing]:
     """Times every candidate that a group's claims name, once, in one interleaved run."""
     candidates = list(dict.fromkeys(side for claim in claims for side in (claim.slow, claim.fast)))
     return compare(candidates, settings, progress=progress)
-
-
-def judge(group: str, claims: Sequence[Claim[Candidate]], timings: Sequence[Timing]) -> list[Verdict]:
-    rounds = {timing.candidate: timing.rounds for timing in timings}
-    found = []
-    for claim in claims:
-        ratio = ratio_of_medians(rounds[claim.slow], rounds[claim.fast])
-        found.append(
-            Verdict(group, claim.text, f"{ratio}x", f">= {claim.threshold}x", verdict_of(ratio, claim.threshold))
-        )
-    return found
 
 
 def judge_memory(timings: Sequence[Timing], threads: int) -> list[Verdict]:
@@ -154,7 +141,7 @@ def judge_memory(timings: Sequence[Timing], threads: int) -> list[Verdict]:
         if claim.threshold is None:
             found.append(Verdict("1024px", claim.text, figure, "none", "for comparison"))
             continue
-        verdict = "met" if use.megabytes <= claim.threshold else "MISSED"
+        verdict = verdict_on_memory(use.megabytes, claim.threshold)
         found.append(Verdict("1024px", claim.text, figure, f"<= {claim.threshold:.0f} MB", verdict))
     return found
 

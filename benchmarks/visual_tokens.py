@@ -14,7 +14,6 @@ Writes `results/visual_tokens.md` and `.json`; rows of other runs stay in them.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from typing import Any
 import cyclopts
 
 from caltech101 import Row, measure
-from publishing import publish, trained_on
+from publishing import publish, published, trained_on
 from sparsevision.measure.report import markdown_table
 from sparsevision.training import read_recipe
 
@@ -59,17 +58,13 @@ def read_run(run: Path, data: str) -> Trained:
     return Trained(changed, recipe.run.seed, trained_on(run), measure(run, data))
 
 
-def known(path: Path) -> list[Trained]:
-    """Reads the rows of an earlier call."""
-    if not path.is_file():
-        return []
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return [Trained(tuple(one["changed"]), one["seed"], one["trained_on"], Row(**one["row"])) for one in found]
-
-
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
     """Score the last weights of every run folder on the val split of `data`."""
-    found = [*known(out / "visual_tokens.json"), *(read_run(run, data) for run in runs)]
+    known = [
+        Trained(tuple(one["changed"]), one["seed"], one["trained_on"], Row(**one["row"]))
+        for one in published(out, "visual_tokens")
+    ]
+    found = [*known, *(read_run(run, data) for run in runs)]
     trained = sorted({one.key: one for one in found}.values(), key=lambda one: one.key)
     lines = [
         f"# Visual tokens on Caltech-101, {trained[0].row.pictures} pictures of val", "",

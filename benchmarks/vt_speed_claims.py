@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from claims import COLUMNS, Claim, judge_times, milliseconds
+from claims import COLUMNS, Claim, judge_times, milliseconds, missed
 from publishing import publish
 from sparsevision.factory import create_model
 from sparsevision.layers.packing import pack_weights
@@ -168,7 +168,7 @@ def main(*, rounds: int = 25, threads: int = 2, out: Path = Path("benchmarks/res
     text = "\n".join(["# Claims about Visual Transformers' speed", "", f"{machine}.", "", how, "", *tables, ""])
     whole = {"machine": asdict(machine), "verdicts": verdicts, "times": records}
     publish(out, "vt_speed_claims", text, whole)
-    return 1 if any(verdict[-1] == "MISSED" for verdict in verdicts) else 0
+    return missed(verdicts)
 
 
 if __name__ == "__main__":
