@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sparsevision.errors import ConfigError
-from sparsevision.explain.detection_drawing import kept_pixels, merged_attention
+from sparsevision.explain.detection_drawing import kept_pixels, merged_attention, merged_saliency
 from sparsevision.types import Geometry, Heat, Kept, Trace
 
 
@@ -56,6 +56,9 @@ def test_cells_lie_over_the_part_of_the_picture_that_was_seen(make_detection_loo
     assert shown[50, 120].tolist() == [255, 255, 255]
     assert shown[50, 170].max() < 140
     assert shown[50, 50].max() < 140
+    both = kept_pixels(look, [np.array([[True, False]]), np.array([[True, True]])], look.picture)
+    assert both[50, 120].tolist() == [255, 255, 255]
+    assert shown[50, 170].max() < both[50, 170].min() < 255
 
 
 def test_reading_over_all_levels_is_told_in_times_of_an_even_spread(make_detection_look) -> None:
@@ -64,6 +67,13 @@ def test_reading_over_all_levels_is_told_in_times_of_an_even_spread(make_detecti
     assert together.mean() == pytest.approx(1, rel=0.02)
     # An updated cell of the fine level, 3 of 44 on a 24th of the picture, over a coarse one, 2 of 44 on a sixth.
     assert together.max() == pytest.approx((3 * 24 + 2 * 6) / 44)
+
+
+def test_saliency_over_all_levels_is_their_mean(make_detection_look) -> None:
+    look = make_detection_look()
+    merged = merged_saliency(look)
+    fine, coarse = (look.laid(level.saliency, merged.shape) for level in look.levels)
+    assert merged == pytest.approx((fine + coarse) / 2)
 
 
 def test_what_was_found_is_told_in_the_models_order(make_detection_look) -> None:

@@ -166,10 +166,13 @@ def test_the_grounds_show_what_was_updated_expected_and_read(opened) -> None:
     assert opened.locator("#heat").is_hidden()
     opened.check("input[value=chosen]")
     shown = pixels()
-    clear = [shown[40 + 80 * row, 40 + 80 * column, 3] == 0 for row in range(4) for column in range(6)]
-    assert np.flatnonzero(clear).tolist() == [0, 7, 8, 9]
-    opened.check("input[value=attention]")
+    veiled = np.array([shown[40 + 80 * row, 40 + 80 * column, 3] for row in range(4) for column in range(6)])
+    # Of two levels one was updated there, of the other nothing.
+    assert np.flatnonzero(veiled == 95).tolist() == [0, 7, 8, 9]
+    assert (veiled == 190).sum() == veiled.size - 4
     opened.select_option("#level", "0")
+    assert pixels()[40, 40, 3] == 0
+    opened.check("input[value=attention]")
     bright = pixels()[..., :3].sum(-1)
     assert bright[40, 40] == bright.max() > bright[40, 120]
     assert "the decoder's queries read" in opened.text_content("#about")

@@ -28,9 +28,12 @@ def level_colours(count: int) -> Floats:
 
 
 def merged_saliency(look: DetectionLook) -> Floats:
-    """Maps the highest saliency of any level's token at each pixel; all zero where the model chose nothing."""
+    """Maps the mean saliency of the levels' tokens at each pixel; all zero where the model chose nothing.
+
+    Coarse tokens are salient nearly everywhere: their maximum with the others would hide what the finest level says.
+    """
     laid = [look.laid(level.saliency, map_size(look)) for level in look.levels if level.saliency is not None]
-    return np.max(laid, axis=0) if laid else np.zeros(map_size(look))
+    return np.mean(laid, axis=0) if laid else np.zeros(map_size(look))
 
 
 def merged_attention(look: DetectionLook) -> Floats:
@@ -41,10 +44,10 @@ def merged_attention(look: DetectionLook) -> Floats:
 
 
 def kept_pixels(look: DetectionLook, masks: Sequence[Mask], picture: Image.Image) -> Pixels:
-    """Shows the picture as it is where a cell of any mask is chosen, and dimmed elsewhere."""
+    """Shows the picture as it is where the cells of all masks are chosen, dimmed where none is, in steps between."""
     bright, dark = np.asarray(picture.convert("RGB")), dimmed(picture, _KEPT_DIMMING)
-    chosen = np.any([look.laid(mask, bright.shape[:2]) > 0 for mask in masks], axis=0)
-    return np.where(chosen[..., None], bright, dark).astype(np.uint8)
+    share = np.mean([look.laid(mask, bright.shape[:2]) > 0 for mask in masks], axis=0)[..., None]
+    return np.asarray(dark + share * (bright.astype(float) - dark)).round().astype(np.uint8)
 
 
 def draw_kept(axes: Axes, look: DetectionLook, masks: Sequence[Mask]) -> None:

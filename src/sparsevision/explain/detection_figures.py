@@ -144,7 +144,9 @@ def told(look: DetectionLook) -> str:
 
 def _saliency_row(sheet: Sheet, look: DetectionLook, row: int) -> None:
     most = max(float(level.saliency.max()) for level in look.levels if level.saliency is not None) or 1.0
-    draw_density(sheet.panel(row, 1), look, merged_saliency(look), most)
+    panel = sheet.panel(row, 1)
+    draw_density(panel, look, merged_saliency(look), most)
+    note(panel, "mean of the levels")
     for column, level in enumerate(look.levels, start=2):
         if level.saliency is not None:
             panel = sheet.panel(row, column)
@@ -153,7 +155,9 @@ def _saliency_row(sheet: Sheet, look: DetectionLook, row: int) -> None:
 
 
 def _kept_row(sheet: Sheet, look: DetectionLook, row: int) -> None:
-    draw_kept(sheet.panel(row, 1), look, [level.kept for level in look.levels])
+    panel = sheet.panel(row, 1)
+    draw_kept(panel, look, [level.kept for level in look.levels])
+    note(panel, "brighter: on more levels")
     for column, level in enumerate(look.levels, start=2):
         panel = sheet.panel(row, column)
         draw_kept(panel, look, [level.kept])

@@ -20,7 +20,7 @@ from .sweep import Sweep
 def save_sweep_animation(sweep: Sweep, path: Path | str, *, longest: int = 480) -> Path:
     """Writes a GIF with one frame a value, its longer side at most about `longest` pixels.
 
-    The picture is bright where a token is updated, at any level.
+    The picture is as bright as the share of levels at which a place's token is updated.
 
     Raises:
         ConfigError: the sweep has one look only, so that nothing would move.

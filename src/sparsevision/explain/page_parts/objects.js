@@ -82,10 +82,11 @@
   // ------------------------------------------------------------------------------------------- maps of cells on the canvas
   const cellOf = (level, across, down) =>
     Math.min(level.rows - 1, Math.floor(down * level.rows)) * level.columns + Math.min(level.columns - 1, Math.floor(across * level.columns));
-  // What a pixel of the map shows, from 0 to 1 of the most; over all levels the decoder's reading adds up.
+  // What a pixel of the map shows, from 0 to 1 of the most: a mean over the levels shown; the decoder's reading adds up.
+  const meanOver = (levels, of) => levels.reduce((sum, level) => sum + of(level), 0) / levels.length;
   const mapped = {
-    chosen: (levels, x, y) => levels.reduce((most, level) => Math.max(most, level.chosen[cellOf(level, x, y)]), 0),
-    saliency: (levels, x, y) => levels.reduce((most, level) => Math.max(most, level.saliency[cellOf(level, x, y)] / 255), 0),
+    chosen: (levels, x, y) => meanOver(levels, (level) => level.chosen[cellOf(level, x, y)]),
+    saliency: (levels, x, y) => meanOver(levels, (level) => (level.saliency[cellOf(level, x, y)] / 255) ** (1 / data.gamma)) ** data.gamma,
     attention: (levels, x, y) => levels.length === 1 ? levels[0].attention[cellOf(levels[0], x, y)] / 255
       : levels.reduce((sum, level) => sum + (level.attention[cellOf(level, x, y)] / 255) ** (1 / data.gamma) * level.rows * level.columns, 0),
   };
@@ -118,7 +119,7 @@
     const most = adds ? values.reduce((a, b) => Math.max(a, b), 0) || 1 : 1;
     for (let i = 0; i < values.length; i++) {
       if (kind === "chosen") {
-        pixels.data[4 * i + 3] = values[i] ? 0 : 190;
+        pixels.data[4 * i + 3] = 190 * (1 - values[i]);
         continue;
       }
       const share = adds ? (values[i] / most) ** data.gamma : values[i];
