@@ -78,9 +78,24 @@ def test_peers_are_trained_like_nano() -> None:
         assert peer.schedule.epochs == nano.schedule.epochs
 
 
+def test_visual_transformer_and_resnet_are_trained_by_the_same_rules() -> None:
+    recipes = [read_recipe(f"caltech101_{name}") for name in ("vt_resnet18", "resnet18")]
+    ours, theirs = (recipe.model_dump(exclude={"model"}) for recipe in recipes)
+    assert ours == theirs
+    decays = []
+    for recipe in recipes:
+        groups = parameter_groups(create_model(recipe.model.name, num_classes=101), recipe.optimiser)
+        decays.append({name: group["weight_decay"] for group in groups for name in group["names"]})
+    ours, theirs = decays
+    shared = ours.keys() & theirs.keys()
+    assert len(shared) > 40
+    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
+    assert ours["vt.0.tokenizer.value_norm.weight"] == 0 < ours["vt.0.tokenizer.value.weight"]
+
+
 def test_visual_transformers_default_recipe_is_the_papers() -> None:
     recipe = read_recipe("imagenet1k_vt_resnet18")
-    assert (recipe.optimiser.name, recipe.optimiser.momentum, recipe.optimiser.weight_decay) == ("sgd", 0.9, 4e-5)
+    assert (recipe.optimiser.name, recipe.optimiser.momentum, recipe.optimiser.weight_decay) == ("momentum", 0.9, 4e-5)
     assert (recipe.schedule.epochs, recipe.data.batch, recipe.ema.decay) == (90, 256, 0)
     rates = [rate(recipe, epoch * 100, 100) for epoch in (0, 29, 30, 59, 60, 89)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
@@ -88,7 +103,8 @@ def test_visual_transformers_default_recipe_is_the_papers() -> None:
     [group] = parameter_groups(model, recipe.optimiser)
     assert group["weight_decay"] == 4e-5
     optimiser = make_optimiser([group], recipe.optimiser, recipe.peak_lr)
-    assert optimiser.param_groups[0]["momentum"] == 0.9
+    made = optimiser.param_groups[0]
+    assert (made["momentum"], made["nesterov"]) == (0.9, False)
 
 
 def test_visual_transformers_advanced_recipe_is_the_papers() -> None:

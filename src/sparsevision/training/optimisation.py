@@ -24,7 +24,7 @@ def parameter_groups(model: nn.Module, section: OptimiserSection) -> list[dict[s
     """Sorts a model's trainable parameters into groups with `params`, `names`, `weight_decay` and `lr_scale`.
 
     Our models say themselves what decays; of others everything does but biases, one-dimensional parameters and what
-    timm's `no_weight_decay` names. With layer decay, a layer k below the head learns at layer_decay^k of the rate.
+    timm's `no_weight_decay` names; with the recipe's `decay_norms` all of it does. With layer decay, a layer k below the head learns at layer_decay^k of the rate.
     """
     rules = _own_rules(model) if hasattr(model, "parameter_groups") else _timm_rules(model)
     depth_scale = _layer_scales(model, section.layer_decay)
@@ -34,6 +34,7 @@ def parameter_groups(model: nn.Module, section: OptimiserSection) -> list[dict[s
         if not parameter.requires_grad:
             continue
         decay, scale = rules[name]
+        decay |= section.decay_norms
         scale *= depth_scale.get(name, 1.0) * (section.head_lr_factor if id(parameter) in head else 1.0)
         group = groups.setdefault(
             (decay, scale),

@@ -165,6 +165,8 @@ class OptimiserSection(Section):
     SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
     is large. `clamp_for_batch` is the batch for which the released bound is meant: it is multiplied by
     clamp_for_batch / data.batch. Models with other numerics than "v1" have no clamp.
+
+    With `decay_norms` everything decays, also what the model spares: norms, biases, embeddings. Plain SGD did so.
     """
 
     name: str = "adamw"
@@ -176,6 +178,7 @@ class OptimiserSection(Section):
     eps: PositiveFloat | None = 1e-8
     momentum: float | None = None
     weight_decay: NonNegativeFloat = 0.05
+    decay_norms: bool = False
     layer_decay: float | None = Field(default=None, gt=0.0, le=1.0)
     clip: PositiveFloat | None = 5.0
     clamp_for_batch: PositiveInt | None = None

@@ -180,13 +180,13 @@ class VTResNet(Classifier):
         return features if pre_logits else self.fc(self.dropout(features))
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """Returns the groups of the paper's recipes: everything decays alike."""
-        return decay_groups(self, exempt=lambda name, parameter: False)
+        """Returns the groups: norms and biases do not decay. The paper's recipes have `optimiser.decay_norms`."""
+        return decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2)
 
     # timm's verbs, which other tools call
 
     def no_weight_decay(self) -> set[str]:
-        """Names what does not decay: nothing."""
+        """Names what does not decay beside norms and biases: nothing."""
         return set()
 
     def get_classifier(self) -> nn.Module:
