@@ -1,8 +1,9 @@
 """The door to timm: `import sparsevision.timm` makes every registered model one of timm's.
 
 Afterwards `timm.create_model("sparseformer_tiny")`, `timm.list_models("sparseformer*")` and timm's verbs work as timm
-documents them. What differs lies in the models: their tokens are on no grid, so features are (batch, tokens, width)
-and there are no feature maps to extract.
+documents them. What differs lies in the models: they end in tokens, which are on no grid, so features are (batch,
+tokens, width) and there are no feature maps to extract. `drop_rate` is the dropout before the classifier, where a
+model has one.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ _WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
 def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
     def entrypoint(pretrained: bool = False, **options: Any) -> nn.Module:
         if options.pop("features_only", False):
+            units = ", or forward_intermediates for the tokens after each unit" if _has_units(variant) else ""
             raise ConfigError(
-                f"{variant.name} has no feature maps, because its tokens lie on no grid: use forward_features, or "
-                "forward_intermediates for the tokens after each unit."
+                f"{variant.name} has no feature maps to give, because it ends in tokens, which lie on no grid: use "
+                f"forward_features{units}."
             )
         given = options.get("pretrained_cfg_overlay") or {}
         if pretrained and not options.get("pretrained_cfg") and not any(given.get(key) for key in _WEIGHT_SOURCES):
@@ -46,12 +48,23 @@ def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
     return entrypoint
 
 
-def _construct(name: str, *, global_pool: str | None = None, **options: Any) -> nn.Module:
+def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, **options: Any) -> nn.Module:
+    variant = VARIANTS[name]
+    if hasattr(variant.config, "dropout"):
+        options["dropout"] = drop_rate
+    elif drop_rate:
+        raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
     model: Any = create_model(name, **options)
     if global_pool is not None:
         model.reset_classifier(model.num_classes, global_pool)
-    model.forward_intermediates = partial(_forward_intermediates, model)
+    if _has_units(variant):
+        model.forward_intermediates = partial(_forward_intermediates, model)
     return model
+
+
+def _has_units(variant: Variant) -> bool:
+    """Says whether a model is one of units on tokens alone, one behind the other."""
+    return hasattr(variant.config, "cortex_depth")
 
 
 def _as_ours(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import ConfigError
 from sparsevision.explain import AttentionLook, attention_figure, save_attention_page, save_figure
+from sparsevision.explain.attention_look import entropy
 from sparsevision.factory import create_model
 from sparsevision.types import Classification, Geometry, Heat, Preprocessing, Trace
 
@@ -52,8 +53,8 @@ def make_attention_look() -> MakeLook:
 
 def test_entropy_goes_from_nothing_to_the_logarithm_of_the_cells(make_attention_look: MakeLook) -> None:
     alone, even = make_attention_look().modules
-    np.testing.assert_allclose(alone.entropy, 0, atol=1e-12)
-    np.testing.assert_allclose(even.entropy, math.log(8))
+    np.testing.assert_allclose(entropy(alone.maps), 0, atol=1e-12)
+    np.testing.assert_allclose(entropy(even.maps), math.log(8))
     assert even.even == pytest.approx(math.log(8))
     assert alone.title == "Module 1"
 
@@ -142,6 +143,7 @@ def test_pointing_at_a_token_shows_where_it_was_read(opened: Any) -> None:
     opened.check("#interaction")
     opened.hover("#token-0")
     assert brightest(opened) == pytest.approx([0.5, 0], abs=0.01)
+    assert "entropy 0.00" in opened.text_content("#token")
     opened.mouse.move(2, 2)
     assert "All tokens together" in opened.text_content("#token")
 

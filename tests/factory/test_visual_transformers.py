@@ -14,6 +14,8 @@ from sparsevision.checkpoints import save_checkpoint
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.factory import load_model
+from sparsevision.layers.tokenizers import k_means
+from sparsevision.training.distillation import logits_and_features
 from sparsevision.types import Preprocessing
 
 NARROW: dict[str, Any] = {
@@ -80,6 +82,8 @@ def test_another_number_of_channels_takes_the_sum_of_the_first_weights(tmp_path:
         ({"num_heads": 7}, "does not divide by num_heads"),
         ({"token_groups": 5}, "does not divide by token_groups"),
         ({"group_width": 20}, "does not divide into groups"),
+        ({"feature_width": 96}, "do not divide into the 6 groups of feature_width 96"),
+        ({"token_width": 17, "num_heads": 8, "token_groups": 1}, "must be even"),
         ({"num_tokens": 0}, "must be at least 1"),
         ({"num_tokens": 1, "recurrence": "half"}, "num_tokens must be at least 2"),
         ({"drop_path_rate": 1.0}, "below 1"),
@@ -102,7 +106,7 @@ def test_an_unknown_form_gets_the_known_ones() -> None:
     [
         {"tokenizer": "pool"}, {"tokenizer": "cluster", "kmeans_iterations": 2}, {"recurrence": "none"},
         {"recurrence": "half"}, {"relation": "graph"}, {"relation": "none"}, {"projector": "none"},
-        {"form": "equation"}, {"num_tokens": 7},
+        {"form": "equation"}, {"num_tokens": 7}, {"relation": "none", "token_width": 66, "token_groups": 1},
     ],
 )  # fmt: skip
 def test_every_form_takes_any_size_and_learns(fields: dict[str, Any]) -> None:
@@ -125,7 +129,57 @@ def test_the_trace_says_where_tokens_were_read() -> None:
     half = Trace("heat")
     with torch.inference_mode():
         narrow(recurrence="half")(torch.rand(PICTURES), trace=half)
-    assert half.heat["module.2"].values[0].shape[1] == 8
+    # Half of the tokens stayed, and so did the places where they were read; they stand before the new ones.
+    first, second = (half.heat[f"module.{index}"].values[0] for index in (1, 2))
+    assert torch.equal(second[:, :8], first[:, 8:])
+    interaction = half.heat["module.2.interaction"].values[0]
+    torch.testing.assert_close(interaction.sum(dim=(2, 3)), torch.ones(2, 16))
+
+
+def test_without_a_projector_the_first_modules_places_stay() -> None:
+    trace = Trace("heat")
+    with torch.inference_mode():
+        narrow(projector="none")(torch.rand(PICTURES), trace=trace)
+    assert torch.equal(trace.heat["module.1"].values[0], trace.heat["module.2"].values[0])
+    assert "module.2.interaction" in trace.heat
+
+
+@pytest.mark.parametrize("fields", [{"num_tokens": 1}, {"num_tokens": 3, "recurrence": "half"}])
+def test_one_token_to_norm_is_refused_in_training(fields: dict[str, Any]) -> None:
+    model, picture = narrow(**fields), torch.rand(1, 3, 64, 64)
+    assert model(picture).shape == (1, 5)
+    with pytest.raises(ConfigError, match="more than one token"):
+        model.train()(picture)
+
+
+def test_recomputing_activations_leaves_statistics_alone() -> None:
+    plain, thrifty = narrow().train(), narrow().train()
+    thrifty.set_grad_checkpointing()
+    images = torch.rand(PICTURES)
+    for model in (plain, thrifty):
+        model(images).square().sum().backward()
+    for (name, one), (_, other) in zip(plain.named_buffers(), thrifty.named_buffers(), strict=True):
+        torch.testing.assert_close(other, one, msg=name)
+    for one, other in zip(plain.parameters(), thrifty.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
+
+
+def test_a_black_picture_has_clusters_in_half_precision() -> None:
+    model = narrow(tokenizer="cluster").bfloat16()
+    assert model(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16)).isfinite().all()
+    black = torch.zeros(1, 8, 4, 4, dtype=torch.float16)
+    assert k_means(black, 4, 1).isfinite().all()
+
+
+def test_distilling_features_keeps_the_students_dropout() -> None:
+    model = narrow(dropout=0.9)
+    model.dropout.train()
+    images = torch.rand(PICTURES)
+    torch.manual_seed(1)
+    logits, pooled = logits_and_features(model, images)
+    torch.manual_seed(1)
+    assert torch.equal(logits, model(images))
+    assert not torch.equal(model.fc(pooled), logits)
 
 
 def test_padding_is_refused() -> None:
@@ -140,7 +194,14 @@ def test_timm_makes_them() -> None:
 
     import sparsevision.timm  # noqa: F401
 
-    model = timm.create_model("vt_resnet18", num_classes=4, drop_path_rate=0.1)
+    model = timm.create_model("vt_resnet18", num_classes=4, drop_path_rate=0.1, drop_rate=0.2)
+    assert model.config.dropout == 0.2
+    with pytest.raises(ConfigError, match=r"ends in tokens, which lie on no grid: use forward_features\.$"):
+        timm.create_model("vt_resnet18", features_only=True)
+    layers = timm.models.group_parameters(model, model.group_matcher(), reverse=True)
+    ordered = ["conv1.weight", "layer1.0.conv1.weight", "layer3.1.bn2.bias", "vt.0.tokenizer.coef.weight",
+               "vt.1.tokenizer.key.weight", "fc.weight"]  # fmt: skip
+    assert [layers[name] for name in ordered] == sorted({layers[name] for name in ordered})
     assert model.default_cfg["classifier"] == "fc"
     assert model.default_cfg["first_conv"] == "conv1"
     assert model(torch.rand(2, 3, 64, 64)).shape == (2, 4)

@@ -45,14 +45,36 @@ BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.4]]
 
 
 def test_every_object_gets_a_query_of_its_own() -> None:
-    one = head(1, 6)
-    queries, objects = match(
-        one.logits[0], one.boxes[0], torch.tensor([0, 0, 2]), torch.tensor([*BOXES, BOXES[0]]), Costs()
-    )
-    assert len(set(queries.tolist())) == 3
-    assert sorted(objects.tolist()) == [0, 1, 2]
-    few = match(one.logits[0, :2], one.boxes[0, :2], torch.tensor([0, 0, 2]), torch.tensor([*BOXES, BOXES[0]]), Costs())
-    assert len(few[0]) == 2
+    two = head(2, 6)
+    labels = [torch.tensor([0, 0, 2]), torch.tensor([1])]
+    boxes = [torch.tensor([*BOXES, BOXES[0]]), torch.tensor(BOXES[:1])]
+    found = match(two.logits, two.boxes, labels, boxes, Costs())
+    assert found.pictures.tolist() == [0, 0, 0, 1]
+    assert len(set(found.queries[:3].tolist())) == 3
+    assert sorted(found.objects.tolist()) == [0, 1, 2, 3]
+    few = match(two.logits[:, :2], two.boxes[:, :2], labels, boxes, Costs())
+    assert few.pictures.tolist() == [0, 0, 1]
+
+
+def test_a_picture_is_matched_as_if_it_were_alone() -> None:
+    two, valid = head(2, 6), torch.tensor([[True] * 6, [False, True, True, False, True, True]])
+    labels, boxes = [torch.tensor([1, 2]), torch.tensor([0, 1])], [torch.tensor(BOXES), torch.tensor(BOXES).flip(0)]
+    both = match(two.logits, two.boxes, labels, boxes, Costs(), valid)
+    for picture in range(2):
+        alone = match(
+            two.logits[[picture]], two.boxes[[picture]], labels[picture : picture + 1], boxes[picture : picture + 1],
+            Costs(), valid[[picture]],
+        )  # fmt: skip
+        mine = both.pictures == picture
+        assert both.queries[mine].tolist() == alone.queries.tolist()
+        assert (both.objects[mine] - 2 * picture).tolist() == alone.objects.tolist()
+
+
+def test_scores_that_are_no_numbers_reach_the_loss() -> None:
+    # There the loop finds them, and names the pictures.
+    broken = head(1)
+    broken.logits[0, 2] = float("nan")
+    assert not math.isfinite(sum(head_losses(broken, [target([0], BOXES[:1])], 1.0).values()).item())
 
 
 def test_only_valid_rows_answer_and_are_taught() -> None:

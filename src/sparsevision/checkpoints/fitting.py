@@ -91,7 +91,11 @@ def _detector_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _visual_transformer_fields(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns a VT-ResNet's fields; heads leave no trace, nor do the iterations of k-means."""
+    """Returns a VT-ResNet's fields.
+
+    Heads, the iterations of k-means, whether tokens are renewed wholly or by half, and how many tokens are pooled or
+    clustered leave no trace.
+    """
     found: dict[str, Any] = {}
 
     def note(field: str, name: str, axis: int) -> None:

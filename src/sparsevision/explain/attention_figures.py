@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from .attention_look import AttentionLook, TokenMaps
+from .attention_look import AttentionLook, TokenMaps, entropy
 from .drawing import FAINT, draw_density, draw_picture, draw_scale, map_size, note, write
 from .figures import TEXT_WIDTH, best, panel_ratio
 from .look import Floats
@@ -36,18 +36,18 @@ def attention_figure(look: AttentionLook, *, interaction: bool = False, width: f
     top = 0
     for module, each, rows in zip(modules, maps, rows_of, strict=True):
         sheet.label_row(top, module.title)
-        _draw_tokens(sheet, look, module, each, top, most)
+        _draw_tokens(sheet, look, each, top, most)
         top += rows
-    _card(sheet, modules, most, row=min(1, top - 1) if top > 1 else 0)
+    _card(sheet, modules, most, row=min(1, top - 1))
     return sheet.figure
 
 
-def _draw_tokens(sheet: Sheet, look: AttentionLook, module: TokenMaps, maps: Floats, top: int, most: float) -> None:
-    for token, (cells, entropy) in enumerate(zip(maps, module.entropy, strict=True)):
+def _draw_tokens(sheet: Sheet, look: AttentionLook, maps: Floats, top: int, most: float) -> None:
+    for token, (cells, spread) in enumerate(zip(maps, entropy(maps / maps[0].size), strict=True)):
         row, column = divmod(token, _COLUMNS)
         panel = sheet.panel(top + row, 1 + column)
         draw_density(panel, look, look.laid(cells, map_size(look)), most)
-        note(panel, f"{token}: {entropy:.1f}")
+        note(panel, f"{token}: {spread:.1f}")
 
 
 def _card(sheet: Sheet, modules: Sequence[TokenMaps], most: float, *, row: int) -> None:

@@ -34,12 +34,6 @@ class TokenMaps:
         return titled(self.name)
 
     @property
-    def entropy(self) -> Floats:
-        """How widely each token (L,) is read: -sum A log A in nats, at most `even` (Section 4.4)."""
-        logarithms = np.log(np.maximum(self.maps, np.finfo(np.float64).tiny))
-        return np.abs((self.maps * logarithms).sum(axis=(1, 2)))
-
-    @property
     def even(self) -> float:
         """The entropy of a token that is read from all cells alike."""
         return float(np.log(self.maps[0].size))
@@ -74,6 +68,12 @@ class AttentionLook(Look):
     def num_tokens(self) -> int:
         """How many tokens the first module has."""
         return len(self.modules[0].maps)
+
+
+def entropy(maps: Floats) -> Floats:
+    """Says how widely each token of maps (L, H, W) is read: -sum A log A in nats (Section 4.4)."""
+    logarithms = np.log(np.maximum(maps, np.finfo(np.float64).tiny))
+    return np.abs((maps * logarithms).sum(axis=(1, 2)))
 
 
 def modules_in(heat: Iterable[str]) -> list[str]:

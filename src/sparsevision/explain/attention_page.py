@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsevision.errors import ConfigError
 
-from .attention_look import AttentionLook, TokenMaps
+from .attention_look import AttentionLook, TokenMaps, entropy
 from .look import Floats
 from .page_writing import TITLE, as_text, packed_classes, picture_content, write_page
 
@@ -40,7 +40,11 @@ def _module(module: TokenMaps) -> dict[str, Any]:
         "title": module.title,
         "grid": module.maps.shape[1:],
         "even": round(module.even, 3),
-        "entropy": [round(float(value), 3) for value in module.entropy],
+        "entropy": {
+            name: [round(float(value), 3) for value in entropy(maps)]
+            for name, maps in (("maps", module.maps), ("interaction", module.interaction))
+            if maps is not None
+        },
         "maps": _packed(module.maps),
         "interaction": None if module.interaction is None else _packed(module.interaction),
     }

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from sparsevision.layers.token_maps import Form, feature_map, split_heads, token_map
+from sparsevision.layers.token_maps import Form, feature_map, nothing, split_heads, token_map
 
 
 class Projector(nn.Module):
@@ -24,12 +24,10 @@ class Projector(nn.Module):
         self.heads = heads
         self.query, self.query_norm = feature_map(form, width, out_width, groups)
         self.key, self.key_norm = token_map(form, token_width, out_width)
-        self.value: nn.Module = nn.Identity()
-        self.value_norm: nn.Module = nn.Identity()
+        self.value, self.value_norm = nothing()
         if form == "budget" and out_width != token_width:
             self.value, self.value_norm = token_map(form, token_width, out_width)
-        self.lateral: nn.Module = nn.Identity()
-        self.lateral_norm: nn.Module = nn.Identity()
+        self.lateral, self.lateral_norm = nothing()
         if width != out_width:
             self.lateral, self.lateral_norm = feature_map(form, width, out_width)
         self.scale = (out_width // heads) ** -0.5 if form == "budget" else 1.0

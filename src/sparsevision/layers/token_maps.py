@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from sparsevision.layers.paths import fast_cpu_training
 
 Form = Literal["equation", "budget"]
-FORMS: tuple[Form, ...] = ("equation", "budget")
 
 
 class MapNorm(nn.BatchNorm2d):
@@ -48,6 +47,11 @@ def token_map(form: Form, width: int, out_width: int, groups: int = 1) -> tuple[
     """Makes a map of tokens laid out as (B, C, L), and the norm behind it, whose statistics run over B and L."""
     norm = nn.BatchNorm1d(out_width) if form == "budget" else nn.Identity()
     return nn.Conv1d(width, out_width, 1, groups=groups, bias=False), norm
+
+
+def nothing() -> tuple[nn.Module, nn.Module]:
+    """Stands where a form has neither a map nor its norm."""
+    return nn.Identity(), nn.Identity()
 
 
 def split_heads(x: Float[Tensor, "batch width places"], heads: int) -> Float[Tensor, "batch heads channels places"]:

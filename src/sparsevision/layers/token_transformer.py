@@ -11,7 +11,7 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from sparsevision.layers.token_maps import Form, split_heads, token_map
+from sparsevision.layers.token_maps import Form, nothing, split_heads, token_map
 
 Tokens = Float[Tensor, "batch tokens width"]
 Attention = Float[Tensor, "batch heads tokens tokens"]
@@ -30,8 +30,7 @@ class TokenTransformer(nn.Module):
         inner = width // 2 if form == "budget" else width
         self.query, self.query_norm = token_map(form, width, inner, groups)
         self.key, self.key_norm = token_map(form, width, inner, groups)
-        self.value: nn.Module = nn.Identity()
-        self.value_norm: nn.Module = nn.Identity()
+        self.value, self.value_norm = nothing()
         if form == "budget":
             self.value, self.value_norm = token_map(form, width, width, groups)
         self.ff1, self.ff1_norm = token_map(form, width, width)

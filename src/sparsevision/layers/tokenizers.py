@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.token_maps import Form, feature_map, split_heads, token_map
+from sparsevision.layers.token_maps import Form, feature_map, nothing, split_heads, token_map
 
 Renewal = Literal["full", "half"]
 Tokens = Float[Tensor, "batch tokens token_width"]
@@ -30,8 +30,8 @@ class Tokenizer(nn.Module):
 
     def __init__(self, width: int, token_width: int, form: Form, *, groups: int = 1, value: bool = True) -> None:
         super().__init__()
-        self.value, self.value_norm = _nothing()
-        self.token, self.token_norm = _nothing()
+        self.value, self.value_norm = nothing()
+        self.token, self.token_norm = nothing()
         if form == "budget" and value:
             self.value, self.value_norm = feature_map(form, width, width, groups)
         if form == "budget" and width != token_width:
@@ -75,7 +75,7 @@ class RecurrentTokenizer(Tokenizer):
         super().__init__(width, token_width, form, groups=groups)
         self.heads, self.renewal = heads, renewal
         self.query, self.query_norm = token_map(form, token_width, width)
-        self.key, self.key_norm = feature_map(form, width, width, groups) if form == "budget" else _nothing()
+        self.key, self.key_norm = feature_map(form, width, width, groups) if form == "budget" else nothing()
         self.scale = (width // heads) ** -0.5 if form == "budget" else 1.0
 
     def forward(
@@ -122,7 +122,7 @@ class ClusteringTokenizer(Tokenizer):
 
     def weigh(self, features: Tensor, previous: Tokens | None) -> Weights:
         """Returns the softmax over the pixels of their products with the centroids."""
-        centroids = k_means(features.detach(), self.num_tokens, self.iterations)
+        centroids = k_means(features.detach(), self.num_tokens, self.iterations).to(features.dtype)
         return (centroids.transpose(1, 2) @ features.flatten(2) * self.scale).softmax(dim=-1).unsqueeze(1)
 
 
@@ -133,8 +133,14 @@ def k_means(
     """Finds centroids of a picture's pixels on the unit sphere.
 
     They start as the map scaled down. In every iteration each pixel goes to its nearest centroid (of equals the
-    first), and a centroid becomes the normalised mean of its pixels; one without any stays.
+    first), and a centroid becomes the normalised mean of its pixels; one without any stays. Half precision is left
+    for float: there equals would be many, and a cell of zeros would have no direction.
     """
+    with torch.autocast(features.device.type, enabled=False):
+        return _centroids(features.to(torch.promote_types(features.dtype, torch.float32)), count, iterations)
+
+
+def _centroids(features: Tensor, count: int, iterations: int) -> Tensor:
     pixels = F.normalize(features.flatten(2), dim=1)
     centroids = F.normalize(scaled_down(features, count), dim=1)
     for _ in range(iterations):
@@ -150,7 +156,3 @@ def scaled_down(features: Float[Tensor, "batch width height width_"], count: int
     rows = next(rows for rows in range(isqrt(count), 0, -1) if count % rows == 0)
     grid = (rows, count // rows)
     return F.interpolate(features, size=grid, mode="bilinear", align_corners=False).flatten(2)
-
-
-def _nothing() -> tuple[nn.Module, nn.Module]:
-    return nn.Identity(), nn.Identity()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from sparsevision.errors import ConfigError
@@ -22,7 +26,7 @@ class Classifier(nn.Module):
 
     def _run(self, unit: nn.Module, *inputs: Any) -> Any:
         if self.grad_checkpointing and self.training and torch.is_grad_enabled():
-            return checkpoint(unit, *inputs, use_reentrant=False)
+            return checkpoint(unit, *inputs, use_reentrant=False, context_fn=partial(_contexts, unit))
         return unit(*inputs)
 
     def _check_images(self, images: Tensor, expected: int) -> None:
@@ -31,3 +35,21 @@ class Classifier(nn.Module):
                 f"The model takes images of shape (batch, {expected}, height, width); "
                 f"it was given {tuple(images.shape)}."
             )
+
+
+def _contexts(unit: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _statistics_kept(unit)
+
+
+@contextmanager
+def _statistics_kept(unit: nn.Module) -> Iterator[None]:
+    """Has batch norms count into copies, so that recomputing activations does not count a batch a second time."""
+    norms = [part for part in unit.modules() if isinstance(part, _BatchNorm)]
+    kept = [(norm, name, value) for norm in norms for name, value in norm.named_buffers(recurse=False)]
+    for norm, name, value in kept:
+        setattr(norm, name, value.clone())
+    try:
+        yield
+    finally:
+        for norm, name, value in kept:
+            setattr(norm, name, value)

@@ -31,21 +31,16 @@ def head_losses(
     A target holds "labels" (T,) and "boxes" (T, 4), (cx, cy, w, h) as fractions of the valid picture. Sums over the
     batch are divided by `count`, the number of objects.
     """
+    labels, objects = [target["labels"] for target in targets], [target["boxes"] for target in targets]
+    if head.labels == "foreground":
+        labels = [torch.zeros_like(each) for each in labels]
+    pictures, queries, answered = match(head.logits, head.boxes, labels, objects, costs, head.valid)
     wanted = torch.zeros_like(head.logits)
-    picked, objects = [], []
-    for index, target in enumerate(targets):
-        labels = target["labels"]
-        if head.labels == "foreground":
-            labels = torch.zeros_like(labels)
-        rows = None if head.valid is None else head.valid[index].nonzero().squeeze(1)
-        answers, answered = match(head.logits[index], head.boxes[index], labels, target["boxes"], costs, rows)
-        wanted[index, answers, labels[answered]] = 1
-        picked.append(head.boxes[index, answers])
-        objects.append(target["boxes"][answered])
+    wanted[pictures, queries, torch.cat(labels)[answered]] = 1
     focal = sigmoid_focal_loss(head.logits.float(), wanted.float(), alpha=ALPHA, gamma=GAMMA)
     if head.valid is not None:
         focal = focal.masked_fill(~head.valid.unsqueeze(-1), 0)
-    found, true = torch.cat(picked).float(), torch.cat(objects).float()
+    found, true = head.boxes[pictures, queries].float(), torch.cat(objects)[answered].float()
     corners = [box_convert(boxes, "cxcywh", "xyxy") for boxes in (found, true)]
     return {
         "classes": focal.sum() / count,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
 
@@ -39,26 +40,48 @@ def pairwise_cost(
     return costs.classes * (right - wrong) + costs.l1 * l1 - costs.giou * giou.nan_to_num(0.0)
 
 
+class Matches(NamedTuple):
+    """Pairs of a batch: the picture, its query, and the object's place among all objects of the batch in a row."""
+
+    pictures: Int[Tensor, " pairs"]
+    queries: Int[Tensor, " pairs"]
+    objects: Int[Tensor, " pairs"]
+
+
 @torch.no_grad()
 def match(
-    logits: Float[Tensor, "queries classes"],
-    boxes: Float[Tensor, "queries 4"],
-    labels: Int[Tensor, " objects"],
-    objects: Float[Tensor, "objects 4"],
+    logits: Float[Tensor, "batch queries classes"],
+    boxes: Float[Tensor, "batch queries 4"],
+    labels: Sequence[Int[Tensor, " objects"]],
+    objects: Sequence[Float[Tensor, "objects 4"]],
     costs: Costs,
-    rows: Int[Tensor, " valid"] | None = None,
-) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """Returns pairs (query, object) of one picture, as many as there are objects, or queries if these are fewer.
+    valid: Bool[Tensor, "batch queries"] | None = None,
+) -> Matches:
+    """Assigns the objects of each picture to its queries: as many pairs as objects, or queries if these are fewer.
 
-    `rows` are the queries that may answer, None: all.
+    `valid` says which queries may answer, None: all. Whatever the size of the batch, a GPU is waited for once: costs
+    go to the CPU together, and pairs come back together. A cost that is no number (the network has come to an end, and
+    its loss will say so) counts as 0.
     """
-    if len(labels) == 0:
-        empty = labels.new_zeros(0)
-        return empty, empty
+    found = [
+        pairwise_cost(*picture, costs).nan_to_num(0.0).flatten()
+        for picture in zip(logits, boxes, labels, objects, strict=True)
+    ]
+    table = torch.cat([*found, *([] if valid is None else [valid.flatten().to(found[0].dtype)])]).cpu()
+    counts, queries = [len(each) for each in labels], logits.shape[1]
+    parts = table.split([queries * count for count in counts] + ([] if valid is None else [valid.numel()]))
+    rows = [None] * len(counts) if valid is None else parts[-1].view(-1, queries).bool()
+    pairs, first = [], 0
+    for picture, (count, part) in enumerate(zip(counts, parts, strict=False)):
+        pairs.append(_assigned(part.view(queries, count), rows[picture], picture, first))
+        first += count
+    return Matches(*torch.cat(pairs, dim=1).to(logits.device))
+
+
+def _assigned(cost: Tensor, valid: Tensor | None, picture: int, first: int) -> Int[Tensor, "3 pairs"]:
+    """Solves one picture; its objects are counted from `first`."""
     from scipy.optimize import linear_sum_assignment
 
-    if rows is not None:
-        logits, boxes = logits[rows], boxes[rows]
-    cost = pairwise_cost(logits, boxes, labels, objects, costs).cpu().numpy()
-    queries, targets = (torch.as_tensor(side, device=labels.device) for side in linear_sum_assignment(cost))
-    return (queries if rows is None else rows[queries]), targets
+    rows = torch.arange(len(cost)) if valid is None else valid.nonzero().squeeze(1)
+    queries, objects = (torch.from_numpy(side) for side in linear_sum_assignment(cost[rows].numpy()))
+    return torch.stack([torch.full_like(queries, picture), rows[queries], objects + first])

@@ -20,13 +20,13 @@ Answer = tuple[Tensor, Tensor | None]
 
 def logits_and_features(model: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """Runs a model that answers timm's verbs; returns logits (B, K) and the pooled features before its classifier."""
-    for verb in ("forward_features", "forward_head", "get_classifier"):
+    for verb in ("forward_features", "forward_head"):
         if not hasattr(model, verb):
             raise ConfigError(
                 f"{type(model).__name__} has no {verb}, which distilling features needs: set distillation.features=0."
             )
-    pooled = model.forward_head(model.forward_features(images), pre_logits=True)
-    return model.get_classifier()(pooled), pooled
+    found = model.forward_features(images)
+    return model.forward_head(found), model.forward_head(found, pre_logits=True)
 
 
 def pooled_width(model: nn.Module, size: int) -> int:

@@ -24,7 +24,8 @@ def parameter_groups(model: nn.Module, section: OptimiserSection) -> list[dict[s
     """Sorts a model's trainable parameters into groups with `params`, `names`, `weight_decay` and `lr_scale`.
 
     Our models say themselves what decays; of others everything does but biases, one-dimensional parameters and what
-    timm's `no_weight_decay` names; with the recipe's `decay_norms` all of it does. With layer decay, a layer k below the head learns at layer_decay^k of the rate.
+    timm's `no_weight_decay` names; with the recipe's `decay_norms` all of it does. With layer decay, a layer k below
+    the head learns at layer_decay^k of the rate.
     """
     rules = _own_rules(model) if hasattr(model, "parameter_groups") else _timm_rules(model)
     depth_scale = _layer_scales(model, section.layer_decay)

@@ -33,7 +33,7 @@ PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torch
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
 HARMLESS = (
     "data.spec", "data.cache_mebibytes", "run.workers", "run.checkpoint_every", "run.evaluate_every",
-    "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile",
+    "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile", "run.channels_last",
 )  # fmt: skip
 
 

@@ -116,7 +116,7 @@
     const highest = mapOf(one, token).reduce((a, b) => Math.max(a, b), 0).toFixed(1);
     at("token").textContent = token === null
       ? `All tokens together, at most ${highest} × even. Point at a token to see its map; click keeps it.`
-      : `Token ${token}: at most ${highest} × even; entropy ${one.entropy[token].toFixed(2)} of at most ${one.even.toFixed(2)}.`;
+      : `Token ${token}: at most ${highest} × even; entropy ${(one.entropy[kind()] ?? one.entropy.maps)[token].toFixed(2)} of at most ${one.even.toFixed(2)}.`;
     refresh();
   };
   const hover = (token) => { if (state.hovered !== token) { state.hovered = token; showTokens(); } };

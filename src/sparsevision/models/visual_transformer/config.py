@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from sparsevision.errors import ConfigError, UnknownNameError
 
@@ -85,8 +85,9 @@ class VisualTransformerConfig:
         for name in ("kmeans_iterations", "num_classes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
+        for name, kind in get_type_hints(type(self)).items():
+            allowed = get_args(kind)
+            if allowed and getattr(self, name) not in allowed:
                 raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
         for name in ("dropout", "drop_path_rate"):
             if not 0 <= getattr(self, name) < 1:
@@ -97,17 +98,25 @@ class VisualTransformerConfig:
             self._check_division()
 
     def _check_division(self) -> None:
-        divided = {
-            "num_heads": {"feature_width": self.feature_width, "half of token_width": self.token_width // 2},
-            "token_groups": {"token_width": self.token_width, "half of token_width": self.token_width // 2},
-        }
-        for name, widths in divided.items():
-            for what, width in widths.items():
-                if width % getattr(self, name) or not width:
-                    raise ConfigError(f"{what} is {width}, which does not divide by {name}, {getattr(self, name)}.")
         for width in (self.trunk_width, self.feature_width):
             if width % self.groups(width):
                 raise ConfigError(f"A width of {width} does not divide into groups of {self.group_width} channels.")
+        divided = [("feature_width", self.feature_width, "num_heads")]
+        if self.relation == "attention":
+            # Between tokens, queries and keys are half as wide as tokens.
+            half = self.token_width // 2
+            divided += [("half of token_width", half, "num_heads"), ("half of token_width", half, "token_groups")]
+            if self.token_width % 2:
+                raise ConfigError(f"token_width is {self.token_width}; for relation='attention' it must be even.")
+        for what, width, by in divided:
+            if width % getattr(self, by) or not width:
+                raise ConfigError(f"{what} is {width}, which does not divide by {by}, {getattr(self, by)}.")
+        groups = self.groups(self.feature_width)
+        if self.projector == "attention" and self.num_modules > 1 and self.trunk_width % groups:
+            raise ConfigError(
+                f"The map that the first module reads has {self.trunk_width} channels, which do not divide into the "
+                f"{groups} groups of feature_width {self.feature_width}."
+            )
 
     @property
     def trunk_width(self) -> int:
@@ -117,12 +126,3 @@ class VisualTransformerConfig:
     def groups(self, width: int) -> int:
         """Returns the groups of a map of features that comes out so wide."""
         return max(1, width // self.group_width)
-
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "form": ("equation", "budget"),
-    "tokenizer": ("filter", "pool", "cluster"),
-    "recurrence": ("full", "half", "none"),
-    "relation": ("attention", "graph", "none"),
-    "projector": ("attention", "none"),
-}

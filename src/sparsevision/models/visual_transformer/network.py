@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -49,32 +50,50 @@ class VisualTransformer(nn.Module):
             )  # fmt: skip
 
     def forward(
-        self, features: Features, tokens: Tokens | None, trace: Trace | None = None, stage: str = ""
-    ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens]:
-        """Returns the map and the tokens; the last module leaves the map as it is."""
+        self,
+        features: Features,
+        tokens: Tokens | None,
+        read: Float[Tensor, "batch tokens pixels"] | None = None,
+        trace: Trace | None = None,
+        stage: str = "",
+    ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens, Float[Tensor, "batch tokens pixels"] | None]:
+        """Returns the map, the tokens, and where these were read; the last module leaves the map as it is.
+
+        Where tokens were read is known if they have weights and `trace` asks for it; `read` has it of the old tokens.
+        """
         weights = None
         if self.tokenizer is not None:
             tokens, weights = self.tokenizer(features, tokens)
         tokens, attention = self.transformer(tokens)
-        if trace is not None and trace.wants("heat") and weights is not None:
-            record_attention(trace, stage, weights, attention, features.shape[2:])
+        if trace is not None and trace.wants("heat"):
+            read = places(weights, read)
+            if read is not None:
+                record_attention(trace, stage, read, attention, features.shape[2:])
         if self.projector is not None:
             features, _ = self.projector(features, tokens)
-        return features, tokens
+        return features, tokens, read
+
+
+def places(
+    weights: Float[Tensor, "batch heads renewed pixels"] | None, read: Float[Tensor, "batch tokens pixels"] | None
+) -> Float[Tensor, "batch tokens pixels"] | None:
+    """Says where each token was read, as a mean over heads: new tokens stand behind old ones that stayed."""
+    if weights is None:
+        return read
+    new = weights.mean(dim=1)
+    return new if read is None else torch.cat([read[:, new.shape[1] :], new], dim=1)
 
 
 def record_attention(
-    trace: Trace, stage: str, weights: Tensor, attention: Tensor | None, grid: torch.Size | tuple[int, int]
+    trace: Trace, stage: str, read: Float[Tensor, "batch tokens pixels"], attention: Tensor | None, grid: Sequence[int]
 ) -> None:
     """Records where each token was read, and where those were read that it listened to (Section 4.4).
 
-    Both are means over the heads. Where tokens are renewed by half, the renewed ones alone have a place.
+    Attention is a mean over heads. Over the pixels both kinds of maps sum to one.
     """
-    maps = weights.mean(dim=1)
-    trace.record(stage, Heat((maps.unflatten(2, tuple(grid)),)))
+    trace.record(stage, Heat((read.unflatten(2, tuple(grid)),)))
     if attention is not None:
-        renewed = attention.mean(dim=1)[:, -maps.shape[1] :, -maps.shape[1] :]
-        trace.record(f"{stage}.interaction", Heat(((renewed @ maps).unflatten(2, tuple(grid)),)))
+        trace.record(f"{stage}.interaction", Heat(((attention.mean(dim=1) @ read).unflatten(2, tuple(grid)),)))
 
 
 class VTResNet(Classifier):
@@ -89,7 +108,6 @@ class VTResNet(Classifier):
     def __init__(self, config: VisualTransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.num_classes = config.num_classes
         self.num_features = self.embed_dim = self.head_hidden_size = config.token_width
         self.default_cfg: dict[str, Any] = {}
         self.pool: Literal["avg", ""] = "avg"
@@ -101,10 +119,13 @@ class VTResNet(Classifier):
         block = BasicBlock if expansion == 1 else Bottleneck
         stages, _ = make_blocks((block,) * 3, (width, 2 * width, 4 * width), repeats, width)
         for name, stage in stages:
+            for residual in stage.children():
+                # The same rate everywhere (Section 5.1's advanced recipe), not one that rises with depth.
+                residual.drop_path = DropPath(config.drop_path_rate)
             self.add_module(name, stage)
         self.vt = nn.ModuleList(VisualTransformer(config, index) for index in range(config.num_modules))
         self.dropout = nn.Dropout(config.dropout)
-        self.fc: nn.Module = nn.Linear(config.token_width, config.num_classes) if config.num_classes else nn.Identity()
+        self.reset_classifier(config.num_classes)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -114,10 +135,6 @@ class VTResNet(Classifier):
         for module in self.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for stage in self.stages:
-            for block in stage.children():
-                # The same rate everywhere (Section 5.1's advanced recipe), not one that rises with depth.
-                block.drop_path = DropPath(self.config.drop_path_rate)
 
     @property
     def backbone_name(self) -> str:
@@ -160,19 +177,31 @@ class VTResNet(Classifier):
                 "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
             )
         features = self.maxpool(self.act1(self.bn1(self.conv1(channels_last_on_cpu(images)))))
-        height, width = features.shape[2:]
-        if self.training and len(images) * -(-height // 4) * -(-width // 4) < 2:
-            raise ConfigError(
-                f"Its norms learn from more than one cell of a map, and {len(images)} picture of "
-                f"{images.shape[2]}x{images.shape[3]} has one: train on larger pictures, or on several at once."
-            )
+        if self.training:
+            self._check_norms(len(images), images.shape[2:], features.shape[2:])
         for stage in self.stages:
             features = self._run(stage, features)
-        tokens = None
+        tokens = read = None
         for index, module in enumerate(self.vt):
-            features, tokens = self._run(module, features, tokens, trace, f"module.{index + 1}")
+            features, tokens, read = self._run(module, features, tokens, read, trace, f"module.{index + 1}")
         assert tokens is not None
         return tokens
+
+    def _check_norms(self, pictures: int, size: Sequence[int], grid: Sequence[int]) -> None:
+        """Refuses a batch of which a norm would see one value alone."""
+        if pictures * -(-grid[0] // 4) * -(-grid[1] // 4) < 2:
+            raise ConfigError(
+                f"Its norms learn from more than one cell of a map, and {pictures} picture of {size[0]}x{size[1]} has "
+                "one: train on larger pictures, or on several at once."
+            )
+        config = self.config
+        renews = config.recurrence == "half" and config.num_modules > 1 and config.projector == "attention"
+        normed = config.num_tokens // 2 if renews else config.num_tokens
+        if config.form == "budget" and pictures * normed < 2:
+            raise ConfigError(
+                f"Its norms learn from more than one token, and one picture with num_tokens={config.num_tokens} has "
+                "one to norm: train on several pictures at once."
+            )
 
     def forward_head(self, tokens: Tokens, pre_logits: bool = False) -> Tensor:
         """Returns logits (B, K), or with `pre_logits` the mean of the tokens (B, C_T)."""
@@ -202,16 +231,14 @@ class VTResNet(Classifier):
         self.config = replace(self.config, num_classes=num_classes)
         self.num_classes = num_classes
         like = self.conv1.weight
-        self.fc = (
-            nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
-            if num_classes
-            else nn.Identity()
-        )
+        self.fc: nn.Module = nn.Identity()
+        if num_classes:
+            self.fc = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
-        blocks = r"^layer(\d+)|^vt\.(\d+)" if coarse else r"^layer(\d+)\.(\d+)|^vt\.(\d+)"
-        return {"stem": r"^conv1|^bn1", "blocks": blocks}
+        blocks = r"^layer(\d+)" if coarse else r"^layer(\d+)\.(\d+)"
+        return {"stem": r"^conv1|^bn1", "blocks": blocks, "modules": r"^vt\.(\d+)"}
 
 
 def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> nn.Module:
