@@ -40,28 +40,31 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: the changed fields of its configuration, its seed, what trained it, and what it came to."""
+    """A finished run: what its recipe changed, its seed, whether norms decayed, what it ran on, what it came to."""
 
     changed: tuple[str, ...]
     seed: int
+    decay_norms: bool
     trained_on: str
     row: Row
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return self.row.model, self.changed, self.seed, self.row.epochs
+        return self.row.model, self.changed, self.decay_norms, self.seed, self.row.epochs, self.row.size
 
 
 def read_run(run: Path, data: str) -> Trained:
     recipe = read_recipe(run / "recipe.toml")
+    if recipe.distillation.teacher is not None:
+        raise SystemExit(f"{run} had a teacher: it is no peer of runs without one.")
     changed = tuple(sorted(f"{name}={value}" for name, value in recipe.model.config.items()))
-    return Trained(changed, recipe.run.seed, trained_on(run), measure(run, data))
+    return Trained(changed, recipe.run.seed, recipe.optimiser.decay_norms, trained_on(run), measure(run, data))
 
 
 def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None:
     """Score the last weights of every run folder on the val split of `data`."""
     known = [
-        Trained(tuple(one["changed"]), one["seed"], one["trained_on"], Row(**one["row"]))
+        Trained(**{**one, "changed": tuple(one["changed"]), "row": Row(**one["row"])})
         for one in published(out, "visual_tokens")
     ]
     found = [*known, *(read_run(run, data) for run in runs)]
@@ -69,29 +72,36 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
     lines = [
         f"# Visual tokens on Caltech-101, {trained[0].row.pictures} pictures of val", "",
         "Trained from scratch by the same recipe at the same size, without a teacher.", "",
-        *markdown_table(("model", "epochs", "seeds", *HEADS), networks(trained)), "",
+        *markdown_table(("model", "norms decay", "size", "epochs", "seeds", *HEADS), networks(trained)), "",
         "VT-ResNet-18, seed 0, with one part changed:", "",
-        *markdown_table(("module", *HEADS), modules(trained)), "",
+        *markdown_table(("module", "norms decay", "size", "epochs", *HEADS), modules(trained)), "",
     ]  # fmt: skip
     publish(out, "visual_tokens", "\n".join(lines), [asdict(one) for one in trained])
 
 
 def networks(trained: Sequence[Trained]) -> list[tuple[str, ...]]:
     """Rows of the networks as they are: means over seeds, with each seed's top-1."""
-    groups: dict[tuple[str, int], list[Trained]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[Trained]] = defaultdict(list)
     for one in trained:
         if not one.changed:
-            groups[one.row.model, one.row.epochs].append(one)
-    return [
-        (model.removeprefix("timm/"), str(epochs), " ".join(str(one.seed) for one in group), *figures(group))
-        for (model, epochs), group in groups.items()
-    ]
+            named = one.row.model.removeprefix("timm/"), "yes" if one.decay_norms else "no"
+            groups[*named, f"{one.row.size} px", str(one.row.epochs)].append(one)
+    return [(*named, " ".join(str(one.seed) for one in group), *figures(group)) for named, group in groups.items()]
 
 
 def modules(trained: Sequence[Trained]) -> list[tuple[str, ...]]:
     """Rows of seed 0's networks that differ in a part of their modules."""
-    ours = [one for one in trained if one.seed == 0 and one.row.model.startswith("vt_")]
-    return [(", ".join(CHANGES.get(text, text) for text in one.changed) or WHOLE, *figures([one])) for one in ours]
+    ours = [one for one in trained if one.seed == 0 and one.row.model == "vt_resnet18"]
+    return [
+        (
+            ", ".join(CHANGES.get(text, text) for text in one.changed) or WHOLE,
+            "yes" if one.decay_norms else "no",
+            f"{one.row.size} px",
+            str(one.row.epochs),
+            *figures([one]),
+        )
+        for one in ours
+    ]
 
 
 def figures(group: Sequence[Trained]) -> tuple[str, ...]:

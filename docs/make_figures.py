@@ -1,8 +1,9 @@
 """Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
-With `--cells BCCD` those of the detector, too, on the test split of the blood cells. Photographs that come with
-scikit-learn and scikit-image illustrate; contact sheets show pictures of a split, evenly spaced in its order and not
-chosen, and the mistakes: those that the classifier is surest of, and the pictures that the detector counts worst.
+With `--cells BCCD` those of the detector, too, on the test split of the blood cells; with `--recurrent RUN` and
+`--filters RUN` those of trained Visual Transformers' tokens. Photographs that come with scikit-learn and scikit-image
+illustrate; contact sheets show pictures of a split, evenly spaced in its order and not chosen, and the mistakes: those
+that the classifier is surest of, and the pictures that the detector counts worst.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sparsevision.data import Dataset, open_dataset
 from sparsevision.data.dataset import ObjectDataset, Record
 from sparsevision.data.opening_objects import open_objects
 from sparsevision.explain import (
+    attention_figure,
     comparison_figure,
     detections_figure,
     disturbed_figure,
@@ -40,6 +42,7 @@ from sparsevision.inference.looking import look_at, look_disturbed, sweep_at
 from sparsevision.types import DetectionResult
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
+CAR = "val/car_side/image_0018.jpg"
 _GUTTER = 14
 
 
@@ -58,11 +61,17 @@ def main(
     *,
     model: str = "sparseformer_nano",
     cells: str | None = None,
+    recurrent: str | None = None,
+    filters: str | None = None,
     out: Path = FIGURES,
 ) -> None:
     """Write every figure of the documentation into `out`."""
     if cells is not None:
         illustrate_detector(Predictor("sparse_detr_nano", "cpu"), cells, out)
+    for name, run in {"recurrent": recurrent, "filter": filters}.items():
+        if run is not None:
+            [look] = look_at(Predictor(run, "cpu"), [str(Path(data) / CAR)])
+            save(shot(attention_figure(look), dpi=200), out / f"vt-{name}.jpg")
     predictor = Predictor(model, "cpu")
     illustrate(predictor, out)
     val = open_dataset(data, "val")

@@ -46,6 +46,9 @@ def test_a_resnets_weights_fill_stem_and_stages(library: str, tmp_path: Path) ->
     filled = fill_backbone(model, str(tmp_path / "r18.safetensors"))
     assert filled == sum(not name.startswith(("layer4.", "fc.")) for name in theirs.state_dict())
     assert torch.equal(model.layer3[1].bn2.running_var, theirs.layer3[1].bn2.running_var)
+    grey = create_model("vt_resnet18", num_classes=5, in_chans=1)
+    assert fill_backbone(grey, str(tmp_path / "r18.safetensors")) == filled
+    torch.testing.assert_close(grey.conv1.weight, theirs.conv1.weight.sum(1, keepdim=True))
     with pytest.raises(CheckpointError, match="give the weights of the backbone"):
         fill_backbone(create_model("vt_resnet34", num_classes=5), str(tmp_path / "r18.safetensors"))
 

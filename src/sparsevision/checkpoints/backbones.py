@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparsevision.checkpoints.loading import fit_channels
 from sparsevision.checkpoints.peers import PREFIX, check_peer_name, is_peer
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.errors import CheckpointError, ConfigError
@@ -15,6 +16,8 @@ PRETRAINED = "pretrained"
 
 def fill_backbone(model: nn.Module, source: str) -> int:
     """Fills a model's backbone with a classifier's weights; what a backbone has no use for is left out.
+
+    For pictures of another number of channels the first weights are summed or repeated.
 
     Args:
         model: a model that says which of its tensors are a classifier's (`backbone_tensors`).
@@ -38,23 +41,20 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     else:
         state = dict(read_checkpoint(source).state)
     own, wanted = model.state_dict(), named.backbone_tensors()
-    taken, missing = {}, []
-    for name, theirs in wanted.items():
-        found = state.get(theirs)
-        if found is None and not theirs.endswith("num_batches_tracked"):
-            missing.append(theirs)
-        elif found is not None and found.shape != own[name].shape:
-            raise CheckpointError(
-                f"{theirs!r} in {source!r} is {tuple(found.shape)}, and the backbone's is {tuple(own[name].shape)}: "
-                "give the weights of the backbone that the model has."
-            )
-        elif found is not None:
-            taken[name] = found
-    if missing:
+    needed = [theirs for theirs in wanted.values() if not theirs.endswith("num_batches_tracked")]
+    if missing := [theirs for theirs in needed if theirs not in state]:
         raise CheckpointError(
             f"{source!r} holds no {missing[0]!r} ({len(missing)} of the backbone's {len(wanted)} tensors are missing): "
             "give the weights of the backbone that the model has."
         )
+    taken = {name: state[theirs] for name, theirs in wanted.items() if theirs in state}
+    fit_channels(model, own, taken)
+    for name, tensor in taken.items():
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"{wanted[name]!r} in {source!r} is {tuple(tensor.shape)}, and the backbone's is "
+                f"{tuple(own[name].shape)}: give the weights of the backbone that the model has."
+            )
     model.load_state_dict({**own, **taken})
     return len(taken)
 

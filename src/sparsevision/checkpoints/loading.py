@@ -47,7 +47,7 @@ def load_into(
     unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
     for name in unused:
         del state[name]
-    adapted = _adapt_channels(model, own, state) if adapt_channels else []
+    adapted = fit_channels(model, own, state) if adapt_channels else []
     missing = _zero_stage_embedding(own, state, checkpoint)
     # A counter that only some batch norms use; files made for inference leave it out.
     uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
@@ -96,7 +96,7 @@ def _is_head(model: nn.Module, name: str) -> bool:
     return any(name.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _adapt_channels(model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+def fit_channels(model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
     """Fits the first convolution to another number of image channels, as timm does: the sum for one, else repeated."""
     name = f"{getattr(model, 'first_conv', None)}.weight"
     theirs, ours = state.get(name), own.get(name)

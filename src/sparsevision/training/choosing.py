@@ -15,7 +15,7 @@ from sparsevision.data.opening_objects import is_for_detection
 from sparsevision.errors import ConfigError
 from sparsevision.factory import preprocessing_of, task_of
 from sparsevision.models.registry import VARIANTS
-from sparsevision.training.recipe import Recipe, read_recipe
+from sparsevision.training.recipe import DistillationSection, Recipe, read_recipe
 
 # What is taken where no recipe is named, by what the model is for.
 DEFAULT_RECIPES = {"classification": "folder_nano", "detection": "objects_nano"}
@@ -51,7 +51,11 @@ def choose_recipe(
         raise ConfigError(f"{chosen.model.name} is no model for task = {chosen.task!r}: name a recipe for its task.")
     if chosen.data.spec is None:
         raise ConfigError("No data set was named: give --data with a folder, shards or 'digits'.")
-    return chosen, [f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"]
+    said = f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"
+    section = chosen.distillation
+    if section.teacher is None and section != DistillationSection():
+        said += " Teacher: none, though the recipe distils (--set distillation.teacher=NAME)."
+    return chosen, [said]
 
 
 def starting_weights(recipe: Recipe) -> str:
