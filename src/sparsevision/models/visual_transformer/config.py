@@ -105,7 +105,8 @@ class VisualTransformerConfig:
         if self.relation == "attention":
             # Between tokens, queries and keys are half as wide as tokens.
             half = self.token_width // 2
-            divided += [("half of token_width", half, "num_heads"), ("half of token_width", half, "token_groups")]
+            divided += [("token_width", self.token_width, "token_groups")]
+            divided += [("half of token_width", half, by) for by in ("num_heads", "token_groups")]
             if self.token_width % 2:
                 raise ConfigError(f"token_width is {self.token_width}; for relation='attention' it must be even.")
         for what, width, by in divided:
