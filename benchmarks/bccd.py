@@ -103,7 +103,7 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
             [target], [result] = batch.targets, task.results(output, batch)
             for label, name in enumerate(task.classes):
                 true = int((target["labels"] == label).sum())
-                counts.append(Count(run.name, str(batch.names[0]), name, true, result.labels.count(name)))
+                counts.append(Count(run.name, Path(str(batch.names[0])).name, name, true, result.labels.count(name)))
     report = metrics.compute()
     lines = read_metrics(run)
     best = max((line for line in lines if line["kind"] == "val"), key=lambda line: line["ap"])
