@@ -50,10 +50,10 @@ def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
 
 def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, **options: Any) -> nn.Module:
     variant = VARIANTS[name]
-    if hasattr(variant.config, "dropout"):
+    if drop_rate:
+        if not hasattr(variant.config, "dropout"):
+            raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
         options["dropout"] = drop_rate
-    elif drop_rate:
-        raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
     model: Any = create_model(name, **options)
     if global_pool is not None:
         model.reset_classifier(model.num_classes, global_pool)

@@ -199,6 +199,7 @@ def test_timm_makes_them() -> None:
 
     model = timm.create_model("vt_resnet18", num_classes=4, drop_path_rate=0.1, drop_rate=0.2)
     assert model.config.dropout == 0.2
+    assert timm.create_model("vt_resnet18", dropout=0.3).config.dropout == 0.3
     with pytest.raises(ConfigError, match=r"ends in tokens, which lie on no grid: use forward_features\.$"):
         timm.create_model("vt_resnet18", features_only=True)
     layers = timm.models.group_parameters(model, model.group_matcher(), reverse=True)

@@ -59,29 +59,28 @@ def match(
 ) -> Matches:
     """Assigns the objects of each picture to its queries: as many pairs as objects, or queries if these are fewer.
 
-    `valid` says which queries may answer, None: all. Whatever the size of the batch, a GPU is waited for once: costs
-    go to the CPU together, and pairs come back together. A cost that is no number (the network has come to an end, and
-    its loss will say so) counts as 0.
+    `valid` says which queries may answer, None: all. However large the batch is, its costs go to the CPU together
+    and its pairs come back together, so that a GPU is seldom waited for. A cost that is no number (the network has come
+    to an end, and its loss will say so) counts as 0.
     """
     found = [
         pairwise_cost(*picture, costs).nan_to_num(0.0).flatten()
         for picture in zip(logits, boxes, labels, objects, strict=True)
     ]
-    table = torch.cat([*found, *([] if valid is None else [valid.flatten().to(found[0].dtype)])]).cpu()
     counts, queries = [len(each) for each in labels], logits.shape[1]
-    parts = table.split([queries * count for count in counts] + ([] if valid is None else [valid.numel()]))
-    rows = [None] * len(counts) if valid is None else parts[-1].view(-1, queries).bool()
+    tables = torch.cat(found).cpu().split([queries * count for count in counts])
+    rows = torch.ones(len(counts), queries, dtype=torch.bool) if valid is None else valid.cpu()
     pairs, first = [], 0
-    for picture, (count, part) in enumerate(zip(counts, parts, strict=False)):
-        pairs.append(_assigned(part.view(queries, count), rows[picture], picture, first))
+    for picture, (count, table) in enumerate(zip(counts, tables, strict=True)):
+        pairs.append(_assigned(table.view(queries, count), rows[picture], picture, first))
         first += count
     return Matches(*torch.cat(pairs, dim=1).to(logits.device))
 
 
-def _assigned(cost: Tensor, valid: Tensor | None, picture: int, first: int) -> Int[Tensor, "3 pairs"]:
+def _assigned(cost: Tensor, valid: Tensor, picture: int, first: int) -> Int[Tensor, "3 pairs"]:
     """Solves one picture; its objects are counted from `first`."""
     from scipy.optimize import linear_sum_assignment
 
-    rows = torch.arange(len(cost)) if valid is None else valid.nonzero().squeeze(1)
+    rows = valid.nonzero().squeeze(1)
     queries, objects = (torch.from_numpy(side) for side in linear_sum_assignment(cost[rows].numpy()))
     return torch.stack([torch.full_like(queries, picture), rows[queries], objects + first])
