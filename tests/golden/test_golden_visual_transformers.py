@@ -177,7 +177,7 @@ def test_chain_of_modules(name: str) -> None:
     inputs = leaves(case)
     features, tokens = inputs["x"], None
     for index, one in enumerate(module["vt"]):
-        features, tokens = one(features, tokens)
+        features, tokens, _ = one(features, tokens)
         outputs |= {f"features{index}": features, f"tokens{index}": tokens}
     check(case, module, inputs, outputs)
 
