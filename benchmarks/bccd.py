@@ -18,9 +18,9 @@ import cyclopts
 import torch
 from safetensors.torch import load_file
 
-from faster_rcnn import Peer
+from faster_rcnn import PEER, Peer
 from publishing import publish, published, trained_on
-from sparsevision.checkpoints.description import parse_description
+from sparsevision.checkpoints.description import Description, parse_description
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
 from sparsevision.data.opening_objects import open_objects
@@ -83,15 +83,8 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
 def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
     """Scores one run folder."""
     recipe = read_recipe(run / "recipe.toml")
-    described = parse_description((run / "best" / "config.json").read_text(encoding="utf-8"), str(run))
-    assert described.labels is not None
+    model, described = load_run(run)
     assert described.facts is not None
-    if recipe.model.name == "torchvision/faster_rcnn":
-        model: Any = Peer(len(described.labels))
-        model.load_state_dict(load_file(run / "best" / "model.safetensors"))
-        model.eval()
-    else:
-        model = load_model(run / "best").eval()
     dataset = open_objects(data, "test")
     task = DetectionTask(dataset.classes, dataset.category_ids, described.facts.thresholds)
     metrics, counts = task.metrics(), []
@@ -124,6 +117,17 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
         per_class=[asdict(one) for one in report.per_class],
     )
     return row, counts
+
+
+def load_run(run: Path) -> tuple[Any, Description]:
+    """Returns a run's best weights as a model that predicts, and what is kept beside them."""
+    described = parse_description((run / "best" / "config.json").read_text(encoding="utf-8"), str(run))
+    if read_recipe(run / "recipe.toml").model.name != PEER:
+        return load_model(run / "best").eval(), described
+    assert described.labels is not None
+    peer = Peer(len(described.labels))
+    peer.load_state_dict(load_file(run / "best" / "model.safetensors"))
+    return peer.eval(), described
 
 
 def _lines(rows: list[Row]) -> Iterator[str]:

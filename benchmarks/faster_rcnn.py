@@ -31,6 +31,7 @@ from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.run import Parts, fit
 from sparsevision.types import Batch, DetectionHead, DetectionOutput
 
+PEER = "torchvision/faster_rcnn"  # its name in a run's recipe
 WIDTH = 256
 # Sides of anchors on the levels of stride 8, 16, 32 and 64, three to an octave.
 SIDES = tuple(tuple(round(side * 2 ** (third / 3)) for third in range(3)) for side in (16, 32, 64, 128))
@@ -129,7 +130,7 @@ def peers_recipe(name: str, data: str, values: Sequence[str] = ()) -> Recipe:
     """Returns a recipe of ours with torchvision's optimiser."""
     recipe = read_recipe(name)
     changed = {
-        "model.name": "torchvision/faster_rcnn", "data.spec": data, "optimiser.name": "sgd", "optimiser.momentum": 0.9,
+        "model.name": PEER, "data.spec": data, "optimiser.name": "sgd", "optimiser.momentum": 0.9,
         "optimiser.betas": None, "optimiser.eps": None, "optimiser.lr": 0.02, "optimiser.lr_for_batch": 16,
         "optimiser.clip": 10.0,
     }  # fmt: skip
