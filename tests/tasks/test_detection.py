@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sparsevision.tasks.average_precision import NEUTRAL_THRESHOLD
 from sparsevision.tasks.detection import DetectionTask, head_losses
 from sparsevision.tasks.matching import Costs, match
 from sparsevision.tasks.post_processing import best_detections
@@ -249,6 +250,15 @@ def test_a_class_gets_the_threshold_of_its_best_f1() -> None:
     assert (ant.objects, ant.ap, ant.f1) == (0, None, None)
     assert report.facts().category_ids == (3, 7, 90)
     assert report.facts().thresholds == tuple(one.threshold for one in report.per_class)
+
+
+def test_a_class_of_which_nothing_is_found_right_gets_the_neutral_threshold() -> None:
+    metrics = _task_with(None).metrics()
+    elsewhere = torch.tensor([[[0.9, 0.1, 0.05, 0.05]]])
+    logits = torch.tensor([[[-9.0, 1.0, -9.0]]])
+    metrics.update(DetectionOutput((DetectionHead("decoder", logits, elsewhere),)), batch([target([1, 1], BOXES)]))
+    bee = metrics.compute().per_class[1]
+    assert (bee.ap, bee.f1, bee.threshold) == (0.0, 0.0, NEUTRAL_THRESHOLD)
 
 
 def test_thresholds_that_weights_carry_are_the_ones_that_count() -> None:

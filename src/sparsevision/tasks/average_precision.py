@@ -17,7 +17,7 @@ from sparsevision.errors import MissingExtraError
 from sparsevision.tasks.post_processing import Detections, best_detections, original_sizes
 from sparsevision.types import Batch, ClassFacts, DetectionOutput
 
-# A class that the data set never shows has no best threshold.
+# A class that the data set never shows, or of which nothing is found right, has no best threshold.
 NEUTRAL_THRESHOLD = 0.5
 
 
@@ -174,10 +174,10 @@ Curve = NDArray[np.float64]
 
 
 def _balance(precision: Curve, scores: Curve, recalls: Curve) -> tuple[float, float]:
-    """Returns the score from on which detections have the best F1, and that F1."""
+    """Returns the score from on which detections have the best F1, and that F1; the neutral score if none is right."""
     f1 = 2 * precision * recalls / np.maximum(precision + recalls, 1e-12)
     best = int(f1.argmax())
-    return float(scores[best].clip(0, 1)), float(f1[best])
+    return (float(scores[best].clip(0, 1)), float(f1[best])) if f1[best] > 0 else (NEUTRAL_THRESHOLD, 0.0)
 
 
 def _f1_at(threshold: float, precision: Curve, scores: Curve, recalls: Curve) -> float:
