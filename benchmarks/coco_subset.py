@@ -33,7 +33,7 @@ def main(
     sweep = sweep_keep_ratios(run / "best", str(data), keep_ratios=KEEP_RATIOS, selections=("dam",))
     rows = [row.to_dict() for row in sweep.rows]
     shown = draw_sheet(run / "best", data, figures / "contact-coco.jpg")
-    publish(out, "coco_subset", report(sweep, shown), {**sweep.to_dict(), "shown": shown})
+    publish(out, "coco_subset", report(sweep, shown), {**sweep.to_dict(), "data": data.name, "shown": shown})
     remark = f"{sweep.rows[0].report.pictures} pictures; {sweep.machine}"
     save_figure(keep_ratio_figure(rows, sweep.trained, remark=remark), figures / "coco-keep-ratio.png", dpi=150)
 
