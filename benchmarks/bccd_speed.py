@@ -9,6 +9,7 @@ whose encoder can update fewer tokens is timed at a tenth of them, too. Writes `
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def main(
         "medians, with the quartiles over rounds; ratios of medians, with a 90 % bootstrap interval.\n",
         *markdown_table(("model", "ms a picture (quartiles)", f"times as fast as {peer} (90 %)"), rows),
     ]
-    publish(out, "bccd_speed", "\n".join(text), {"machine": str(machine), "seconds_a_picture": each})
+    publish(out, "bccd_speed", "\n".join(text), {"machine": asdict(machine), "seconds_a_picture": each})
 
 
 def _candidates(run: Path, data: str, count: int) -> dict[str, Callable[[], object]]:
