@@ -5,11 +5,12 @@ Nothing here computes anything of a model's; everybody may import this module, a
 
 from __future__ import annotations
 
-from collections import Counter
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 # ------------------------------------------------------------------------------------------------------------ traces
@@ -228,72 +229,50 @@ class Batch:
         return replace(self, images=moved(self.images), targets=moved(self.targets), sizes=moved(self.sizes))
 
 
-@dataclass(frozen=True)
-class Classification:
-    """What a classifier says of one picture: the best `labels` with their `scores`, best first.
+@dataclass(frozen=True, kw_only=True)
+class Result(ABC):
+    """The answer for one image as a user gets it; every task has a kind of its own.
 
-    `time` is a video's at this picture, in seconds.
+    `name` is the image's, `classes` are all classes of the model in its order, `geometry` leads back to the original
+    image, `trace` and `features` are there if they were asked for, and `time` is the position in a video, in seconds.
+    `offers` names what figures and writers may read of this kind: "scores" (`labels` and `scores`, best first) or
+    "objects" (these and `boxes`, corners in pixels of the original).
     """
 
+    offers: ClassVar[frozenset[str]] = frozenset()
     name: str
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
+    classes: tuple[str, ...] = ()
     geometry: Geometry | None = None
     trace: Trace | None = None
     features: Tensor | None = None
     time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what belongs into a JSON line."""
-        ranked = zip(self.labels, self.scores, strict=True)
-        classes = [{"label": label, "score": round(score, 6)} for label, score in ranked]
-        return {**_named(self.name, self.time), "classes": classes}
+        """Returns the content of a JSON line: the name, the time in a video, and `content()`."""
+        named = {"name": self.name} if self.time is None else {"name": self.name, "time": round(self.time, 4)}
+        return {**named, **self.content()}
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Returns the answer as JSON takes it."""
+
+    @abstractmethod
+    def cells(self) -> dict[str, str]:
+        """Returns the row of a table: {column: text}, with the same columns for all results of a model."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Returns the answer in a few words."""
+
+    @abstractmethod
+    def annotate(self, image: Image, *, least_side: int = 480) -> Image:
+        """Returns the image (upright RGB; it may be a reduced one) with the answer drawn over it.
+
+        An image whose short side is shorter than `least_side` pixels is enlarged to it; 0 leaves its size as it is.
+        """
 
     def __str__(self) -> str:
-        listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
-        return f"{self.name}: {listed}"
-
-
-@dataclass(frozen=True)
-class DetectionResult:
-    """What a detector finds in one picture: `boxes` (x0, y0, x1, y1) in pixels of the original, best first.
-
-    `category_ids` are the labels' numbers in the data set that the detector learned from. `time` is a video's at this
-    picture, in seconds.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    scores: tuple[float, ...]
-    boxes: tuple[tuple[float, float, float, float], ...]
-    category_ids: tuple[int, ...] = ()
-    geometry: Geometry | None = None
-    trace: Trace | None = None
-    time: float | None = None
-
-    def counts(self) -> dict[str, int]:
-        """Returns how many objects of each class there are, of those classes that there are, by name."""
-        return dict(sorted(Counter(self.labels).items()))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns what belongs into a JSON line."""
-        found = zip(self.labels, self.scores, self.boxes, strict=True)
-        objects = [
-            {"label": label, "score": round(score, 6), "box": [round(edge, 2) for edge in box]}
-            for label, score, box in found
-        ]
-        return {**_named(self.name, self.time), "objects": objects}
-
-    def __str__(self) -> str:
-        listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
-        return f"{self.name}: {listed or 'nothing'}"
-
-
-Result = Classification | DetectionResult
-
-
-def _named(name: str, time: float | None) -> dict[str, Any]:
-    return {"name": name} if time is None else {"name": name, "time": round(time, 4)}
+        return f"{self.name}: {self.summary()}"
 
 
 # ---------------------------------------------------------------------------------------------------------- detection

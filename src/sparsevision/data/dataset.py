@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from sparsevision.errors import DataError
-from sparsevision.types import DetectionResult, Geometry
 
 Split = Literal["train", "val", "all"]
 ObjectSplit = Literal["train", "val", "test"]
@@ -54,19 +53,6 @@ class Record:
     original_size: tuple[int, int] | None = None
     box: tuple[float, float, float, float] | None = None
     objects: Objects | None = None
-
-    def truth(self, classes: Sequence[str]) -> DetectionResult:
-        """Returns a picture's objects as a detector that knows everything would: all scores are 1, crowds left out."""
-        assert self.objects is not None, "the record of a data set for detection"
-        single = self.objects[~self.objects.crowds.astype(bool)]
-        height, width = self.original_size or (self.image.height, self.image.width)
-        boxes = tuple(
-            (float(x0), float(y0), float(x1), float(y1))
-            for x0, y0, x1, y1 in single.boxes * (width, height, width, height)
-        )
-        labels = tuple(classes[label] for label in single.labels)
-        geometry = Geometry((height, width), (height, width), (0.0, 0.0, width, height))
-        return DetectionResult(self.name, labels, (1.0,) * len(labels), boxes, geometry=geometry)
 
 
 @runtime_checkable

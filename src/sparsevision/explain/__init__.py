@@ -9,7 +9,6 @@ from .animation import save_animation
 from .attention_figures import attention_figure
 from .attention_look import AttentionLook
 from .attention_page import save_attention_page
-from .boxes import draw_detections
 from .comparison_figure import comparison_figure
 from .density import density, share_inside
 from .detection_figures import detections_figure, query_figure, saliency_figure
@@ -41,7 +40,6 @@ __all__ = [
     "density",
     "detections_figure",
     "disturbed_figure",
-    "draw_detections",
     "faithfulness",
     "faithfulness_figure",
     "grad_cam",

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import dimmed, shaded
 from .look import Floats, Look, reduced
-from .palette import token_colours
+from sparsevision.drawing.palette import token_colours
 
 HOLD_MS = 900  # a stage stands still
 STEP_MS = 50  # one step between stages

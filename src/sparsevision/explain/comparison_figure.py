@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sparsevision.errors import ConfigError
-from sparsevision.types import DetectionResult
+from sparsevision.types import Result
 
-from .boxes import draw_detections
 from .drawing import FAINT, write
 from .figures import TEXT_WIDTH, shortened
 from .sheet import Sheet
@@ -22,8 +21,8 @@ _DRAWN_SIDE = 300  # short side in pixels at which boxes and their labels are dr
 
 def comparison_figure(
     pictures: Sequence[Image.Image],
-    found: Sequence[DetectionResult],
-    true: Sequence[DetectionResult],
+    found: Sequence[Result],
+    true: Sequence[Result],
     *,
     classes: Sequence[str] = (),
     columns: int = 3,
@@ -58,7 +57,7 @@ def comparison_figure(
     for index, picture in enumerate(pictures):
         row, pair = divmod(index, columns)
         for column, result, scores in ((2 * pair, found[index], True), (2 * pair + 1, true[index], False)):
-            drawn = draw_detections(picture, result, classes=classes, least_side=_DRAWN_SIDE, scores=scores)
+            drawn = result.annotate(picture, least_side=_DRAWN_SIDE, scores=scores)
             height = min(ratios[index], heights[row]) * sheet.column
             axes = sheet.inset(row, column, 0.0, 0.0, sheet.column, height)
             axes.imshow(np.asarray(drawn), interpolation="antialiased")
@@ -67,6 +66,6 @@ def comparison_figure(
     return sheet.figure
 
 
-def _tell(axes: Axes, below: float, result: DetectionResult, letters: int) -> None:
+def _tell(axes: Axes, below: float, result: Result, letters: int) -> None:
     told = ", ".join(f"{count} {label}" for label, count in result.counts().items()) or "nothing"
     write(axes, 0.0, below + 0.1, shortened(told, letters), color=FAINT)

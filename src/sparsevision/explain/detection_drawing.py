@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from .boxes import class_colours
+from sparsevision.drawing.boxes import class_colours
 from .detection_look import DetectionLook, Mask
 from .drawing import dimmed, map_size, show_pixels
 from .look import Floats, Stage

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from sparsevision.errors import ConfigError
 
-from .boxes import class_colours, draw_detections
+from sparsevision.drawing.boxes import class_colours
 from .detection_drawing import (
     draw_box,
     draw_kept,
@@ -40,7 +40,7 @@ def detections_figure(look: DetectionLook, *, width: float = TEXT_WIDTH) -> Figu
     # A tall picture would fill more than a page.
     width = min(width, 8.0 / ratio)
     sheet = Sheet(width, 1, [ratio], heading=look.found, remark=told(look), titles=[""], row_label=0.0)
-    drawn = draw_detections(look.picture, look.result, classes=look.classes, least_side=_DRAWN_SIDE, numbers=True)
+    drawn = look.result.annotate(look.picture, least_side=_DRAWN_SIDE, numbers=True)
     show_pixels(sheet.panel(0, 0), look, np.asarray(drawn))
     return sheet.figure
 

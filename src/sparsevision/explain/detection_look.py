@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsevision.errors import ConfigError
-from sparsevision.types import DetectionResult, Heat, Kept
+from sparsevision.types import Heat, Kept, Result
 
 from .look import Floats, Look
 
@@ -43,7 +43,7 @@ class DetectionLook(Look):
     `settings` are the model's controls and choices in this run, and `seconds` is how long it took, if that is known.
     """
 
-    result: DetectionResult
+    result: Result
     settings: Mapping[str, float | str] = field(default_factory=dict)
     seconds: float | None = None
 

@@ -21,7 +21,7 @@ from .drawing import (
     write,
 )
 from .look import Look
-from .palette import token_colours
+from sparsevision.drawing.palette import token_colours
 from .sheet import Sheet
 
 TEXT_WIDTH = 6.9  # inches: the two columns of a conference paper

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.types import Classification, DetectionResult, Geometry, Points, Trace
+from sparsevision.types import Geometry, Points, Result, Trace
 
 from .density import DEFAULT_RADIUS, density
 
@@ -45,7 +45,7 @@ class Look:
     """
 
     picture: Image.Image
-    result: Classification | DetectionResult
+    result: Result
     classes: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from sparsevision.errors import ConfigError
 from .density import DEFAULT_RADIUS
 from .look import Look
 from .page_writing import TITLE, packed, packed_classes, picture_content, write_page
-from .palette import hexadecimal, token_colours
+from sparsevision.drawing.palette import hexadecimal, token_colours
 
 
 def save_page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsevision.errors import ConfigError
-from sparsevision.types import Control, DetectionResult
+from sparsevision.types import Control, Result
 
 from .detection_look import DetectionLook
 
@@ -34,7 +34,7 @@ class Sweep:
         return self.looks[self.start]
 
     @property
-    def result(self) -> DetectionResult:
+    def result(self) -> Result:
         """What was found then."""
         return self.own.result
 

@@ -10,7 +10,6 @@ from PIL import Image
 from sparsevision.errors import ConfigError
 
 from .animation import BAND, HOLD_MS, draw_caption, write_animation
-from .boxes import draw_detections
 from .detection_drawing import kept_pixels
 from .detection_look import DetectionLook
 from .look import reduced
@@ -39,7 +38,7 @@ def save_sweep_animation(sweep: Sweep, path: Path | str, *, longest: int = 480) 
 
 def _frame(look: DetectionLook, longest: int, captions: list[str], index: int) -> Image.Image:
     shown = Image.fromarray(kept_pixels(look, [level.kept for level in look.levels], reduced(look.picture, longest)))
-    drawn = draw_detections(shown, look.result, classes=look.classes, least_side=0, scores=False)
+    drawn = look.result.annotate(shown, least_side=0, scores=False)
     whole = Image.new("RGB", (drawn.width, drawn.height + BAND))
     whole.paste(drawn, (0, 0))
     draw_caption(whole, drawn.height, captions, index)

@@ -12,17 +12,16 @@ from typing import Any
 from PIL import Image
 
 from sparsevision.data.reading import read_picture
-from sparsevision.explain.boxes import draw_detections
 from sparsevision.inference.pictures import Frame
 from sparsevision.inference.sinks import Sink
 from sparsevision.inference.video import import_av
-from sparsevision.types import DetectionResult
+from sparsevision.types import Result
 
 # A camera that does not say how fast it is.
 _RATE = 25.0
 
 
-class DrawnDetections(Sink[DetectionResult]):
+class DrawnDetections(Sink[Result]):
     """Writes drawn pictures and videos into a folder as results come; `written` lists the files.
 
     Frames are remembered between `watching`, through which they go to the predictor, and their results; there are never
@@ -44,12 +43,12 @@ class DrawnDetections(Sink[DetectionResult]):
                 self._frames.append(picture)
             yield picture
 
-    def add(self, result: DetectionResult) -> None:
+    def add(self, result: Result) -> None:
         """Draws one result over its picture, or its frame."""
         if self._frames and self._frames[0].name == result.name:
             self._draw_frame(self._frames.popleft(), result)
             return
-        drawn = draw_detections(read_picture(result.name), result, classes=self.classes)
+        drawn = result.annotate(read_picture(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.
         suffix = ".png" if result.name.lower().endswith(".png") else ".jpg"
         path = self._path(result.name, suffix)
@@ -60,12 +59,12 @@ class DrawnDetections(Sink[DetectionResult]):
     ) -> None:
         self._end_video()
 
-    def _draw_frame(self, frame: Frame, result: DetectionResult) -> None:
+    def _draw_frame(self, frame: Frame, result: Result) -> None:
         if frame.number == 0 or self._video is None:
             self._end_video()
             self._video = _VideoWriter(self._path(frame.video.replace(":", "-"), ".mp4"), frame.rate or _RATE)
         # A video keeps its size.
-        self._video.add(draw_detections(frame.image, result, classes=self.classes, least_side=0))
+        self._video.add(result.annotate(frame.image, least_side=0))
 
     def _end_video(self) -> None:
         if self._video is not None:

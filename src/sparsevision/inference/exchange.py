@@ -17,7 +17,7 @@ import numpy as np
 
 from sparsevision.errors import ConfigError, DataError, MissingExtraError
 from sparsevision.inference.sinks import Sink
-from sparsevision.types import DetectionResult
+from sparsevision.tasks.detection.result import DetectionResult
 
 
 def to_supervision(result: DetectionResult) -> Any:

@@ -13,13 +13,13 @@ import numpy as np
 
 from sparsevision.errors import ConfigError, MissingExtraError
 from sparsevision.inference.sinks import Sink
-from sparsevision.types import Classification
+from sparsevision.types import Result
 
 SUFFIXES = (".npz", ".parquet")
 _ROWS_AT_ONCE = 1024
 
 
-class FeatureFile(Sink[Classification]):
+class FeatureFile(Sink[Result]):
     """Writes names and features as they come; the file appears under its name only when all are written.
 
     A `.parquet` file has the columns `name` and `features` (lists of float32) and is written in portions; a `.npz` file
@@ -42,7 +42,7 @@ class FeatureFile(Sink[Classification]):
         self._features: list[Any] = []
         self._writer: Any = None
 
-    def add(self, result: Classification) -> None:
+    def add(self, result: Result) -> None:
         """Takes one result that has features."""
         if result.features is None:
             raise ConfigError(f"The result for {result.name} has no features: predict with features=True.")

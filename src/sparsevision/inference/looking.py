@@ -16,7 +16,8 @@ from sparsevision.explain import DISTURBANCES, AttentionLook, DetectionLook, Loo
 from sparsevision.inference.controls import choices_of, controls_of
 from sparsevision.inference.finding import find_pictures
 from sparsevision.inference.predictor import Predictor
-from sparsevision.types import DetectionResult, Result, Skipped, TraceKind
+from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.types import Result, Skipped, TraceKind
 
 # Pictures are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720

@@ -19,12 +19,12 @@ from sparsevision.inference.controls import checked_options
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.layers.packing import pack_weights
 from sparsevision.tasks import Task
-from sparsevision.tasks.classification import ClassificationTask
+from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.types import (
     TRACE_KINDS,
     Batch,
     ClassFacts,
-    Classification,
     Preprocessing,
     Result,
     Sample,
@@ -196,11 +196,13 @@ class Predictor:
         if self.labels:
             results = wish.read(output, batch)
         else:
-            results = [Classification(sample.name, (), (), sample.geometry) for sample in samples]
+            results = [
+                ClassificationResult(name=sample.name, labels=(), scores=(), geometry=sample.geometry) for sample in samples
+            ]
         found = []
         for index, (result, sample) in enumerate(zip(results, samples, strict=True)):
             result = replace(result, trace=None if looked is None else looked[index], time=sample.time)
-            if pooled is not None and isinstance(result, Classification):
+            if pooled is not None and isinstance(result, ClassificationResult):
                 result = replace(result, features=pooled[index].float().cpu())
             found.append(result)
         return found
@@ -239,7 +241,7 @@ class Predictor:
         if self.preprocessing.fit == "crop":
             raise ConfigError("A detector is shown whole pictures: give a preprocessing with fit='short' or 'stretch'.")
         # Imported where it is needed: classifiers do without torchvision.
-        from sparsevision.tasks.detection import DetectionTask
+        from sparsevision.tasks.detection.task import DetectionTask
 
         facts = identity.facts if identity else ClassFacts()
         return DetectionTask(self.labels, facts.category_ids, facts.thresholds)

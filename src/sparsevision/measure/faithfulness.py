@@ -19,7 +19,7 @@ from sparsevision.explain import centre_map, density, faithfulness, grad_cam
 from sparsevision.explain.attention_look import modules_in
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
-from sparsevision.tasks.classification import ClassificationTask
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training.scoring import split_seed_of
 from sparsevision.types import Batch, Preprocessing, Skipped, Trace
 

@@ -16,7 +16,7 @@ from sparsevision.inference.controls import checked_options, choices_of, control
 from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import Machine, describe_machine
 from sparsevision.measure.statistics import Spread, median_and_quartiles
-from sparsevision.tasks.average_precision import DetectionReport
+from sparsevision.tasks.detection.metrics import DetectionReport
 from sparsevision.tasks.contract import Metrics
 from sparsevision.training.loop import nothing_read
 from sparsevision.training.scoring import ScoredSplit, ToScore

@@ -223,7 +223,7 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     from sparsevision.data.opening_objects import open_objects
-    from sparsevision.tasks.detection import DetectionTask
+    from sparsevision.tasks.detection.task import DetectionTask
     from sparsevision.training.starting import make_model
 
     data = recipe.data

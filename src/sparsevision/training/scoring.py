@@ -120,7 +120,7 @@ def _pictures_to_score(identity: Identity, data: str, split: ScoredSplit, seed: 
 def _objects_to_score(identity: Identity, data: str, split: ScoredSplit, seed: int) -> tuple[Task, Dataset]:
     # Imported where they are needed: classifiers do without.
     from sparsevision.data.opening_objects import open_objects
-    from sparsevision.tasks.detection import DetectionTask
+    from sparsevision.tasks.detection.task import DetectionTask
 
     if split == "all":
         raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")

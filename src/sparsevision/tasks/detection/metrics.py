@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from sparsevision.errors import MissingExtraError
-from sparsevision.tasks.post_processing import Detections, best_detections, original_sizes
+from sparsevision.tasks.detection.post_processing import Detections, best_detections, original_sizes
 from sparsevision.types import Batch, ClassFacts, DetectionOutput
 
 # A class that the data set never shows, or of which nothing is found right, has no best threshold.

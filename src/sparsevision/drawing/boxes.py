@@ -1,4 +1,4 @@
-"""What a detector found, drawn over the picture: boxes in a colour for each class, labels and scores beside them."""
+"""Boxes over an image, in a colour for each class, with texts beside them that hide as little as possible."""
 
 from __future__ import annotations
 
@@ -12,75 +12,85 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from sparsevision.types import DetectionResult
-
-from .palette import token_colours
+from sparsevision.drawing.palette import token_colours
 
 Box = tuple[float, float, float, float]
+Colour = tuple[int, int, int]
 
-# Smaller pictures are enlarged to a short side of this many pixels: letters need room.
+# Smaller images are enlarged to a short side of this many pixels: letters need room.
 LEAST_SIDE = 480
 _DARK = (18, 18, 18)
-_LETTER_SHARE = 1 / 38  # of the picture's short side
+_PAPER = (240, 240, 240)
+_LETTER_SHARE = 1 / 38  # of the image's short side
 _LETTERS = (10, 40)
 # With more objects than this, letters shrink, down to three fifths.
 _ROOMY = 20
 
 
-def draw_detections(
-    picture: Image.Image,
-    result: DetectionResult,
+def draw_boxes(
+    image: Image.Image,
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    colours: Sequence[Colour],
     *,
-    classes: Sequence[str] = (),
     least_side: int = LEAST_SIDE,
-    scores: bool = True,
-    numbers: bool = False,
 ) -> Image.Image:
-    """Draws every box of a result in its class's colour, with label and score where they hide least.
+    """Outlines boxes and writes the text of each where it hides least; the first ones come over the others.
 
     Args:
-        picture: the picture that was predicted, upright RGB; it may be reduced.
-        result: its boxes are in pixels of the original that its geometry knows.
-        classes: the model's classes, in its order; a class then has the same colour in every picture.
-        least_side: a picture whose short side is shorter is enlarged to it; 0 leaves its size as it is.
-        scores: whether the scores are written, too.
-        numbers: whether the objects are numbered, the best being 1.
+        image: the image, upright.
+        boxes: (x0, y0, x1, y1) as fractions of the image.
+        texts: written beside each box.
+        colours: of each box.
+        least_side: an image whose short side is shorter is enlarged to it; 0 leaves its size as it is.
 
     Returns:
-        A new picture, in RGB.
+        A new image, in RGB.
     """
-    scale = max(least_side / min(picture.size), 1.0)
-    size = (round(picture.width * scale), round(picture.height * scale))
-    canvas = picture.convert("RGB")
-    canvas = canvas.resize(size, Image.Resampling.BICUBIC) if size != picture.size else canvas.copy()
-    boxes = _on_canvas(result, picture, canvas)
-    colours = class_colours(result.labels, classes)
+    canvas = enlarged(image, least_side)
+    across, down = canvas.size
+    placed = [(x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in boxes]
     pen = ImageDraw.Draw(canvas)
-    width = max(round(min(size) / 240), 1)
-    # The best come last, over the others.
-    for label, box in [*zip(result.labels, boxes, strict=True)][::-1]:
-        _outline(pen, box, colours[label], width)
-    letters = _letters(min(size), len(boxes))
-    for chip in _placed(_texts(result, scores, numbers), boxes, letters, size):
-        colour = colours[result.labels[chip.number]]
-        pen.rectangle(chip.box, fill=colour, outline=_DARK)
-        pen.text((chip.box[0] + letters.pad, chip.box[1]), chip.text, fill=_DARK, font=letters.font)
+    width = max(round(min(canvas.size) / 240), 1)
+    for box, colour in [*zip(placed, colours, strict=True)][::-1]:
+        _outline(pen, box, colour, width)
+    letters = _letters(min(canvas.size), len(boxes))
+    for chip in _placed(texts, placed, letters, canvas.size):
+        _draw_chip(pen, chip, colours[chip.number], letters)
     return canvas
 
 
-def class_colours(labels: Sequence[str], classes: Sequence[str] = ()) -> dict[str, tuple[int, int, int]]:
+def write_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Writes lines of text into the upper left corner of a new image, each on a ground of its own."""
+    canvas = image.copy()
+    letters = _letters(min(canvas.size), 1)
+    pen = ImageDraw.Draw(canvas)
+    for number, text in enumerate(lines):
+        width = letters.font.getlength(text) + 2 * letters.pad
+        place = _inside(0, number * (letters.height + 1), width, letters.height, canvas.size)
+        _draw_chip(pen, _Chip(number, text, place), _PAPER, letters)
+    return canvas
+
+
+def on_image(boxes: Sequence[Box], size: tuple[int, int]) -> list[Box]:
+    """Turns boxes in pixels of an image of a size (width, height) into fractions of it."""
+    width, height = size
+    return [(x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in boxes]
+
+
+def enlarged(image: Image.Image, least_side: int) -> Image.Image:
+    """Returns a new RGB image whose short side has at least so many pixels."""
+    scale = max(least_side / min(image.size), 1.0)
+    size = (round(image.width * scale), round(image.height * scale))
+    canvas = image.convert("RGB")
+    return canvas.resize(size, Image.Resampling.BICUBIC) if size != image.size else canvas.copy()
+
+
+def class_colours(labels: Sequence[str], classes: Sequence[str] = ()) -> dict[str, Colour]:
     """Gives every label a colour: by its place among the model's classes, or else among the labels themselves."""
     order = [*classes, *sorted(set(labels) - set(classes))]
     values = (255 * token_colours(len(order))).round().astype(int).tolist()
     return {label: (red, green, blue) for label, (red, green, blue) in zip(order, values, strict=True)}
-
-
-def _texts(result: DetectionResult, scores: bool, numbers: bool) -> list[str]:
-    found = enumerate(zip(result.labels, result.scores, strict=True), start=1)
-    return [
-        (f"{number}: " if numbers else "") + label + (f" {score:.2f}" if scores else "")
-        for number, (label, score) in found
-    ]
 
 
 class _Letters(NamedTuple):
@@ -90,20 +100,14 @@ class _Letters(NamedTuple):
 
 
 class _Chip(NamedTuple):
-    """A label in its place."""
+    """A text in its place."""
 
     number: int
     text: str
     box: Box
 
 
-def _on_canvas(result: DetectionResult, picture: Image.Image, canvas: Image.Image) -> list[Box]:
-    height, width = result.geometry.original_size if result.geometry else (picture.height, picture.width)
-    across, down = canvas.width / width, canvas.height / height
-    return [(x0 * across, y0 * down, x1 * across, y1 * down) for x0, y0, x1, y1 in result.boxes]
-
-
-def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int], width: int) -> None:
+def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int) -> None:
     """Draws a box with a dark edge on both sides of its line, so that it shows on any ground."""
     x0, y0, x1, y1 = box
     # Pillow refuses boxes that end before they begin, as those of no width do after rounding.
@@ -111,6 +115,11 @@ def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: tuple[int, int, int], w
     edge = max(width // 3, 1)
     pen.rectangle((x0 - edge, y0 - edge, x1 + edge, y1 + edge), outline=_DARK, width=width + 2 * edge)
     pen.rectangle((x0, y0, x1, y1), outline=colour, width=width)
+
+
+def _draw_chip(pen: ImageDraw.ImageDraw, chip: _Chip, colour: Colour, letters: _Letters) -> None:
+    pen.rectangle(chip.box, fill=colour, outline=_DARK)
+    pen.text((chip.box[0] + letters.pad, chip.box[1]), chip.text, fill=_DARK, font=letters.font)
 
 
 def _letters(side: int, objects: int) -> _Letters:
@@ -158,7 +167,7 @@ def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]
 
 
 def _inside(x: float, y: float, width: float, height: float, size: tuple[int, int]) -> Box:
-    """Moves a label into the picture."""
+    """Moves a label into the image."""
     left = round(min(max(x, 0), max(size[0] - width - 1, 0)))
     top = round(min(max(y, 0), max(size[1] - height - 1, 0)))
     return (left, top, left + round(width), top + round(height))

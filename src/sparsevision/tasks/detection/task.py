@@ -13,11 +13,12 @@ from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.tasks.average_precision import NEUTRAL_THRESHOLD, DetectionMetrics
-from sparsevision.tasks.classification import stacked
-from sparsevision.tasks.matching import ALPHA, GAMMA, Costs, match
-from sparsevision.tasks.post_processing import BEST, Detections, best_detections, original_sizes
-from sparsevision.types import Batch, DetectionHead, DetectionOutput, DetectionResult, Geometry, Sample
+from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD, DetectionMetrics
+from sparsevision.tasks.classification.task import stacked
+from sparsevision.tasks.detection.matching import ALPHA, GAMMA, Costs, match
+from sparsevision.tasks.detection.post_processing import BEST, Detections, best_detections, original_sizes
+from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
 
 Target = dict[str, Tensor]
 WEIGHTS = Costs()
@@ -162,12 +163,13 @@ class DetectionTask:
             found = Detections(*(tensor[counts] for tensor in found))
         labels = found.labels.tolist()
         return DetectionResult(
-            name,
-            tuple(self.classes[label] for label in labels),
-            tuple(found.scores.tolist()),
-            tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist()),
-            tuple(self.category_ids[label] for label in labels),
-            geometry,
+            name=name,
+            classes=self.classes,
+            labels=tuple(self.classes[label] for label in labels),
+            scores=tuple(found.scores.tolist()),
+            boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist()),
+            category_ids=tuple(self.category_ids[label] for label in labels),
+            geometry=geometry,
         )
 
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevision.errors import ConfigError, MissingExtraError
-from sparsevision.types import Batch, ClassFacts, Classification, Sample
+from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.types import Batch, ClassFacts, Sample
 
 
 @dataclass(frozen=True)
@@ -117,32 +118,26 @@ class ClassificationTask:
         """Returns a fresh accumulator of measures, which joins the processes of a distributed run."""
         return ClassificationMetrics(self.classes)
 
-    def results(self, output: Tensor, batch: Batch, *, top: int = 5) -> list[Classification]:
+    def results(self, output: Tensor, batch: Batch, *, top: int = 5) -> list[ClassificationResult]:
         """Turns logits (B, K) into one result a picture, with the `top` best classes."""
         scores, indices = output.float().softmax(-1).topk(min(top, len(self.classes)))
         geometries = batch.geometries or [None] * len(batch)
         return [
-            Classification(name, tuple(self.classes[i] for i in row), tuple(values), geometry)
+            ClassificationResult(
+                name=name, classes=self.classes, labels=tuple(self.classes[i] for i in row), scores=tuple(values),
+                geometry=geometry,
+            )  # fmt: skip
             for name, row, values, geometry in zip(
                 batch.names, indices.tolist(), scores.tolist(), geometries, strict=True
             )
         ]
 
-    def reading(self, **options: Any) -> Callable[[Tensor, Batch], list[Classification]]:
+    def reading(self, **options: Any) -> Callable[[Tensor, Batch], list[ClassificationResult]]:
         """Returns what turns logits and their batch into results with the `top_k` best classes, 5 unless given."""
         top_k = options.get("top_k", 5)
         if not isinstance(top_k, int) or top_k < 1:
             raise ConfigError(f"top_k is {top_k}; it must be a whole number of at least 1.")
         return partial(self.results, top=top_k)
-
-    def merge(self, results: Sequence[Classification]) -> Classification:
-        """Averages the scores of several views of one picture; a class that a view does not list counts as 0 there."""
-        total: dict[str, float] = {}
-        for result in results:
-            for label, score in zip(result.labels, result.scores, strict=True):
-                total[label] = total.get(label, 0.0) + score / len(results)
-        best = sorted(total.items(), key=lambda item: (-item[1], item[0]))[: len(results[0].labels)]
-        return Classification(results[0].name, tuple(label for label, _ in best), tuple(score for _, score in best))
 
 
 class ClassificationMetrics:

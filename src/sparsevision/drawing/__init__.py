@@ -1,0 +1,1 @@
+"""Primitives for drawing over images: colours, boxes with labels."""

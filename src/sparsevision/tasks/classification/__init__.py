@@ -1,0 +1,1 @@
+"""Classification: naming what an image shows."""

@@ -1,0 +1,1 @@
+"""Detection: finding and counting objects in an image (DETR's set prediction)."""
