@@ -199,6 +199,10 @@ def preprocessing_of(name: str) -> Preprocessing:
     return peer_preprocessing(name) if is_peer(name) else variant_named(name).preprocessing
 
 
+# Of a model in memory that carries no identity.
+DEFAULT_TASK: Task = "classification"
+
+
 def task_of(name: str) -> Task:
     """Returns what a model is for, by its name; timm's are classifiers."""
     return "classification" if is_peer(name) else variant_named(name).family.task

@@ -153,14 +153,13 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which part of the original (upright) picture a view shows: `box` (x0, y0, x1, y1) in pixels of it.
+    """The part of the original (upright) image that a view shows: `box` (x0, y0, x1, y1) in pixels of it.
 
-    `view_size` and `original_size` are (height, width). A point at fractions (x, y) of the view lies at
+    `original_size` is (height, width). A point at fractions (x, y) of the view lies at
     (x0 + x (x1 - x0), y0 + y (y1 - y0)) in the original.
     """
 
     original_size: tuple[int, int]
-    view_size: tuple[int, int]
     box: tuple[float, float, float, float]
 
     def to_original(self, xy: Tensor) -> Tensor:
@@ -275,46 +274,36 @@ class Result(ABC):
         return f"{self.name}: {self.summary()}"
 
 
-# ---------------------------------------------------------------------------------------------------------- detection
+# ---------------------------------------------------------------------------------------------------------- classes
 
 
 @dataclass(frozen=True)
-class DetectionHead:
-    """What one head of a detector says of its queries or tokens.
+class ClassMetadata:
+    """Values of each class besides its name, which weights carry.
 
-    `logits` (B, N, K) are independent per class (sigmoid); `boxes` (B, N, 4) are (centre x, centre y, width, height) as
-    fractions of the valid picture; `valid` (B, N) says which rows count, None: all. `labels` says what a head is
-    taught: the "classes", or only that there is something ("foreground", always class 0).
-    """
-
-    name: str
-    logits: Tensor
-    boxes: Tensor
-    valid: Tensor | None = None
-    labels: Literal["classes", "foreground"] = "classes"
-
-
-@dataclass(frozen=True)
-class DetectionOutput:
-    """A detector's answer: its `heads`, the one that is read first, and the losses that only the network can form.
-
-    `own_losses` are {name: one number a picture (B,)}.
-    """
-
-    heads: tuple[DetectionHead, ...]
-    own_losses: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ClassFacts:
-    """What a detector's weights carry of their classes besides names, one number a class.
-
-    `category_ids` are the numbers that the data set itself uses; `thresholds` are the scores from which on a detection
-    counts, chosen where precision and recall balance best.
+    `category_ids` are the numbers that the data set itself uses; `thresholds` are the minimum scores of a detection,
+    chosen where precision and recall balance best.
     """
 
     category_ids: tuple[int, ...] | None = None
     thresholds: tuple[float, ...] | None = None
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of text for a person: `rows` under `columns`, a `heading` above and a `note` below.
+
+    `numbers` are the columns that are aligned to the right.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    heading: str = ""
+    note: str = ""
+    numbers: frozenset[int] = frozenset()
 
 
 # ---------------------------------------------------------------------------------------------------------- controls
@@ -322,20 +311,38 @@ class ClassFacts:
 
 @dataclass(frozen=True)
 class Control:
-    """What may change per call on a trained model: offered by name wherever models are run."""
+    """A number that may change per call on a trained model: offered by name wherever models are run.
+
+    `whole` accepts whole numbers alone.
+    """
 
     name: str
     default: float
     minimum: float
     maximum: float
     description: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What may be chosen per call on a trained model among named ways, of which the model has the parts."""
+    """A value that may be chosen per call on a trained model, among named ones."""
 
     name: str
     default: str
     values: tuple[str, ...]
     description: str
+
+
+@dataclass(frozen=True)
+class TextOption:
+    """A text that may be given per call, as the name of a class."""
+
+    name: str
+    default: str | None
+    description: str
+
+
+Option = Control | Choice | TextOption
+
+ClassFacts = ClassMetadata

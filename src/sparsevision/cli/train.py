@@ -43,7 +43,7 @@ def train(
     import sys
 
     from sparsevision.training import train as run_training
-    from sparsevision.training.choosing import choose_recipe
+    from sparsevision.training.recipe_defaults import choose_recipe
 
     chosen, notes = choose_recipe(recipe, data=data, model=model, overrides=set_ or [], out=out, resume=resume)
     # One of torchrun's processes speaks for all.

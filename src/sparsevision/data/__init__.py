@@ -1,9 +1,8 @@
-"""What lies on disk into samples: reading, data sets, transforms, batches. It knows no model."""
+"""From files on disk to samples: layouts, reading, loading. This room knows no task and no model."""
 
 from __future__ import annotations
 
-from sparsevision.data.dataset import Dataset, Record, Split
-from sparsevision.data.opening import open_dataset
+from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.reading import read_picture
 
-__all__ = ["Dataset", "Record", "Split", "open_dataset", "read_picture"]
+__all__ = ["Dataset", "Record", "read_picture"]

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from sparsevision.data.caching import CachedDataset
-from sparsevision.data.dataset import Dataset
-from sparsevision.data.detection import ObjectTransform
-from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.sampling import EpochPlan
 from sparsevision.data.seeding import preserved_globals, seed_globals
 from sparsevision.errors import ConfigError, DataError, SparseVisionError, UnreadablePictureError
 from sparsevision.types import Batch, Sample, Skipped
 
-Transform = Callable[[Image.Image], Tensor] | EvaluationTransform | ObjectTransform
+Transform = Callable[[Record], Sample]
 Collate = Callable[[list[Sample]], Batch]
 
 
@@ -147,20 +143,10 @@ class _Batches(TorchDataset["Batch | _Failure"]):
         for epoch, position, index in self.plan.batch(number):
             seed_globals(self.plan.seed, epoch, "sample", position)
             try:
-                samples.append(self._sample(index))
+                samples.append(replace(self.transform(self.dataset.read(index)), index=index))
             except UnreadablePictureError as error:
                 skipped.append(Skipped(str(self.dataset.names[index]), str(error)))
         seed_globals(self.plan.seed, self.plan.epoch, "batch", number, self.plan.rank)
         batch = self.collate(samples)
         batch.skipped = [*batch.skipped, *skipped]
         return batch
-
-    def _sample(self, index: int) -> Sample:
-        record = self.dataset.read(index)
-        if isinstance(self.transform, ObjectTransform):
-            image, target, geometry = self.transform(record)
-            return Sample(image, target, record.name, index, geometry)
-        if isinstance(self.transform, EvaluationTransform):
-            image, geometry = self.transform(record.image, record.original_size)
-            return Sample(image, record.label, record.name, index, geometry)
-        return Sample(self.transform(record.image), record.label, record.name, index)

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from sparsevision.data.dataset import Record
 from sparsevision.errors import ConfigError
-from sparsevision.types import Geometry, Preprocessing
+from sparsevision.types import Geometry, Preprocessing, Sample
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LEAST_SIDE = 32
 
 
-def views(
-    preprocessing: Preprocessing, image: Image.Image, *, original_size: tuple[int, int] | None = None
-) -> list[tuple[Tensor, Geometry]]:
-    """Returns what the model is to see of an RGB picture: normalised (C, H, W) tensors, each with its geometry.
+def identity(target: Any) -> Any:
+    """Returns a target as it is."""
+    return target
 
-    `original_size` (height, width) is that of the picture before it was reduced while decoding; geometries lead back to
-    its pixels. Every fit gives one view.
+
+def view(
+    preprocessing: Preprocessing, image: Image.Image, *, original_size: tuple[int, int] | None = None
+) -> tuple[Tensor, Geometry]:
+    """Returns the model's input for an RGB image, a normalised (C, H, W) tensor, and its geometry.
+
+    `original_size` (height, width) is that of the image before it was reduced while decoding; the geometry leads back
+    to its pixels.
     """
     height, width = original_size or (image.height, image.width)
     if preprocessing.fit == "crop":
@@ -32,19 +40,20 @@ def views(
         size = _uncropped_size(preprocessing, image)
         shown, box = _resized(image, size, preprocessing.interpolation), (0.0, 0.0, 1.0, 1.0)
     pixels = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
-    geometry = Geometry((height, width), (shown.height, shown.width), pixels)
-    return [(to_tensor(shown, preprocessing.mean, preprocessing.std), geometry)]
+    return to_tensor(shown, preprocessing.mean, preprocessing.std), Geometry((height, width), pixels)
 
 
 @dataclass(frozen=True)
 class EvaluationTransform:
-    """The first view of a picture, as a loader's transform: PIL RGB to (normalised tensor, geometry)."""
+    """The transform of a record outside training: its view, and `target` of its target."""
 
     preprocessing: Preprocessing
+    target: Callable[[Any], Any] = identity
 
-    def __call__(self, image: Image.Image, original_size: tuple[int, int] | None = None) -> tuple[Tensor, Geometry]:
-        """Returns the first of the picture's `views`."""
-        return views(self.preprocessing, image, original_size=original_size)[0]
+    def __call__(self, record: Record) -> Sample:
+        """Returns the sample with the geometry that leads back to the original."""
+        image, geometry = view(self.preprocessing, record.image, original_size=record.original_size)
+        return Sample(image, self.target(record.target), record.name, -1, geometry)
 
 
 def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -1,137 +1,90 @@
-"""From a decoded picture to a training sample: the random transforms that a recipe names."""
+"""The one road from a record to a training sample: torchvision's transforms over an image and its target together."""
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-from PIL import Image, ImageOps
-from timm.data.auto_augment import auto_augment_transform, rand_augment_transform
-from timm.data.random_erasing import RandomErasing
-from timm.data.transforms import RandomResizedCropAndInterpolation
+import torch
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import ColorJitter
+from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
+from torchvision.tv_tensors import Image as TensorImage
 
-from sparsevision.data.preprocessing import RESAMPLING, to_tensor
-from sparsevision.errors import ConfigError
+from sparsevision.data.dataset import Record
+from sparsevision.data.objects import Objects
+from sparsevision.data.preprocessing import to_tensor
+from sparsevision.types import Sample
 
-_RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|t\w+))*")
-
-
-@dataclass(frozen=True)
-class TransformSettings:
-    """What happens to a training picture, in this order; the defaults are SparseFormer's ImageNet recipe.
-
-    `size` (height, width) in pixels; `crop_scale` the share of the area and `crop_ratio` the aspect ratio (width to
-    height) of the random crop; `flip` the probability of mirroring; `rand_augment` in timm's spelling, None for none;
-    `auto_augment` one of AutoAugment's policies for ImageNet instead ("original" or "v0");
-    `color_jitter` the strength for brightness, contrast and saturation, which both switch off as in timm;
-    `erasing` the probability of filling one rectangle with noise, or with the mean in mode "constant". `mean` and `std`
-    of one channel make pictures grey.
-    """
-
-    size: tuple[int, int] = (224, 224)
-    crop_scale: tuple[float, float] = (0.08, 1.0)
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
-    flip: float = 0.5
-    rand_augment: str | None = "rand-m9-mstd0.5-inc1"
-    auto_augment: Literal["original", "v0"] | None = None
-    color_jitter: float = 0.0
-    erasing: float = 0.25
-    erasing_mode: Literal["pixel", "constant"] = "pixel"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        for name in ("size", "crop_scale", "crop_ratio", "mean", "std"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("flip", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} is no probability: give a number from 0 to 1.")
-        low, high = self.crop_scale
-        if not 0 < low <= high <= 1:
-            raise ConfigError(f"crop_scale = {self.crop_scale} must be two rising shares of the area within (0, 1].")
-        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise ConfigError(f"crop_ratio = {self.crop_ratio} must be two rising, positive aspect ratios.")
-        if self.rand_augment is not None and not _RAND_AUGMENT.fullmatch(self.rand_augment):
-            raise ConfigError(
-                f"rand_augment = {self.rand_augment!r} is not in timm's spelling: try 'rand-m9-mstd0.5-inc1'."
-            )
-        if self.rand_augment is not None and self.auto_augment is not None:
-            raise ConfigError("rand_augment and auto_augment were both given: set one of them to none.")
+Fields = dict[str, Any]
+INTERPOLATION = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.InterpolationMode.BICUBIC}
 
 
+@dataclass(frozen=True, kw_only=True)
 class TrainTransform:
-    """Turns an RGB picture into a normalised (C, H, W) tensor by the settings' random transforms.
+    """Draws a training sample of a record.
 
-    Randomness comes from the global generators of Python, numpy and torch, which the loader seeds for every sample.
+    `fields` turns a target into tv_tensors and values, given the image; `steps` see these and the image under "image";
+    `target` makes the sample's target of what they return. The image, RGB until then, becomes a normalised (C, H, W)
+    tensor, to which `tensor_steps` are applied. Randomness comes from the global generators, which the loader seeds for
+    every sample.
     """
 
-    def __init__(self, settings: TransformSettings) -> None:
-        self.settings = settings
-        self._jitter: ColorJitter | None = None
-        self._augment: Callable[[Image.Image], Image.Image] | None = None
-        if settings.rand_augment is not None or settings.auto_augment is not None:
-            # timm's own parameters for it: shifts by up to 45 % of the side, grey of the mean where nothing is.
-            hints: dict[str, object] = {
-                "translate_const": int(min(settings.size) * 0.45),
-                "img_mean": tuple(min(255, round(255 * value)) for value in (settings.mean * 3)[:3]),
-            }
-            if settings.interpolation != "random":
-                hints["interpolation"] = RESAMPLING[settings.interpolation]
-            if settings.auto_augment is not None:
-                policy = auto_augment_transform(settings.auto_augment, hints)
-                operations = [operation for pair in policy.policy for operation in pair]
-                self._augment = policy
-            else:
-                assert settings.rand_augment is not None
-                randomly = rand_augment_transform(settings.rand_augment, hints)
-                operations, self._augment = randomly.ops, randomly
-            for operation in operations:
-                if operation.name.startswith("Posterize"):
-                    operation.aug_fn = _posterize
-        elif settings.color_jitter > 0:
-            self._jitter = ColorJitter(settings.color_jitter, settings.color_jitter, settings.color_jitter)
-        mode = {"pixel": "pixel", "constant": "const"}[settings.erasing_mode]
-        self._erase = RandomErasing(settings.erasing, mode=mode, device="cpu")
+    steps: Sequence[Callable[[Any], Any]]
+    fields: Callable[[Any, Image.Image], Fields]
+    target: Callable[[Fields], Any]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    tensor_steps: Sequence[Callable[[Tensor], Tensor]] = ()
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Draws one training sample from a picture."""
-        settings = self.settings
-        shown = self._cropped(image)
-        if random.random() < settings.flip:
-            shown = shown.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if self._augment is not None:
-            shown = self._augment(shown)
-        elif self._jitter is not None:
-            shown = self._jitter(shown)
-        tensor = to_tensor(shown, settings.mean, settings.std)
-        return self._erase(tensor) if settings.erasing > 0 else tensor
-
-    def _cropped(self, image: Image.Image) -> Image.Image:
-        """Resizes a random crop to the settings' size in one step."""
-        settings = self.settings
-        top, left, height, width = RandomResizedCropAndInterpolation.get_params(
-            image, settings.crop_scale, settings.crop_ratio
-        )
-        # timm rounds the crop of a picture of a few pixels to nothing.
-        width, height = max(width, 1), max(height, 1)
-        left, top = min(left, image.width - width), min(top, image.height - height)
-        interpolation = settings.interpolation
-        if interpolation == "random":
-            interpolation = random.choice(("bilinear", "bicubic"))
-        return image.resize(
-            (settings.size[1], settings.size[0]),
-            RESAMPLING[interpolation],
-            box=(left, top, left + width, top + height),
-            reducing_gap=3.0,
-        )
+    def __call__(self, record: Record) -> Sample:
+        """Returns one sample, which has no geometry: it leads nowhere back."""
+        shown: Fields = {**self.fields(record.target, record.image), "image": record.image}
+        for step in self.steps:
+            shown = step(shown)
+        image = to_tensor(shown["image"], self.mean, self.std)
+        for step in self.tensor_steps:
+            image = step(image)
+        return Sample(image, self.target(shown), record.name, -1)
 
 
-def _posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
-    """Keeps the upper bits of every value, at least one: timm's strongest asks for none, which Pillow 13 refuses."""
-    return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(bits_to_keep, 1))
+def as_boxes(objects: Objects, image: Image.Image) -> BoundingBoxes:
+    """Returns the boxes of objects as corners in pixels of the image."""
+    corners = torch.from_numpy(objects.boxes).float() * torch.tensor([image.width, image.height] * 2)
+    return BoundingBoxes(corners.reshape(-1, 4), format=BoundingBoxFormat.XYXY, canvas_size=(image.height, image.width))
+
+
+class RandomSizeCrop(v2.Transform):
+    """DETR's crop: width and height are drawn between `sides`, counted on the image resized to a side of `from_sides`.
+
+    The image itself keeps its resolution: a later step resizes what was cut.
+    """
+
+    def __init__(self, from_sides: Sequence[int], sides: tuple[int, int]) -> None:
+        super().__init__()
+        self.from_sides, self.sides = tuple(from_sides), sides
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draws where to cut."""
+        found = next(each for each in flat_inputs if isinstance(each, Image.Image | TensorImage))
+        height, width = v2.functional.get_size(found)
+        scale = min(height, width) / self.from_sides[_drawn(0, len(self.from_sides) - 1)]
+        cut = []
+        for extent in (height, width):
+            most = max(round(extent / scale), 1)
+            side = _drawn(min(self.sides[0], most), min(self.sides[1], most))
+            first = _drawn(0, most - side)
+            begin = round(first * scale)
+            cut.append((begin, min(max(round(side * scale), 1), extent - begin)))
+        (top, rows), (left, columns) = cut
+        return {"top": top, "left": left, "height": rows, "width": columns}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Cuts one input."""
+        return self._call_kernel(v2.functional.crop, inpt, **params)
+
+
+def _drawn(least: int, most: int) -> int:
+    return int(torch.randint(least, most + 1, ()))

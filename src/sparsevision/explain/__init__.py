@@ -19,12 +19,12 @@ from .faithfulness import centre_map, deletion_insertion, faithfulness
 from .faithfulness_figure import faithfulness_figure
 from .figures import disturbed_figure, stages_figure, tokens_figure
 from .grad_cam import grad_cam
-from .keep_ratio_figure import keep_ratio_figure
 from .look import Look, Stage
 from .page import save_page
 from .sheet import save_figure
 from .sweep import Sweep, sweep_values
 from .sweep_animation import save_sweep_animation
+from .sweep_figure import sweep_figure
 
 __all__ = [
     "DISTURBANCES",
@@ -43,7 +43,6 @@ __all__ = [
     "faithfulness",
     "faithfulness_figure",
     "grad_cam",
-    "keep_ratio_figure",
     "query_figure",
     "saliency_figure",
     "save_animation",
@@ -54,6 +53,7 @@ __all__ = [
     "save_sweep_animation",
     "share_inside",
     "stages_figure",
+    "sweep_figure",
     "sweep_values",
     "tokens_figure",
 ]

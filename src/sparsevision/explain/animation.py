@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sparsevision.drawing.palette import token_colours
+
 from .drawing import dimmed, shaded
 from .look import Floats, Look, reduced
-from sparsevision.drawing.palette import token_colours
 
 HOLD_MS = 900  # a stage stands still
 STEP_MS = 50  # one step between stages

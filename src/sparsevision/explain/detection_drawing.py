@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sparsevision.drawing.boxes import class_colours
+
 from .detection_look import DetectionLook, Mask
 from .drawing import dimmed, map_size, show_pixels
 from .look import Floats, Stage

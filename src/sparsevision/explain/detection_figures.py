@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsevision.drawing.boxes import class_colours
 from sparsevision.errors import ConfigError
 
-from sparsevision.drawing.boxes import class_colours
 from .detection_drawing import (
     draw_box,
     draw_kept,

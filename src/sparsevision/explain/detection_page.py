@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from sparsevision.drawing.boxes import class_colours
+from sparsevision.drawing.palette import hexadecimal
 from sparsevision.errors import ConfigError
 
-from sparsevision.drawing.boxes import class_colours
 from .detection_drawing import level_colours
 from .detection_look import DetectionLook, Level, spoken
 from .drawing import DENSITY_GAMMA
 from .look import Floats, Stage
 from .page_writing import TITLE, as_text, packed, picture_content, write_page
-from sparsevision.drawing.palette import hexadecimal
 from .sweep import Sweep
 
 MOST_OBJECTS = 60  # of a picture, in each run: every one brings its query's points in every layer

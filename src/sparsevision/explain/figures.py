@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from sparsevision.drawing.palette import token_colours
+
 from .density import DEFAULT_RADIUS
 from .drawing import (
     FAINT,
@@ -21,7 +23,6 @@ from .drawing import (
     write,
 )
 from .look import Look
-from sparsevision.drawing.palette import token_colours
 from .sheet import Sheet
 
 TEXT_WIDTH = 6.9  # inches: the two columns of a conference paper

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsevision.drawing.palette import hexadecimal, token_colours
 from sparsevision.errors import ConfigError
 
 from .density import DEFAULT_RADIUS
 from .look import Look
 from .page_writing import TITLE, packed, packed_classes, picture_content, write_page
-from sparsevision.drawing.palette import hexadecimal, token_colours
 
 
 def save_page(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sparsevision.data.preprocessing import EvaluationTransform, least_decoded_side
+from sparsevision.data.preprocessing import least_decoded_side, view
 from sparsevision.data.reading import as_rgb, decode_picture
 from sparsevision.errors import UnreadablePictureError
 from sparsevision.types import Preprocessing, Sample
@@ -44,14 +44,14 @@ class PictureReader:
     """Turns pictures into samples; what cannot be read raises UnreadablePictureError and nothing else."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
-        self.transform = EvaluationTransform(preprocessing)
+        self.preprocessing = preprocessing
         self.side = least_decoded_side(preprocessing)
 
     def __call__(self, picture: Picture, position: int) -> Sample:
         """Reads one picture; `position` is its place in the list or stream, and names a picture that has no name."""
         name = name_of(picture, position)
         image, size = self._decode(picture, name)
-        tensor, geometry = self.transform(image, size)
+        tensor, geometry = view(self.preprocessing, image, original_size=size)
         time = picture.time if isinstance(picture, Frame) else None
         return Sample(tensor, None, name, position, geometry, time)
 

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sparsevision.data.loading import make_loader
-from sparsevision.data.opening import open_dataset
-from sparsevision.data.transforms import TrainTransform, TransformSettings
-from sparsevision.tasks.classification import ClassificationTask
+from sparsevision.tasks import task_named, task_of_data
 from sparsevision.types import Batch
 
 
@@ -56,8 +54,12 @@ def measure_loader(
 
 
 def _epochs(spec: str, size: int, batch: int, workers: int) -> Iterator[Batch]:
-    dataset = open_dataset(spec, "train")
-    transform, task = TrainTransform(TransformSettings(size=(size, size))), ClassificationTask(dataset.classes)
+    kind = task_named(task_of_data(spec))
+    dataset = kind.open(spec, "train")
+    sized = "size" in type(kind.Settings().transforms).model_fields
+    settings = kind.Settings.model_validate({"transforms": {"size": size}} if sized else {})
+    task = kind(dataset.classes, settings=settings)
+    transform = task.train_transform()
     for epoch in itertools.count():
         yield from make_loader(
             dataset, transform, task.collate, batch_size=batch, epoch=epoch, shuffle=True, num_workers=workers

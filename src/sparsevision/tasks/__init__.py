@@ -1,8 +1,11 @@
-"""What differs between recognising classes, boxes and masks: loss, measures, results. Knows no model."""
+"""Kinds of recognition, one folder each, behind one contract; they know no model."""
 
 from __future__ import annotations
 
-from sparsevision.tasks.classification.task import ClassificationMetrics, ClassificationReport, ClassificationTask
-from sparsevision.tasks.contract import Metrics, Report, Task
+from sparsevision.tasks.contract import Inspection, Measure, Metrics, Report, Task, Writer
+from sparsevision.tasks.registry import TASKS, TaskEntry, inspect_dataset, open_dataset, task_named, task_of_data
 
-__all__ = ["ClassificationMetrics", "ClassificationReport", "ClassificationTask", "Metrics", "Report", "Task"]
+__all__ = [
+    "TASKS", "Inspection", "Measure", "Metrics", "Report", "Task", "TaskEntry", "Writer", "inspect_dataset",
+    "open_dataset", "task_named", "task_of_data",
+]  # fmt: skip

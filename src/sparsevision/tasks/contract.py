@@ -1,41 +1,86 @@
-"""What the loop asks of a task, and what the commands ask of its report."""
+"""The contract of a task: everything that differs between kinds of recognition.
+
+Training, evaluation, inference and the commands know this contract and no task. A task is one folder, entered in the
+table of `tasks.registry`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from sparsevision.types import Batch, ClassFacts, Result, Sample
+from sparsevision.data.dataset import Dataset, Record
+from sparsevision.errors import DataError
+from sparsevision.tasks.settings import TaskSettings
+from sparsevision.types import (
+    Batch,
+    ClassMetadata,
+    Option,
+    Preprocessing,
+    Result,
+    Sample,
+    Skipped,
+    Table,
+)
+
+Progress = Callable[[int, int], None]
+Transform = Callable[[Record], Sample]
+Collate = Callable[[list[Sample]], Batch]
+Reader = Callable[[Any, Batch], Sequence[Result]]
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One number of a report: its `name` among the report's scalars, and its `label` for people."""
+
+    name: str
+    label: str
+    percent: bool = True
+    higher_is_better: bool = True
+
+    def text(self, value: float | None) -> str:
+        """Writes a value; measures in per cent are below 0 where there was nothing to measure."""
+        if value is None or (self.percent and value < 0):
+            return "–"
+        return f"{value:.2%}" if self.percent else f"{value:.4g}"
+
+    def rank(self, value: float) -> float:
+        """Returns a number that is larger for a better value."""
+        return value if self.higher_is_better else -value
 
 
 class Report(Protocol):
-    """How well weights do on a labelled data set."""
+    """The measures of one set of weights on a labelled data set."""
 
     @property
-    def pictures(self) -> int:
-        """How many pictures were scored."""
-
-    @property
-    def score(self) -> float:
-        """The number by which one set of weights counts as better than another."""
+    def images(self) -> int:
+        """The number of images that were scored."""
 
     def scalars(self) -> dict[str, float]:
         """Returns the measures that are one number."""
 
+    def tables(self) -> Sequence[Table]:
+        """Returns the report as tables of text."""
+
+    def headline(self) -> str:
+        """Returns the measures that matter in one line."""
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON takes it."""
 
-    def headline(self) -> str:
-        """Says the measures that matter in one line."""
-
-    def facts(self) -> ClassFacts:
-        """Returns what the weights that earned this report are to carry of their classes."""
+    def class_metadata(self) -> ClassMetadata:
+        """Returns the values of each class that the weights of this report carry."""
 
 
 class Metrics(Protocol):
-    """Collects outputs against targets, and joins what the processes of a run collected."""
+    """Collects outputs against targets; `compute` joins the parts of all processes."""
 
     def to(self, device: Any) -> Metrics:
         """Moves what was collected to a device."""
@@ -47,33 +92,215 @@ class Metrics(Protocol):
         """Returns the report over everything that was added, on all processes."""
 
 
-class Task(Protocol):
-    """What differs between recognising classes, boxes and masks.
+class Inspection(Protocol):
+    """The findings of `doctor` in a data set."""
 
-    `options` names what a user may choose of how outputs are read.
+    @property
+    def harmful(self) -> Sequence[str]:
+        """Sentences about faults that lower the accuracy or end a run."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences that are good to know."""
+
+    @property
+    def broken(self) -> Mapping[str, Sequence[Skipped]]:
+        """The images that cannot be read, by split."""
+
+    def tables(self) -> Sequence[Table]:
+        """Returns the data set as tables of text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON takes it."""
+
+
+class Writer(ABC, Generic[R]):
+    """Takes results one after another, inside a `with` block that completes or discards the file at its end."""
+
+    @abstractmethod
+    def add(self, result: R) -> None:
+        """Takes one result."""
+
+    def watching(self, images: Iterator[Any]) -> Iterator[Any]:
+        """Passes on the images that go into the predictor, for writers that need their pixels."""
+        return images
+
+    def passing(self, results: Iterable[R]) -> Iterator[R]:
+        """Passes results on, each after it was added."""
+        for result in results:
+            self.add(result)
+            yield result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Completes the file, or discards it after an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriterEntry:
+    """A file that `predict` can write: `open(path, task, **options)`, `options` being further paths by name."""
+
+    description: str
+    open: Callable[..., Writer[Any]]
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportWriterEntry:
+    """A file that `evaluate` can write of a report: `write(report, path)`."""
+
+    description: str
+    write: Callable[[Any, Path], None]
+
+
+class Task(ABC):
+    """One kind of recognition, for the classes of one model.
+
+    Class attributes:
+        name: as registered.
+        Settings: the recipe's tables [transforms] and [loss].
+        measures: of a report; the first one decides which weights are better.
+        recipe: the default recipe's name.
+        evaluation_batch, prediction_batch: images at once where nothing else is asked for.
+        distils: whether a classifier can teach it (`training.distillation`).
+        writers, report_writers: files that `predict` and `evaluate` can write, by option.
     """
 
-    classes: tuple[str, ...]
-    score_name: str
-    options: tuple[str, ...]
+    name: ClassVar[str]
+    Settings: ClassVar[type[TaskSettings]]
+    measures: ClassVar[tuple[Measure, ...]]
+    recipe: ClassVar[str]
+    evaluation_batch: ClassVar[int] = 16
+    prediction_batch: ClassVar[int] = 4
+    distils: ClassVar[bool] = False
+    writers: ClassVar[Mapping[str, WriterEntry]] = {}
+    report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {}
 
-    def collate(self, samples: Sequence[Sample]) -> Batch:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        class_metadata: ClassMetadata | None = None,
+        *,
+        settings: TaskSettings | None = None,
+        labels: Sequence[int] = (),
+    ) -> None:
+        """Makes the task of a model.
+
+        Args:
+            classes: the names of the model's outputs; empty for a model that embeds.
+            class_metadata: values of each class besides the name, as weights or a data set carry them.
+            settings: of a recipe, for training.
+            labels: of the training set, one class an image, for weights of classes.
+        """
+        self.classes = tuple(classes)
+        self.class_metadata = class_metadata or ClassMetadata()
+        self.settings = settings or self.Settings()
+
+    # ------------------------------------------------------------------------------------------------------ data
+
+    @classmethod
+    @abstractmethod
+    def open(
+        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0
+    ) -> Dataset:
+        """Opens a split of a data set; raises DataError, one sentence, for what cannot be one.
+
+        Args:
+            spec: a path or a name.
+            split: "train", "val", "test" or "all", as far as the layout has them.
+            seed: divides what is not divided on disk.
+            side: the short side in pixels above which a JPEG may be reduced while decoding.
+            cache: up to so many MiB of decoded images are kept in memory.
+        """
+
+    @classmethod
+    @abstractmethod
+    def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
+        """Decodes every image once and reports faults; `progress(done, total)` is called along the way."""
+
+    @classmethod
+    def metadata_of(cls, dataset: Dataset) -> ClassMetadata:
+        """Returns the values of each class that a data set carries besides names."""
+        return ClassMetadata()
+
+    @classmethod
+    def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
+        """Raises DataError for data sets that nothing can be learned from."""
+        if not len(train) or not len(val):
+            raise DataError(f"{spec!r} has {len(train)} images to train on and {len(val)} to score: add some.")
+
+    @classmethod
+    @abstractmethod
+    def relabel(cls, target: Any, labels: Sequence[int]) -> Any:
+        """Returns a target in which class `i` is class `labels[i]`."""
+
+    @classmethod
+    @abstractmethod
+    def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:
+        """Returns fields of [transforms] that follow from the input of a model, for the default recipe."""
+
+    # ------------------------------------------------------------------------------------------------- transforms
+
+    @abstractmethod
+    def train_transform(self) -> Transform:
+        """Returns the random transform of the settings, from a record to a sample."""
+
+    @abstractmethod
+    def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:
+        """Returns the transform of a record outside training, with its whole target."""
+
+    @classmethod
+    def check_preprocessing(cls, preprocessing: Preprocessing) -> None:
+        """Raises ConfigError for a view that this kind of recognition cannot work on."""
+        return
+
+    def train_collate(self) -> Collate:
+        """Returns the collate of training."""
+        return self.collate
+
+    @abstractmethod
+    def collate(self, samples: list[Sample]) -> Batch:
         """Puts samples together; an empty list gives an empty batch."""
 
-    def blank(self, channels: int, size: int) -> Batch:
-        """Returns a batch of one picture that shows nothing, to stand in where none could be read."""
+    @abstractmethod
+    def blank(self, preprocessing: Preprocessing) -> Batch:
+        """Returns a batch of one empty image, which stands in where none could be read."""
 
+    # ------------------------------------------------------------------------------------------ loss and measures
+
+    @abstractmethod
     def count(self, batch: Batch) -> Tensor:
-        """Returns what the parts of the loss are averaged over: (k,) numbers, to be added up over batches."""
+        """Returns the numbers (k,) that the parts of the loss are averaged over; they add up over batches."""
 
+    @abstractmethod
     def loss(self, output: Any, batch: Batch, count: Tensor) -> dict[str, Tensor]:
         """Returns the terms whose sum is the loss; sums over the batch are divided by a step's whole `count`."""
 
+    @abstractmethod
     def metrics(self) -> Metrics:
         """Returns a fresh accumulator of measures."""
 
-    def reading(self, **options: Any) -> Callable[[Any, Batch], Sequence[Result]]:
-        """Returns what turns an output and its batch into one result a picture.
+    # ---------------------------------------------------------------------------------------------------- results
 
-        Raises ConfigError for options that make no sense.
-        """
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The options of how outputs become results, by name."""
+        return {}
+
+    @abstractmethod
+    def reader(self, **options: Any) -> Reader:
+        """Returns a function from an output and its batch to one result an image; `options` are checked values."""
+
+    @classmethod
+    def score(cls, report: Report) -> float:
+        """Returns the value of the first measure."""
+        return report.scalars()[cls.measures[0].name]
+
+    @classmethod
+    def rank(cls, score: float) -> float:
+        """Returns a number that is larger for a better score."""
+        return cls.measures[0].rank(score)

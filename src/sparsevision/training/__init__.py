@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsevision.training.loop import evaluate, train_one_epoch
+from sparsevision.training.loop import train_one_epoch
 from sparsevision.training.recipe import Recipe, read_recipe, recipe_names
 from sparsevision.training.run import Parts, RunSummary, fit, train
 
@@ -10,7 +10,6 @@ __all__ = [
     "Parts",
     "Recipe",
     "RunSummary",
-    "evaluate",
     "fit",
     "read_recipe",
     "recipe_names",

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# What is drawn of a report's numbers, where it has them.
-MEASURES = {"top1": "top-1", "mean_class": "mean over classes", "ap": "AP", "ap50": "AP50"}
+from sparsevision.tasks import Measure
+
+_DRAWN = 2
 
 
-def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws the lines of a metrics.jsonl into a PNG: losses, measures, learning rate."""
+def draw_curves(lines: Sequence[dict[str, Any]], measures: Sequence[Measure], path: Path) -> None:
+    """Draws the lines of a metrics.jsonl into a PNG: losses, the first measures, learning rate."""
     # The object-oriented interface alone: pyplot would choose a screen and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.8), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    losses, measures, rates = figure.subplots(1, 3)
+    losses, scores, rates = figure.subplots(1, 3)
     training = [line for line in lines if line["kind"] == "train"]
     steps = [line["step"] for line in training]
     losses.plot(steps, [line["loss"] for line in training], color="0.35", label="train, all terms")
@@ -30,10 +31,11 @@ def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
             steps = [line["step"] for line in scored]
             if "loss" in scored[0]:
                 losses.plot(steps, [line["loss"] for line in scored], style, color="C0", label=f"val, {weights}")
-            for number, name in enumerate(name for name in MEASURES if name in scored[0]):
-                values = [100 * line[name] for line in scored]
-                measures.plot(steps, values, style, color=f"C{number}", label=f"{MEASURES[name]}, {weights}")
-    labels = ((losses, "loss"), (measures, "val, per cent"), (rates, "learning rate"))
+            for number, measure in enumerate(measures[:_DRAWN]):
+                values = [(100 if measure.percent else 1) * line[measure.name] for line in scored]
+                scores.plot(steps, values, style, color=f"C{number}", label=f"{measure.label}, {weights}")
+    unit = ", per cent" if measures[0].percent else ""
+    labels = ((losses, "loss"), (scores, f"val{unit}"), (rates, "learning rate"))
     for axes, label in labels:
         axes.set(xlabel="step", title=label)
         axes.grid(alpha=0.25)

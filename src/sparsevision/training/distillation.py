@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sparsevision.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sparsevision.training.recipe import DistillationSection
+    from sparsevision.training.sections import DistillationSection
     from sparsevision.types import Preprocessing
 
 Answer = tuple[Tensor, Tensor | None]

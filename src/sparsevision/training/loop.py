@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparsevision.errors import ConfigError, DataError
-from sparsevision.types import Batch, Skipped
+from sparsevision.types import Batch
 
 if TYPE_CHECKING:
-    from sparsevision.tasks import Report, Task
     from sparsevision.training.session import Session
 
 
@@ -46,7 +44,7 @@ def train_one_epoch(run: Session, batches: Iterable[Batch]) -> int:
         run.optimiser.zero_grad()
         run.average_weights()
         run.finish_step(len(step_batches), lr)
-        if run.out_of_time():
+        if run.out_of_time() or run.steps_done():
             break
     return learned
 
@@ -58,48 +56,9 @@ def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
     weight = run.recipe.distillation.labels if run.teacher else 1.0
     terms = {name: weight * term for name, term in run.task.loss(answer[0], batch, count).items()}
     if run.teacher:
-        terms |= run.teacher.loss(answer, run.teacher(batch.images), count.squeeze())
+        terms |= run.teacher.loss(answer, run.teacher(batch.images), count.squeeze().clamp(min=1))
     # A batch whose pictures could all not be read still takes part, at no weight: the other processes wait for it.
     return terms if len(batch) else {name: 0.0 * term for name, term in terms.items()}
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module, task: Task, loader: Iterable[Batch], controls: Mapping[str, Any] | None = None
-) -> Report:
-    """Scores a model on labelled batches; on several processes each brings its part and all get the whole report.
-
-    It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. `controls` are
-    handed to the model with every batch. Raises DataError where not one picture could be read.
-    """
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    metrics = task.metrics().to(device)
-    skipped: list[Skipped] = []
-    for batch in loader:
-        skipped += batch.skipped
-        if not len(batch):
-            continue
-        batch = batch.to(device, non_blocking=True)
-        if batch.sizes is not None and not hasattr(model, "controls"):
-            raise ConfigError(
-                f"{type(model).__name__} takes pictures of one size only: evaluate it with fit = 'crop' or 'stretch'."
-            )
-        sizes = {} if batch.sizes is None else {"sizes": batch.sizes}
-        output = model(batch.images, **sizes, **(controls or {}))
-        metrics.update(output, batch)
-    model.train(was_training)
-    report = metrics.compute()
-    if not report.pictures:
-        raise nothing_read("score", [one.reason for one in skipped])
-    return report
-
-
-def nothing_read(purpose: str, reasons: Sequence[str]) -> DataError:
-    """Makes the sentence for data of which not one picture could be read."""
-    first = f": {reasons[0]}" if reasons else "."
-    return DataError(f"None of the {len(reasons)} pictures to {purpose} could be read{first}")
 
 
 def in_steps(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

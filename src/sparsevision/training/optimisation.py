@@ -9,6 +9,7 @@ from timm.models import group_parameters
 from timm.optim._optim_factory import create_optimizer_v2, list_optimizers
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.scheduler.multistep_lr import MultiStepLRScheduler
+from timm.scheduler.poly_lr import PolyLRScheduler
 from timm.scheduler.step_lr import StepLRScheduler
 from torch import nn
 
@@ -17,7 +18,7 @@ from sparsevision.errors import ConfigError, UnknownNameError
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from sparsevision.training.recipe import OptimiserSection, ScheduleSection
+    from sparsevision.training.sections import OptimiserSection, ScheduleSection
 
 
 def parameter_groups(model: nn.Module, section: OptimiserSection) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ class Schedule:
 
     def __init__(self, optimiser: Optimizer, section: ScheduleSection, peak: float, steps_per_epoch: int) -> None:
         self.lag = 1 if section.form == "released" else 0
-        total, warmup = section.epochs * steps_per_epoch, round(section.warmup_epochs * steps_per_epoch)
+        total, warmup = section.steps(steps_per_epoch), section.warmup_steps(steps_per_epoch)
         for group in optimiser.param_groups:
             group["initial_lr"] = peak  # timm multiplies by the group's lr_scale itself
         start: dict[str, Any] = {
@@ -113,6 +114,11 @@ class Schedule:
             self.scheduler = StepLRScheduler(
                 optimiser, decay_t=steps_per_epoch, decay_rate=section.drop, **{**start, "warmup_prefix": True}
             )
+        elif section.form == "polynomial":
+            self.scheduler = PolyLRScheduler(
+                optimiser, t_initial=max(total - warmup, 1), power=section.power, lr_min=peak * section.floor,
+                **{**start, "warmup_prefix": True},
+            )  # fmt: skip
         else:
             self.scheduler = CosineLRScheduler(
                 optimiser,

@@ -1,7 +1,8 @@
-"""Recipes: one TOML file that says everything a run needs, checked before anything is computed.
+"""Recipes: one TOML file with everything that a run needs, checked before anything is computed.
 
 A recipe is read from the package by name (`caltech101_nano`) or from a path, may be overridden field by field
-(`optimiser.lr=1e-3`), and is written into the run folder as it was resolved.
+(`optimiser.lr=1e-3`), and is written into the run folder as it was resolved. The tables [transforms] and [loss] are
+those of the recipe's task (`Task.Settings`): an option that a task does not have is refused.
 """
 
 from __future__ import annotations
@@ -11,274 +12,39 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError, create_model, model_validator
 
 from sparsevision.errors import ConfigError, UnknownNameError
-
-
-class Section(BaseModel):
-    """One table of a recipe: unknown keys are refused, values never change after they were checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _none_is_spelled(cls, values: Any) -> Any:
-        # TOML has no null: a field that may be absent is switched off by the word "none".
-        if not isinstance(values, dict):
-            return values
-        return {key: None if value == "none" and cls._may_be_none(key) else value for key, value in values.items()}
-
-    @classmethod
-    def _may_be_none(cls, key: str) -> bool:
-        return key in cls.model_fields and type(None) in get_args(cls.model_fields[key].annotation)
-
-
-class ModelSection(Section):
-    """Which network, with which weights it starts.
-
-    `backbone` fills the backbone alone of a model that has one, with a file of a classifier's weights in timm's names,
-    or with those that timm publishes: as "pretrained" its usual ones, as "timm/NAME" those of that name.
-    """
-
-    name: str = "sparseformer_nano"
-    pretrained: bool = False
-    checkpoint: str | None = None
-    backbone: str | None = None
-    fresh_tokens: bool = False
-    freeze_batch_norm: bool = False
-    config: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _one_start(self) -> Self:
-        if self.pretrained and self.checkpoint:
-            raise ValueError("pretrained and checkpoint were both given: choose one of the two")
-        return self
-
-
-class TransformSection(Section):
-    """What happens to a picture in training, in the order of the fields; see `data.transforms.TransformSettings`."""
-
-    crop_scale: tuple[PositiveFloat, PositiveFloat] = (0.08, 1.0)
-    crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
-    interpolation: Literal["bilinear", "bicubic", "random"] = "bicubic"
-    flip: float = Field(default=0.5, ge=0.0, le=1.0)
-    rand_augment: str | None = None
-    auto_augment: Literal["original", "v0"] | None = None
-    color_jitter: NonNegativeFloat = 0.0
-    erasing: float = Field(default=0.0, ge=0.0, le=1.0)
-    erasing_mode: Literal["pixel", "constant"] = "pixel"
-
-
-class DetectionSection(Section):
-    """What happens to a picture with boxes in training, in the order of the fields; see `data.detection`."""
-
-    short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
-    longest: PositiveInt = 1333
-    flip: float = Field(default=0.5, ge=0.0, le=1.0)
-    crop: float = Field(default=0.5, ge=0.0, le=1.0)
-    crop_from: tuple[PositiveInt, ...] = (400, 500, 600)
-    crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
-    color_jitter: NonNegativeFloat = 0.0
-
-
-class EvaluationSection(Section):
-    """How a picture meets the model outside training; `size` None is the training size. See `types.Preprocessing`.
-
-    With fit "short", `size` is the short side, and `longest` bounds the long one.
-    """
-
-    size: PositiveInt | None = None
-    longest: PositiveInt = 1333
-    fit: Literal["crop", "stretch", "whole", "short"] = "crop"
-    crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
-    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
-    batch: PositiveInt | None = None
-
-
-class DataSection(Section):
-    """What is learned from. `batch` counts pictures per optimiser step, over all devices and accumulated parts.
-
-    With `held_out` that share of every class of train is not learned from and is scored instead of val, so that
-    settings can be chosen without reading val. `split_seed` draws what is held out, and val where the data set has
-    none. `decode_side` lets large JPEGs be decoded smaller for training. `shuffle` false keeps the data set's order,
-    for one that gets harder in one epoch, as placed digits do; what `held_out` takes from those is as hard as they are.
-    """
-
-    spec: str | None = None
-    size: PositiveInt = 224
-    batch: PositiveInt = 128
-    repeats: PositiveInt = 1
-    shuffle: bool = True
-    mixup: NonNegativeFloat = 0.0
-    cutmix: NonNegativeFloat = 0.0
-    mix_probability: float = Field(default=1.0, ge=0.0, le=1.0)
-    mix_switch: float = Field(default=0.5, ge=0.0, le=1.0)
-    decode_side: PositiveInt | None = None
-    cache_mebibytes: NonNegativeInt = 0
-    held_out: float = Field(default=0.0, ge=0.0, lt=1.0)
-    split_seed: int = 0
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)
-    train: TransformSection = TransformSection()
-    detection: DetectionSection = DetectionSection()
-    evaluation: EvaluationSection = EvaluationSection()
-
-    @model_validator(mode="after")
-    def _decodes_enough(self) -> Self:
-        if self.decode_side is not None and self.decode_side < self.size:
-            raise ValueError(f"data.decode_side ({self.decode_side}) must be at least data.size ({self.size}), or none")
-        return self
-
-    @model_validator(mode="after")
-    def _shows_everything(self) -> Self:
-        if self.repeats > 1 and not self.shuffle:
-            raise ValueError("data.repeats above 1 with data.shuffle = false would show the first pictures only")
-        return self
-
-    @property
-    def mixes(self) -> bool:
-        """Whether pictures of a batch are mixed at all."""
-        return self.mix_probability > 0 and (self.mixup > 0 or self.cutmix > 0)
-
-
-class OptimiserSection(Section):
-    """How weights move. With `lr_for_batch` the rate is lr * data.batch / lr_for_batch, else it is lr as it stands.
-
-    With lr_scaling "sqrt" it is the square root of that quotient by which lr is multiplied.
-
-    SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
-    is large. `clamp_for_batch` is the batch for which the released bound is meant: it is multiplied by
-    clamp_for_batch / data.batch. Models with other numerics than "v1" have no clamp.
-
-    With `decay_norms` everything decays, also what the model spares: norms, biases, embeddings. Plain SGD did so.
-    """
-
-    name: str = "adamw"
-    lr: PositiveFloat = 1e-3
-    lr_for_batch: PositiveInt | None = None
-    lr_scaling: Literal["linear", "sqrt"] = "linear"
-    head_lr_factor: PositiveFloat = 1.0
-    betas: tuple[float, float] | None = (0.9, 0.999)
-    eps: PositiveFloat | None = 1e-8
-    momentum: float | None = None
-    weight_decay: NonNegativeFloat = 0.05
-    decay_norms: bool = False
-    layer_decay: float | None = Field(default=None, gt=0.0, le=1.0)
-    clip: PositiveFloat | None = 5.0
-    clamp_for_batch: PositiveInt | None = None
-
-
-class ScheduleSection(Section):
-    """The rate of each step, after a linear warm-up. `warmup_start` and `floor` are fractions of the peak rate.
-
-    form "shifted": a cosine that begins at its top when the warm-up ends. form "released": SparseFormer's code, where
-    the cosine's clock runs from step 0, and the scheduler lags one step (steps 0 and 1 share the start value). form
-    "steps": the peak rate, multiplied by `drop` after each of the epochs in `drop_after`; it knows no floor, nor does
-    "exponential", where the rate is multiplied by `drop` after every epoch behind the warm-up.
-    """
-
-    epochs: PositiveInt = 30
-    warmup_epochs: NonNegativeFloat = 0.0
-    warmup_start: float = Field(default=0.001, ge=0.0, le=1.0)
-    floor: float = Field(default=0.01, ge=0.0, le=1.0)
-    form: Literal["shifted", "released", "steps", "exponential"] = "shifted"
-    drop_after: tuple[PositiveInt, ...] = ()
-    drop: float = Field(default=0.1, gt=0.0, lt=1.0)
-
-    @model_validator(mode="after")
-    def _warmup_fits(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be less than epochs ({self.epochs})")
-        return self
-
-    @model_validator(mode="after")
-    def _drops_fit(self) -> Self:
-        if bool(self.drop_after) != (self.form == "steps"):
-            raise ValueError("drop_after names the epochs of form = 'steps', and of no other form")
-        if any(later <= earlier for earlier, later in pairwise((*self.drop_after, self.epochs))):
-            raise ValueError(f"drop_after ({list(self.drop_after)}) must rise, and stay below epochs ({self.epochs})")
-        return self
-
-
-class LossSection(Section):
-    """Cross entropy's options; `class_weights` "balanced" weighs each class by the inverse of its share."""
-
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    class_weights: Literal["none", "balanced"] | tuple[NonNegativeFloat, ...] = "none"
-
-
-class DistillationSection(Section):
-    """A teacher whose answers to the same augmented pictures are learned too.
-
-    `teacher` is a run folder, a checkpoint folder, or a model's name (`timm/NAME`), then with `checkpoint`. `logits`
-    and `features` are the weights of the two terms, `labels` that of the task's own loss.
-    """
-
-    teacher: str | None = None
-    checkpoint: str | None = None
-    config: dict[str, Any] = {}
-    size: PositiveInt | None = None
-    labels: NonNegativeFloat = 1.0
-    logits: NonNegativeFloat = 1.0
-    temperature: PositiveFloat = 2.0
-    features: NonNegativeFloat = 0.0
-    feature_loss: Literal["cosine", "mse"] = "cosine"
-    bf16: bool = False
-    compile: bool = False
-
-
-class EmaSection(Section):
-    """The average of the weights that is evaluated besides the raw model; decay 0 keeps none."""
-
-    decay: float = Field(default=0.9999, ge=0.0, lt=1.0)
-    warmup: bool = False
-
-
-class RunSection(Section):
-    """How the run is carried out; nothing here but `seed` and `precision` is meant to change its numbers.
-
-    `sync_batch_norm` takes the statistics of batch norms over all devices of a step; a single device needs nothing.
-    """
-
-    seed: int = Field(default=0, ge=-(2**62), lt=2**62)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = False
-    sync_batch_norm: bool = False
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    accumulation: PositiveInt = 1
-    workers: NonNegativeInt = 2
-    log_every: PositiveInt = 50
-    checkpoint_every: PositiveInt | None = None
-    evaluate_every: PositiveInt = 1
-    time_budget_minutes: PositiveFloat | None = None
+from sparsevision.tasks import Task, task_named
+from sparsevision.tasks.registry import DEFAULT_TASK
+from sparsevision.tasks.settings import Section, TaskSettings, TransformSettings
+from sparsevision.training.sections import (
+    DataSection,
+    DistillationSection,
+    EmaSection,
+    ModelSection,
+    OptimiserSection,
+    RunSection,
+    ScheduleSection,
+)
+from sparsevision.types import Preprocessing
 
 
 class Recipe(Section):
-    """Everything that a run needs; see the sections."""
+    """Everything that a run needs; see the sections. `recipe_class(task)` has the task's own tables."""
 
-    task: Literal["classification", "detection"] = "classification"
+    task: str = DEFAULT_TASK
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
+    transforms: TransformSettings = TransformSettings()
+    loss: Section = Section()
     optimiser: OptimiserSection = OptimiserSection()
     schedule: ScheduleSection = ScheduleSection()
-    loss: LossSection = LossSection()
     distillation: DistillationSection = DistillationSection()
     ema: EmaSection = EmaSection()
     run: RunSection = RunSection()
@@ -292,13 +58,32 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _task_fits(self) -> Self:
-        if self.task == "detection":
-            if self.distillation.teacher is not None:
-                raise ValueError("distillation.teacher teaches classifiers: leave it out with task = 'detection'")
-            if self.data.evaluation.fit == "crop":
-                raise ValueError("data.evaluation.fit must be 'short', 'whole' or 'stretch' with task = 'detection'")
+    def _decodes_enough(self) -> Self:
+        side, needed = self.data.decode_side, getattr(self.transforms, "size", 0)
+        if side is not None and side < needed:
+            raise ValueError(f"data.decode_side ({side}) must be at least transforms.size ({needed}), or none")
         return self
+
+    @model_validator(mode="after")
+    def _teacher_fits(self) -> Self:
+        if self.distillation.teacher is not None and not self.task_class.distils:
+            raise ValueError(f"distillation.teacher teaches classifiers: omit it with task = {self.task!r}")
+        return self
+
+    @property
+    def task_class(self) -> type[Task]:
+        """The class of the recipe's task."""
+        return task_named(self.task)
+
+    @property
+    def settings(self) -> TaskSettings:
+        """The task's own tables."""
+        return self.task_class.Settings(transforms=self.transforms, loss=self.loss)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The view of an image outside training; saved with the weights."""
+        return self.transforms.preprocessing()
 
     @property
     def peak_lr(self) -> float:
@@ -323,6 +108,30 @@ class Recipe(Section):
     def to_toml(self) -> str:
         """Writes the recipe as TOML that `read_recipe` reads back as an equal recipe."""
         return "\n".join(_toml_lines(self.model_dump(mode="json"))).strip() + "\n"
+
+
+@cache
+def _class_of(task: type[Task]) -> type[Recipe]:
+    fields: dict[str, Any] = {
+        name: (field.annotation, field.default) for name, field in task.Settings.model_fields.items()
+    }
+    made: type[Recipe] = create_model("Recipe", __base__=Recipe, **fields)
+    return made
+
+
+def recipe_class(task: str = DEFAULT_TASK) -> type[Recipe]:
+    """Returns the recipe's class for a task; raises UnknownNameError where nothing is registered under the name."""
+    return _class_of(task_named(task))
+
+
+def _field_names(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """Lists the dotted names of all fields of a section."""
+    names = []
+    for name, field in section.model_fields.items():
+        names.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _field_names(field.annotation, f"{prefix}{name}.")
+    return names
 
 
 def recipe_names() -> list[str]:
@@ -388,30 +197,26 @@ def _place(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _checked(tree: Mapping[str, Any], origin: str) -> Recipe:
+    """Returns the recipe of a tree of tables; raises ConfigError, one sentence, for its first fault."""
+    task = tree.get("task", DEFAULT_TASK)
+    if not isinstance(task, str):
+        raise ConfigError(f"In the {origin}, task is {task!r}; it must be the name of a task.")
+    kind = recipe_class(task)
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        raise _as_config_error(error, origin) from None
+        raise _as_config_error(error, origin, task) from None
 
 
-def _as_config_error(error: ValidationError, origin: str) -> ConfigError:
+def _as_config_error(error: ValidationError, origin: str, task: str) -> ConfigError:
     """Turns pydantic's report into one sentence about its first finding."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return UnknownNameError(f"field of the {origin}", place, _all_fields(Recipe))
+        return UnknownNameError(f"field of the {origin} (task {task!r})", place, _field_names(recipe_class(task)))
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
     return ConfigError(f"In the {origin}, {place or 'the whole'} does not fit: {reason}{given}.")
-
-
-def _all_fields(section: type[BaseModel], prefix: str = "") -> list[str]:
-    names = []
-    for name, field in section.model_fields.items():
-        names.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += _all_fields(field.annotation, f"{prefix}{name}.")
-    return names
 
 
 def _toml_lines(table: Mapping[str, Any], path: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""From a recipe to a finished run folder: puts a session together and takes it through its epochs."""
+"""From a recipe to a finished run folder: a session is put together and taken through its epochs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
-from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
-from sparsevision.tasks import ClassificationTask, Report, Task
+from sparsevision.data.preprocessing import least_decoded_side
+from sparsevision.data.subset import divided
+from sparsevision.errors import ConfigError, MissingExtraError, OutOfMemoryError
+from sparsevision.evaluation.evaluate import evaluate_batches, nothing_read
+from sparsevision.tasks import Measure, Report, Task
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
-from sparsevision.training.feed import Feed, PictureFeed, class_weights, evaluation_preprocessing
-from sparsevision.training.loop import evaluate, nothing_read, train_one_epoch
+from sparsevision.training.loaders import ImageLoaders, Loaders
+from sparsevision.training.loop import train_one_epoch
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder
-from sparsevision.training.selection import divided
 from sparsevision.training.session import Session
 from sparsevision.types import Batch
 
@@ -33,12 +35,12 @@ if TYPE_CHECKING:
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What came out of a run; the best_ fields tell of the weights in best/, None if none were scored."""
+    """The end of a run; the best_ fields are about the weights in best/, None if none were scored."""
 
     out: Path
-    score_name: str
+    measure: Measure
     finished: bool
     steps: int
     seconds: float
@@ -51,20 +53,21 @@ class RunSummary:
         end = "finished" if self.finished else "stopped"
         lines = [f"{end} after {self.steps} steps, {self.seconds / 60:.1f} minutes: {self.out}"]
         if self.best_score is not None:
-            scored = f"{self.score_name} {self.best_score:.2%} ({self.best_weights} weights, epoch {self.best_epoch})"
+            score = f"{self.measure.label} {self.measure.text(self.best_score)}"
+            scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
         if self.skipped:
-            lines.append(f"{len(self.skipped)} pictures could not be read and were left out")
+            lines.append(f"{len(self.skipped)} images could not be read and were left out")
         return "\n".join(lines)
 
 
 @dataclass
 class Parts:
-    """What a session is made of, where it does not follow from the recipe alone."""
+    """The parts of a session that do not follow from the recipe alone."""
 
     model: nn.Module
     task: Task
-    feed: Feed
+    loaders: Loaders
     teacher: Teacher | None = None
 
 
@@ -93,33 +96,34 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
         run = make_session(recipe, made, accelerator, folder, display)
         seed_everything(recipe.run.seed + accelerator.process_index)
         position = run.restore() if resume else 0
-        facts = {"classes": len(made.task.classes), "fingerprint": made.feed.fingerprint, **made.feed.origin}
-        folder.write_data(facts, made.feed.scored_names)
+        facts = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
+        folder.write_data(facts, made.loaders.scored_names)
         folder.start_logging(position, run.progress.step)
         try:
-            finished = run_epochs(run, made.feed)
+            finished = run_epochs(run, made.loaders)
         finally:
             folder.close()
         accelerator.end_training()
         return _summary(run, finished)
 
 
-def run_epochs(run: Session, feed: Feed) -> bool:
-    """Takes a session through the epochs that are left; says whether it came to the last one's end."""
-    epochs, every = run.recipe.schedule.epochs, run.recipe.run.evaluate_every
+def run_epochs(run: Session, loaders: Loaders) -> bool:
+    """Takes a session through the steps that are left; returns whether it came to the last one."""
+    epochs, every = run.epochs, run.recipe.run.evaluate_every
     progress = run.progress
     while progress.epoch < epochs:
         done = progress.batch // run.recipe.run.accumulation
-        run.display.epoch(progress.epoch + 1, epochs, feed.batches // run.recipe.run.accumulation, done)
+        run.display.epoch(progress.epoch + 1, epochs, loaders.batches // run.recipe.run.accumulation, done)
         whole = progress.batch == 0
-        learned = train_one_epoch(run, feed.train(progress.epoch, progress.batch))
+        learned = train_one_epoch(run, loaders.train(progress.epoch, progress.batch))
         if whole and not run.sum_over_processes(learned):
             raise nothing_read("train on", list(progress.skipped.values()))
         stopped = run.out_of_time()
-        if stopped or (progress.epoch + 1) % every == 0 or progress.epoch + 1 == epochs:
-            score_weights(run, feed)
+        last = progress.epoch + 1 == epochs or run.steps_done()
+        if stopped or (progress.epoch + 1) % every == 0 or last:
+            score_weights(run, loaders)
         if not stopped:
-            progress.epoch, progress.batch = progress.epoch + 1, 0
+            progress.epoch, progress.batch = epochs if last else progress.epoch + 1, 0
         run.write_state()
         if stopped:
             run.display.say(f"The time budget is used up after {progress.step} steps; --resume goes on from here.")
@@ -127,7 +131,7 @@ def run_epochs(run: Session, feed: Feed) -> bool:
     return True
 
 
-def score_weights(run: Session, feed: Feed) -> None:
+def score_weights(run: Session, loaders: Loaders) -> None:
     """Scores the raw and the averaged weights, logs both, and keeps the better ones if they are the best so far."""
     run.log_training()
     run.finite.settle()
@@ -135,18 +139,19 @@ def score_weights(run: Session, feed: Feed) -> None:
     reports: dict[str, Report] = {}
     for weights, model in candidates.items():
         with run.accelerator.autocast():
-            reports[weights] = evaluate(model, run.task, _noting(run, feed.scored()))
+            reports[weights] = evaluate_batches(model, run.task, _noting(run, loaders.scored()))
         values = {"epoch": run.progress.epoch + 1, "weights": weights, **reports[weights].scalars()}
         run.folder.log("val", run.progress.step, values)
         run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {reports[weights].headline()}")
     # Of equals the averaged weights: they were listed last.
-    best = max(reversed(reports), key=lambda weights: reports[weights].score)
+    scores = {weights: run.task.score(report) for weights, report in reports.items()}
+    best = max(reversed(scores), key=lambda weights: run.task.rank(scores[weights]))
     progress = run.progress
-    if progress.best_score is None or reports[best].score > progress.best_score:
-        progress.best_score, progress.best_weights = reports[best].score, best
+    if progress.best_score is None or run.task.rank(scores[best]) > run.task.rank(progress.best_score):
+        progress.best_score, progress.best_weights = scores[best], best
         progress.best_epoch = progress.epoch + 1
         run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
-    run.folder.draw()
+    run.folder.draw(run.task.measures)
     run.meter.reset()
 
 
@@ -164,10 +169,9 @@ def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -
     from sparsevision.checkpoints import save_checkpoint
 
     recipe = run.recipe
-    preprocessing = evaluation_preprocessing(recipe.data)
     save_checkpoint(
-        folder, model, name=recipe.model.name, preprocessing=preprocessing, labels=run.task.classes,
-        facts=report.facts(),
+        folder, model, name=recipe.model.name, preprocessing=recipe.preprocessing, labels=run.task.classes,
+        facts=report.class_metadata(),
     )  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report.to_dict()) + "\n", encoding="utf-8")
 
@@ -191,51 +195,29 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
 
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    """Opens the data, makes model and teacher as the recipe says."""
-    if recipe.task == "detection":
-        return _detection_parts(recipe, accelerator)
-    from sparsevision.data import open_dataset
-    from sparsevision.data.preprocessing import least_decoded_side
-    from sparsevision.training.starting import make_model, make_teacher
+    """Opens the data, and makes task, model and teacher as the recipe has them."""
+    from sparsevision.training.build import make_model, make_teacher
 
-    data = recipe.data
+    data, kind = recipe.data, recipe.task_class
     assert data.spec is not None
-    options: dict[str, Any] = {"seed": data.split_seed, "cache": data.cache_mebibytes}
-    train_set = open_dataset(data.spec, "train", side=data.decode_side, **options)
+    preprocessing = recipe.preprocessing
+    train_set = kind.open(data.spec, "train", seed=data.split_seed, side=data.decode_side, cache=data.cache_mebibytes)
+    metadata = kind.metadata_of(train_set)
     if data.held_out:
         train_set, val_set = divided(train_set, data.held_out, data.split_seed)
     else:
         # Decoded as they are wherever the weights are used, whatever training is content with.
-        side = least_decoded_side(evaluation_preprocessing(data))
-        val_set = open_dataset(data.spec, "val", side=side, **options)
-    if not len(train_set) or not len(val_set):
-        raise DataError(
-            f"{data.spec!r} has {len(train_set)} pictures to train on and {len(val_set)} to score: add some."
-        )
+        side, cache = least_decoded_side(preprocessing), data.cache_mebibytes
+        val_set = kind.open(data.spec, "val", seed=data.split_seed, side=side, cache=cache)
+    kind.check_sets(data.spec, train_set, val_set)
+    kind.check_preprocessing(preprocessing)
     classes = train_set.classes
-    if len(classes) < 2:
-        raise DataError(f"{data.spec!r} has the class {classes[0]!r} alone, so there is nothing to learn: add another.")
-    weights = class_weights(recipe, train_set.labels, len(classes))
-    task = ClassificationTask(classes, label_smoothing=recipe.loss.label_smoothing, class_weights=weights)
-    feed = PictureFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
-    return Parts(make_model(recipe, classes), task, feed, make_teacher(recipe, classes))
-
-
-def _detection_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
-    from sparsevision.data.opening_objects import open_objects
-    from sparsevision.tasks.detection.task import DetectionTask
-    from sparsevision.training.starting import make_model
-
-    data = recipe.data
-    assert data.spec is not None
-    if data.held_out:
-        raise ConfigError("data.held_out divides pictures by their one class, which a picture with boxes has not.")
-    seed = data.split_seed
-    train_set = open_objects(data.spec, "train", seed=seed, side=data.decode_side, cache=data.cache_mebibytes)
-    val_set = open_objects(data.spec, "val", seed=seed)
-    task = DetectionTask(train_set.classes, train_set.category_ids)
-    feed = PictureFeed(recipe, train_set, val_set, task, accelerator.process_index, accelerator.num_processes)
-    return Parts(make_model(recipe, train_set.classes), task, feed)
+    task = kind(classes, metadata, settings=recipe.settings, labels=train_set.labels)
+    loaders = ImageLoaders(
+        recipe=recipe, train_set=train_set, val_set=val_set, task=task, rank=accelerator.process_index,
+        world=accelerator.num_processes,
+    )  # fmt: skip
+    return Parts(make_model(recipe, classes), task, loaders, make_teacher(recipe, classes))
 
 
 def make_session(
@@ -256,8 +238,8 @@ def make_session(
     if teacher is not None:
         teacher.model.to(accelerator.device)
         if teacher.wants_features:
-            size = recipe.distillation.size or recipe.data.size
-            widths = pooled_width(model, recipe.data.size), pooled_width(teacher.model, size)
+            own = recipe.preprocessing.size[0]
+            widths = pooled_width(model, own), pooled_width(teacher.model, recipe.distillation.size or own)
             feature_map = nn.Linear(*widths, device=accelerator.device)
     ema = ModelEmaV3(model, recipe.ema.decay, use_warmup=recipe.ema.warmup) if recipe.ema.decay else None
     learner = Learner(model, feature_map, freeze_batch_norm=recipe.model.freeze_batch_norm)
@@ -266,25 +248,25 @@ def make_session(
         decay = recipe.optimiser.weight_decay
         groups.append({"params": list(feature_map.parameters()), "weight_decay": decay, "lr_scale": 1.0})
     optimiser = make_optimiser(groups, recipe.optimiser, recipe.peak_lr)
-    schedule = Schedule(
-        optimiser, recipe.schedule, recipe.peak_lr, max(parts.feed.batches // recipe.run.accumulation, 1)
-    )
+    steps_per_epoch = max(parts.loaders.batches // recipe.run.accumulation, 1)
+    schedule = Schedule(optimiser, recipe.schedule, recipe.peak_lr, steps_per_epoch)
     if recipe.run.compile:
         learner.compile()
     prepared, optimiser = accelerator.prepare(learner, optimiser)
     return Session(
-        recipe,
-        parts.task,
-        accelerator,
-        model,
-        prepared,
-        optimiser,
-        schedule,
-        ema,
-        teacher,
-        folder,
-        parts.feed.fingerprint,
-        display,
+        recipe=recipe,
+        task=parts.task,
+        accelerator=accelerator,
+        model=model,
+        learner=prepared,
+        optimiser=optimiser,
+        schedule=schedule,
+        ema=ema,
+        teacher=teacher,
+        folder=folder,
+        fingerprint=parts.loaders.fingerprint,
+        display=display,
+        steps_per_epoch=steps_per_epoch,
     )
 
 
@@ -316,25 +298,22 @@ def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
         if not said and not isinstance(error, MemoryError | torch.OutOfMemoryError):
             raise
         raise OutOfMemoryError(
-            f"Memory ran out with data.batch={recipe.data.batch} pictures of {recipe.data.size} px in "
-            f"run.accumulation={recipe.run.accumulation} parts: set run.gradient_checkpointing=true (a run can be "
-            f"resumed with it), or start anew with more run.accumulation, or with a lower data.batch or data.size."
+            f"Memory ran out with data.batch={recipe.data.batch} images in run.accumulation={recipe.run.accumulation} "
+            f"parts: set run.gradient_checkpointing=true (a run can be resumed with it), or start anew with more "
+            f"run.accumulation, or with a lower data.batch or smaller images ([transforms])."
         ) from None
 
 
 def _summary(run: Session, finished: bool) -> RunSummary:
     progress = run.progress
     return RunSummary(
-        run.folder.path,
-        run.task.score_name,
-        finished,
-        progress.step,
-        run.seconds(),
-        progress.best_score,
-        progress.best_weights,
-        progress.best_epoch,
-        dict(progress.skipped),
+        out=run.folder.path,
+        measure=run.task.measures[0],
+        finished=finished,
+        steps=progress.step,
+        seconds=run.seconds(),
+        best_score=progress.best_score,
+        best_weights=progress.best_weights,
+        best_epoch=progress.best_epoch,
+        skipped=dict(progress.skipped),
     )
-
-
-__all__: list[Any] = ["Parts", "RunSummary", "fit", "train"]

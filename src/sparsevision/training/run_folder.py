@@ -20,12 +20,13 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from sparsevision.errors import ConfigError
+from sparsevision.tasks import Measure
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.state import cannot_write, flush, state_exists
 
@@ -163,13 +164,13 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(self.path, error) from None
 
-    def draw(self) -> None:
+    def draw(self, measures: Sequence[Measure]) -> None:
         """Draws curves.png from metrics.jsonl."""
         if self.writes:
             from sparsevision.training.curves import draw_curves
 
             try:
-                draw_curves(read_metrics(self.path), self.path / "curves.png")
+                draw_curves(read_metrics(self.path), measures, self.path / "curves.png")
             except OSError as error:
                 raise cannot_write(self.path, error) from None
 

@@ -14,10 +14,10 @@ from torch.optim import Optimizer
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.training import state
 from sparsevision.training.distillation import Learner, Teacher
+from sparsevision.training.meters import FiniteWatch, Meter
 from sparsevision.training.optimisation import Schedule
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder
-from sparsevision.training.watching import FiniteWatch, Meter
 from sparsevision.types import Batch
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Progress:
     skipped: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Session:
     """A run in memory. `model` is the bare network inside `learner`, which is what accelerate prepared."""
 
@@ -58,6 +58,7 @@ class Session:
     folder: RunFolder
     fingerprint: str
     display: Display
+    steps_per_epoch: int
     progress: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)
     finite: FiniteWatch = field(default_factory=FiniteWatch)
@@ -70,7 +71,7 @@ class Session:
         """Moves a batch to the device; stands a blank picture in for pictures that could all not be read."""
         self.note_skipped(batch)
         if not len(batch):
-            blank = self.task.blank(len(self.recipe.data.mean), self.recipe.data.size)
+            blank = self.task.blank(self.recipe.preprocessing)
             batch = replace(batch, images=blank.images, targets=blank.targets, sizes=None)
         batch = batch.to(self.accelerator.device, non_blocking=True)
         if self.recipe.run.channels_last:
@@ -82,9 +83,9 @@ class Session:
         self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
 
     def total_count(self, batches: Sequence[Batch]) -> Tensor:
-        """Counts what the parts of one step's loss are averaged over, on all processes; at least 1 each."""
+        """Returns the numbers that the parts of one step's loss are averaged over, on all processes."""
         count = torch.stack([self.task.count(batch) for batch in batches]).sum(dim=0)
-        return self._sum(count.to(self.accelerator.device)).clamp(min=1.0)
+        return self._sum(count.to(self.accelerator.device))
 
     def sum_over_processes(self, number: int) -> int:
         """Adds up what every process counted."""
@@ -121,6 +122,15 @@ class Session:
             self.write_state()
         elif self.progress.step % self.recipe.run.log_every == 0:
             self.log_training()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run, the last of which may be cut short."""
+        return -(-self.recipe.schedule.steps(self.steps_per_epoch) // self.steps_per_epoch)
+
+    def steps_done(self) -> bool:
+        """Returns whether the run has made all of its steps."""
+        return self.progress.step >= self.recipe.schedule.steps(self.steps_per_epoch)
 
     def out_of_time(self) -> bool:
         """Says whether the recipe's time for one start is used up; the first process's clock decides for all."""

@@ -29,11 +29,10 @@ from sparsevision.models.sparse_detr.selection import (
     select,
     whole_budget,
 )
+from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.types import (
     Choice,
     Control,
-    DetectionHead,
-    DetectionOutput,
     Heat,
     Kept,
     Points,
@@ -190,7 +189,7 @@ class SparseDETR(nn.Module):
         last = DetectionHead("decoder", run.layers[-1].logits, run.layers[-1].boxes)
         if not self.training:
             return DetectionOutput((last,))
-        return DetectionOutput((last, *self._auxiliary_heads(run)), self._own_losses(run))
+        return DetectionOutput((last, *self._auxiliary_heads(run)), self._auxiliary_losses(run))
 
     def run(
         self,
@@ -304,7 +303,7 @@ class SparseDETR(nn.Module):
         looks = [layer.looks for layer in run.layers]
         return attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
 
-    def _own_losses(self, run: Run) -> dict[str, Tensor]:
+    def _auxiliary_losses(self, run: Run) -> dict[str, Tensor]:
         if self.scorer is None or run.scores is None or run.counts is None:
             return {}
         target = binarise(self.attention_map(run), run.pyramid.padding, run.counts)

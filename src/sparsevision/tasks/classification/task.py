@@ -1,218 +1,173 @@
-"""Naming what a picture shows: the loss, the measures, and what a user gets for one picture."""
+"""Classification: one class an image, by cross entropy over logits."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevision.errors import ConfigError, MissingExtraError
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.stacking import batch_of
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks.classification.metrics import ClassificationMetrics, write_confusion
+from sparsevision.tasks.classification.opening import open_labelled
 from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.types import Batch, ClassFacts, Sample
+from sparsevision.tasks.classification.transforms import MixedCollate, Settings, balanced_weights, train_transform
+from sparsevision.tasks.contract import Collate, Inspection, Measure, Progress, ReportWriterEntry, Task, Transform
+from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
 
 
-@dataclass(frozen=True)
-class ClassificationReport:
-    """How well a classifier does on a labelled data set.
-
-    `loss` is the mean cross entropy; `top1`, `top5` and `mean_class` (recall averaged over the classes that occur) are
-    fractions; `per_class` has None for classes without pictures; `confusion[true][predicted]` counts pictures.
-    """
-
-    pictures: int
-    loss: float
-    top1: float
-    top5: float
-    mean_class: float
-    classes: tuple[str, ...]
-    per_class: tuple[float | None, ...]
-    confusion: tuple[tuple[int, ...], ...]
-
-    @property
-    def score(self) -> float:
-        """The number by which one set of weights counts as better than another."""
-        return self.top1
-
-    def scalars(self) -> dict[str, float]:
-        """Returns the measures that are one number."""
-        names = ("pictures", "loss", "top1", "top5", "mean_class")
-        return {name: getattr(self, name) for name in names}
-
-    def headline(self) -> str:
-        """Says the measures that matter in one line."""
-        accuracy = f"top-1 {self.top1:.2%}, mean over classes {self.mean_class:.2%}, top-5 {self.top5:.2%}"
-        return f"{accuracy}, loss {self.loss:.4f}"
-
-    def facts(self) -> ClassFacts:
-        """Returns nothing: a classifier's classes have names alone."""
-        return ClassFacts()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as JSON takes it."""
-        return {
-            **self.scalars(),
-            "per_class": dict(zip(self.classes, self.per_class, strict=True)),
-            "confusion": {"classes": list(self.classes), "counts": [list(row) for row in self.confusion]},
-        }
-
-
-class ClassificationTask:
+class ClassificationTask(Task):
     """Classification among `classes`; targets are labels (B,), or shares of the classes (B, K) in mixed batches.
 
-    `class_weights` (K,) multiply each class's part of the loss. The loss is summed over pictures and divided by the
-    `count` that the loop hands over, so that it means the same under accumulation and on several processes.
+    The loss is summed over images and divided by the `count` that the loop hands over, so that it means the same under
+    accumulation and on several processes. A model that embeds has no classes; its results have no labels.
     """
 
-    score_name = "top-1"
-    options: tuple[str, ...] = ("top_k",)
+    name: ClassVar[str] = "classification"
+    Settings: ClassVar[type[Settings]] = Settings
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(name="top1", label="top-1"),
+        Measure(name="mean_class", label="mean over classes"),
+        Measure(name="top5", label="top-5"),
+    )
+    recipe: ClassVar[str] = "folder_nano"
+    evaluation_batch: ClassVar[int] = 64
+    prediction_batch: ClassVar[int] = 16
+    distils: ClassVar[bool] = True
+    report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {
+        "confusion": ReportWriterEntry(
+            description="the whole matrix of confusions (rows: true, columns: predicted), as CSV", write=write_confusion
+        )
+    }
+    settings: Settings
 
     def __init__(
-        self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
+        self,
+        classes: Sequence[str],
+        class_metadata: ClassMetadata | None = None,
+        *,
+        settings: Settings | None = None,
+        labels: Sequence[int] = (),
     ) -> None:
-        if class_weights is not None and len(class_weights) != len(classes):
-            raise ConfigError(
-                f"There are {len(class_weights)} class weights for {len(classes)} classes: give one each."
+        super().__init__(classes, class_metadata, settings=settings)
+        loss, number = self.settings.loss, len(self.classes)
+        weights = loss.class_weights
+        if weights == "balanced":
+            weights = balanced_weights(list(labels), number)
+        if weights != "none" and len(weights) != number:
+            raise ConfigError(f"There are {len(weights)} class weights for {number} classes: give one each.")
+        self.class_weights = None if weights == "none" else torch.tensor(weights, dtype=torch.float32)
+        self.label_smoothing = loss.label_smoothing
+
+    @classmethod
+    def open(
+        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0,
+        val_fraction: float = 0.2,
+    ) -> Dataset:  # fmt: skip
+        """Opens a split ("train", "val", or "all" of both) of class folders, shards or digits."""
+        return open_labelled(cls.name, spec, split, seed=seed, val_fraction=val_fraction, side=side, cache=cache)
+
+    @classmethod
+    def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
+        """Decodes every image once and reports faults."""
+        from sparsevision.tasks.classification.inspection import inspect_labelled
+
+        return inspect_labelled(partial(cls.open, spec, seed=seed), spec, progress)
+
+    @classmethod
+    def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
+        """Refuses empty sets, and a single class."""
+        super().check_sets(spec, train, val)
+        if len(train.classes) < 2:
+            raise DataError(
+                f"{spec!r} has the class {train.classes[0]!r} alone, so there is nothing to learn: add another."
             )
-        self.classes = tuple(classes)
-        self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
 
-    def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stacks samples, those of different sizes padded with zeros at the right and below and their `sizes` given.
+    @classmethod
+    def relabel(cls, target: int, labels: Sequence[int]) -> int:
+        """Returns the model's number of a class."""
+        return labels[target]
 
-        An empty list gives an empty batch.
-        """
-        images, sizes = stacked([sample.image for sample in samples])
-        return Batch(
-            images=images,
-            sizes=sizes,
-            targets=torch.tensor([sample.target for sample in samples], dtype=torch.long),
-            names=[sample.name for sample in samples],
-            indices=[sample.index for sample in samples],
-            geometries=[sample.geometry for sample in samples],
-        )
+    @classmethod
+    def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:
+        """Returns the size, the normalisation and the view of a model's input."""
+        view = {"fit": preprocessing.fit, "crop_fraction": preprocessing.crop_fraction}
+        fields: dict[str, Any] = {f"evaluation.{name}": value for name, value in view.items()}
+        fields |= {"evaluation.interpolation": preprocessing.interpolation}
+        fields |= {"mean": preprocessing.mean, "std": preprocessing.std}
+        height, width = preprocessing.size
+        return fields | ({"size": height} if height == width else {})
 
-    def blank(self, channels: int, size: int) -> Batch:
-        """Returns a batch of one picture that shows nothing, with shares of 0 of every class."""
-        return Batch(torch.zeros(1, channels, size, size), torch.zeros(1, len(self.classes)), [""], [-1])
+    def train_transform(self) -> Transform:
+        """Returns the random transform of the settings."""
+        return train_transform(self.settings.transforms)
+
+    def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:
+        """Returns the view of the preprocessing with the label."""
+        return EvaluationTransform(preprocessing)
+
+    def train_collate(self) -> Collate:
+        """Returns the collate that mixes images, where the settings ask for it."""
+        options = self.settings.transforms
+        mixes = options.mix_probability > 0 and (options.mixup > 0 or options.cutmix > 0)
+        return MixedCollate(self.collate, options, len(self.classes)) if mixes else self.collate
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        """Stacks samples; those of different sizes are padded and their `sizes` given."""
+        return batch_of(samples, torch.tensor([sample.target for sample in samples], dtype=torch.long))
+
+    def blank(self, preprocessing: Preprocessing) -> Batch:
+        """Returns a batch of one empty image, with shares of 0 of every class."""
+        image = torch.zeros(1, len(preprocessing.mean), *preprocessing.size)
+        return Batch(image, torch.zeros(1, len(self.classes)), [""], [-1])
 
     def count(self, batch: Batch) -> Tensor:
-        """What the loss is averaged over: the pictures."""
+        """Returns the number of images (1,)."""
         return torch.tensor([float(len(batch))])
 
-    def loss(self, output: Tensor, batch: Batch, count: float | Tensor) -> dict[str, Tensor]:
-        """Returns {"classification": cross entropy summed over the batch's pictures / count}."""
+    def loss(self, output: Tensor, batch: Batch, count: Tensor) -> dict[str, Tensor]:
+        """Returns {"classification": cross entropy summed over the batch's images / count}."""
         weights = None if self.class_weights is None else self.class_weights.to(output.device)
         total = F.cross_entropy(
             output.float(), batch.targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
         )
-        return {"classification": total / (count.squeeze() if isinstance(count, Tensor) else count)}
+        return {self.name: total / count.squeeze().clamp(min=1)}
 
     def metrics(self) -> ClassificationMetrics:
-        """Returns a fresh accumulator of measures, which joins the processes of a distributed run."""
+        """Returns a fresh accumulator of measures."""
         return ClassificationMetrics(self.classes)
 
-    def results(self, output: Tensor, batch: Batch, *, top: int = 5) -> list[ClassificationResult]:
-        """Turns logits (B, K) into one result a picture, with the `top` best classes."""
-        scores, indices = output.float().softmax(-1).topk(min(top, len(self.classes)))
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The number of classes in a result."""
+        most = max(len(self.classes), 1)
+        about = "number of the best classes in each result"
+        return {"top_k": Control("top_k", min(5, most), 1, 1_000_000, about, whole=True)}
+
+    def reader(self, **options: Any) -> Callable[[Tensor, Batch], list[ClassificationResult]]:
+        """Returns a function from logits (B, K), or an embedding, and their batch to results of the best classes."""
+        return partial(self.results, top_k=int(options.get("top_k", 5)))
+
+    def results(self, output: Tensor, batch: Batch, *, top_k: int = 5) -> list[ClassificationResult]:
+        """Turns logits (B, K) into one result an image, with the `top_k` best classes."""
         geometries = batch.geometries or [None] * len(batch)
+        if not self.classes:
+            return [
+                ClassificationResult(name=name, labels=(), scores=(), geometry=geometry)
+                for name, geometry in zip(batch.names, geometries, strict=True)
+            ]
+        scores, indices = output.float().softmax(-1).topk(min(top_k, len(self.classes)))
+        rows = zip(batch.names, indices.tolist(), scores.tolist(), geometries, strict=True)
         return [
             ClassificationResult(
                 name=name, classes=self.classes, labels=tuple(self.classes[i] for i in row), scores=tuple(values),
                 geometry=geometry,
-            )  # fmt: skip
-            for name, row, values, geometry in zip(
-                batch.names, indices.tolist(), scores.tolist(), geometries, strict=True
             )
-        ]
-
-    def reading(self, **options: Any) -> Callable[[Tensor, Batch], list[ClassificationResult]]:
-        """Returns what turns logits and their batch into results with the `top_k` best classes, 5 unless given."""
-        top_k = options.get("top_k", 5)
-        if not isinstance(top_k, int) or top_k < 1:
-            raise ConfigError(f"top_k is {top_k}; it must be a whole number of at least 1.")
-        return partial(self.results, top=top_k)
-
-
-class ClassificationMetrics:
-    """Collects logits against labels; `compute` joins what every process collected."""
-
-    def __init__(self, classes: tuple[str, ...]) -> None:
-        try:
-            from torchmetrics import MeanMetric, MetricCollection
-            from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
-        except ImportError:
-            raise MissingExtraError("torchmetrics", "train", "Evaluating") from None
-        self.classes = classes
-        number = max(len(classes), 2)  # torchmetrics refuses a problem of one class
-        self.measures = MetricCollection(
-            {
-                "confusion": MulticlassConfusionMatrix(number),
-                "top5": MulticlassAccuracy(number, top_k=min(5, number), average="micro"),
-            },
-            compute_groups=False,
-        )
-        self.loss = MeanMetric()
-
-    def to(self, device: Any) -> ClassificationMetrics:
-        """Moves what was collected to a device."""
-        self.measures.to(device)
-        self.loss.to(device)
-        return self
-
-    def update(self, output: Tensor, batch: Batch) -> None:
-        """Adds a batch: logits (B, K), labels (B,)."""
-        if not len(batch):
-            return
-        logits = output.detach().float()
-        losses = F.cross_entropy(logits, batch.targets, reduction="none")
-        if logits.shape[1] == 1:
-            logits = torch.cat([logits, torch.full_like(logits, -torch.inf)], 1)
-        self.measures.update(logits, batch.targets)
-        self.loss.update(losses)
-
-    def compute(self) -> ClassificationReport:
-        """Returns the report over everything that was added, on all processes."""
-        with warnings.catch_warnings():
-            # Of nothing, too, the processes' parts are joined; torchmetrics warns of it.
-            warnings.filterwarnings("ignore", "The ``compute`` method", UserWarning)
-            confusion = self.measures["confusion"].compute().cpu()[: len(self.classes), : len(self.classes)]
-        present, right = confusion.sum(1), confusion.diagonal()
-        pictures = int(present.sum())
-        if pictures == 0:
-            return self._empty()
-        per_class = [float(r / n) if n else None for r, n in zip(right.tolist(), present.tolist(), strict=True)]
-        known = [share for share in per_class if share is not None]
-        return ClassificationReport(
-            pictures=pictures,
-            loss=float(self.loss.compute()),
-            top1=float(right.sum()) / pictures,
-            top5=float(self.measures["top5"].compute()),
-            mean_class=sum(known) / len(known),
-            classes=self.classes,
-            per_class=tuple(per_class),
-            confusion=tuple(tuple(row) for row in confusion.tolist()),
-        )
-
-    def _empty(self) -> ClassificationReport:
-        number = len(self.classes)
-        nothing = ((0,) * number,) * number
-        return ClassificationReport(0, float("nan"), 0.0, 0.0, 0.0, self.classes, (None,) * number, nothing)
-
-
-def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Returns (B, C, H, W), and the valid sizes (B, 2) where not all images are as large as the batch."""
-    if not images:
-        return torch.zeros(0, 3, 1, 1), None
-    if len({image.shape for image in images}) == 1:
-        return torch.stack(list(images)), None
-    sizes = torch.tensor([image.shape[-2:] for image in images])
-    height, width = sizes.amax(0).tolist()
-    padded = [F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2])) for image in images]
-    return torch.stack(padded), sizes
+            for name, row, values, geometry in rows
+        ]  # fmt: skip

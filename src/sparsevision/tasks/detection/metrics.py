@@ -14,11 +14,21 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from sparsevision.errors import MissingExtraError
-from sparsevision.tasks.detection.post_processing import Detections, best_detections, original_sizes
-from sparsevision.types import Batch, ClassFacts, DetectionOutput
+from sparsevision.outputs import DetectionOutput
+from sparsevision.tasks.contract import Measure
+from sparsevision.tasks.detection.post_processing import Detections, PostProcess, original_sizes
+from sparsevision.types import Batch, ClassMetadata, Table
 
 # A class that the data set never shows, or of which nothing is found right, has no best threshold.
 NEUTRAL_THRESHOLD = 0.5
+MEASURES = (
+    Measure(name="ap", label="AP"),
+    Measure(name="ap50", label="AP50"),
+    Measure(name="ap75", label="AP75"),
+    Measure(name="small", label="small"),
+    Measure(name="medium", label="medium"),
+    Measure(name="large", label="large"),
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class DetectionReport:
     under 96 squared and more pixels (-1 without such objects), `recall` is of 100 detections a picture.
     """
 
-    pictures: int
+    images: int
     ap: float
     ap50: float
     ap75: float
@@ -58,11 +68,6 @@ class DetectionReport:
     recall: float
     per_class: tuple[ClassReport, ...]
     category_ids: tuple[int, ...]
-
-    @property
-    def score(self) -> float:
-        """The number by which one set of weights counts as better than another."""
-        return self.ap
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,12 +83,25 @@ class DetectionReport:
         return asdict(self)
 
     def headline(self) -> str:
-        """Says the measures that matter in one line."""
+        """Returns the measures that matter in one line."""
         return f"AP {self.ap:.2%}, AP50 {self.ap50:.2%}, AP75 {self.ap75:.2%}, recall {self.recall:.2%}"
 
-    def facts(self) -> ClassFacts:
+    def class_metadata(self) -> ClassMetadata:
         """Returns the data set's own numbers of the classes, and the thresholds that suit these weights."""
-        return ClassFacts(self.category_ids, tuple(one.threshold for one in self.per_class))
+        return ClassMetadata(self.category_ids, tuple(one.threshold for one in self.per_class))
+
+    def tables(self) -> list[Table]:
+        """Returns the measures of each class, and how well it is counted."""
+        listed = ", ".join(f"{each.label} {each.text(getattr(self, each.name))}" for each in MEASURES)
+        columns = ("class", "objects", "found", "count error", "minimum score", "F1", "AP", "AP50")
+        rows = [
+            (
+                one.name, str(one.objects), str(one.found), f"{one.count_error:.2f}", f"{one.threshold:.3f}",
+                *map(MEASURES[0].text, (one.f1, one.ap, one.ap50)),
+            )
+            for one in self.per_class
+        ]  # fmt: skip
+        return [Table(heading=f"{self.images} images: {listed}", columns=columns, rows=tuple(rows))]
 
 
 class DetectionMetrics:
@@ -111,7 +129,7 @@ class DetectionMetrics:
         if not len(batch):
             return
         sizes = original_sizes(batch)
-        found = best_detections(output.heads[0], sizes)
+        found = PostProcess()(output.heads[0], sizes)
         for index, target, one, size in zip(batch.indices, batch.targets, found, sizes.tolist(), strict=True):
             detections = Detections(*(tensor.cpu().double() for tensor in one))
             self._scored[index] = _Scored(detections, {key: value.cpu() for key, value in target.items()}, tuple(size))

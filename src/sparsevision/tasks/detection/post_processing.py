@@ -1,4 +1,4 @@
-"""From a detector's head to detections in pixels."""
+"""From the head of a detector to detections in pixels."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from sparsevision.types import Batch, DetectionHead
+from sparsevision.outputs import DetectionHead
+from sparsevision.types import Batch
 
-# Detections of a picture that are kept, by score, before any threshold.
+# Detections of an image that are kept, by score, before any threshold.
 BEST = 100
 
 
 class Detections(NamedTuple):
-    """The best detections of one picture, best first; `boxes` are (x0, y0, x1, y1) in its pixels."""
+    """The best detections of one image, best first; `boxes` are (x0, y0, x1, y1) in its pixels."""
 
     scores: Float[Tensor, " found"]
     labels: Int[Tensor, " found"]
     boxes: Float[Tensor, "found 4"]
 
 
-def best_detections(head: DetectionHead, sizes: Int[Tensor, "batch 2"], keep: int = BEST) -> list[Detections]:
-    """Returns each picture's best pairs of query and class; `sizes` are its height and width.
+class PostProcess:
+    """Takes the `keep` best pairs of a row and a class of each image, as the head forms its scores.
 
-    No box suppresses another: a query answers for one object, and learns not to repeat what another one says.
+    No box suppresses another: a query answers for one object, and learns not to repeat another one's.
     """
-    scores = head.logits.float().sigmoid()
-    if head.valid is not None:
-        scores = scores.masked_fill(~head.valid.unsqueeze(-1), 0)
-    classes = scores.shape[-1]
-    values, places = scores.flatten(1).topk(min(keep, scores[0].numel()), dim=1)
-    boxes = box_convert(head.boxes.float(), "cxcywh", "xyxy")
-    boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
-    boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
-    return [Detections(*found) for found in zip(values, places % classes, boxes, strict=True)]
+
+    def __init__(self, keep: int = BEST) -> None:
+        self.keep = keep
+
+    def __call__(self, head: DetectionHead, sizes: Int[Tensor, "batch 2"]) -> list[Detections]:
+        """Returns the detections of each image; `sizes` are its height and width in pixels."""
+        scores = head.probabilities()
+        classes = scores.shape[-1]
+        values, places = scores.flatten(1).topk(min(self.keep, scores[0].numel()), dim=1)
+        boxes = box_convert(head.boxes.float(), "cxcywh", "xyxy")
+        boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
+        boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
+        return [Detections(*found) for found in zip(values, places % classes, boxes, strict=True)]
 
 
 def original_sizes(batch: Batch) -> Int[Tensor, "batch 2"]:
-    """Returns the height and width of each picture before preprocessing; where none is known, as it is."""
+    """Returns the height and width of each image before preprocessing, or as it is where they are unknown."""
     shown = tuple(batch.images.shape[-2:])
     sizes = [shown if geometry is None else geometry.original_size for geometry in batch.geometries]
     return torch.tensor(sizes, device=batch.images.device)

@@ -76,9 +76,7 @@ class DetectionResult(Result):
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
         return f"{self.name}: {listed or 'nothing'}"
 
-    def annotate(
-        self, image: Image, *, least_side: int = 480, scores: bool = True, numbers: bool = False
-    ) -> Image:
+    def annotate(self, image: Image, *, least_side: int = 480, scores: bool = True, numbers: bool = False) -> Image:
         """Returns the image with a box, a label and a score for each object, in a colour for each class.
 
         With `numbers`, objects are numbered, the best being 1.

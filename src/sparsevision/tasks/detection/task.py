@@ -1,103 +1,130 @@
-"""Detection: what every head of a detector is taught, and what it says of a picture (DETR's set prediction)."""
+"""Detection: objects of classes with their boxes, by the assignment and the losses of DETR's set prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
-from sparsevision.errors import ConfigError, DataError
-from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD, DetectionMetrics
-from sparsevision.tasks.classification.task import stacked
-from sparsevision.tasks.detection.matching import ALPHA, GAMMA, Costs, match
-from sparsevision.tasks.detection.post_processing import BEST, Detections, best_detections, original_sizes
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.objects import Objects
+from sparsevision.data.stacking import batch_of
+from sparsevision.errors import DataError
+from sparsevision.outputs import DetectionOutput
+from sparsevision.tasks.contract import Inspection, Measure, Progress, Task, Transform, WriterEntry
+from sparsevision.tasks.detection.criterion import SetCriterion, Weights
+from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
+from sparsevision.tasks.detection.opening import open_boxes, splits_of
+from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
-from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
+from sparsevision.tasks.detection.transforms import (
+    Settings,
+    check_preprocessing,
+    evaluation_transform,
+    train_transform,
+)
+from sparsevision.tasks.detection.writers import open_coco
+from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
-WEIGHTS = Costs()
 
 
-def head_losses(
-    head: DetectionHead, targets: Sequence[Target], count: float | Tensor, costs: Costs = WEIGHTS
-) -> dict[str, Float[Tensor, ""]]:
-    """Returns the three losses of one head, before weighting: "classes", "l1" and "giou".
+class DetectionTask(Task):
+    """Detection of objects of `classes`; targets are dictionaries, one an image, as `transforms.target_of` makes them.
 
-    A target holds "labels" (T,) and "boxes" (T, 4), (cx, cy, w, h) as fractions of the valid picture. Sums over the
-    batch are divided by `count`, the number of objects.
+    The losses of a head are averaged over the objects of a step, auxiliary losses of the network over its images.
     """
-    labels, objects = [target["labels"] for target in targets], [target["boxes"] for target in targets]
-    if head.labels == "foreground":
-        labels = [torch.zeros_like(each) for each in labels]
-    pictures, queries, answered = match(head.logits, head.boxes, labels, objects, costs, head.valid)
-    wanted = torch.zeros_like(head.logits)
-    wanted[pictures, queries, torch.cat(labels)[answered]] = 1
-    focal = sigmoid_focal_loss(head.logits.float(), wanted.float(), alpha=ALPHA, gamma=GAMMA)
-    if head.valid is not None:
-        focal = focal.masked_fill(~head.valid.unsqueeze(-1), 0)
-    found, true = head.boxes[pictures, queries].float(), torch.cat(objects)[answered].float()
-    corners = [box_convert(boxes, "cxcywh", "xyxy") for boxes in (found, true)]
-    return {
-        "classes": focal.sum() / count,
-        "l1": F.l1_loss(found, true, reduction="sum") / count,
-        "giou": generalized_box_iou_loss(*corners, reduction="sum") / count,
+
+    name: ClassVar[str] = "detection"
+    Settings: ClassVar[type[Settings]] = Settings
+    measures: ClassVar[tuple[Measure, ...]] = MEASURES
+    recipe: ClassVar[str] = "objects_nano"
+    evaluation_batch: ClassVar[int] = 8
+    prediction_batch: ClassVar[int] = 4
+    writers: ClassVar[Mapping[str, WriterEntry]] = {
+        "coco": WriterEntry(
+            description="the objects as COCO's results json; images are numbered from 1, as the .images.json file "
+            "beside it lists, unless --annotations is given",
+            open=open_coco,
+            options={"annotations": "a COCO json whose ids of images (by file name) and categories (by name) are used"},
+        )
     }
-
-
-def weighted(losses: dict[str, Tensor], weights: Costs = WEIGHTS) -> dict[str, Tensor]:
-    """Returns a head's losses as they enter the sum."""
-    return {name: loss * getattr(weights, name) for name, loss in losses.items()}
-
-
-class DetectionTask:
-    """Detection of objects of `classes`; targets are dictionaries, one a picture, as `data.detection` makes them.
-
-    A head's losses are averaged over the objects of a step, the network's own ones over its pictures. `category_ids`
-    are the data set's own numbers of the classes; `thresholds` are the scores from which on a detection of a class
-    counts, as trained weights carry them.
-    """
-
-    score_name = "AP"
-    options: tuple[str, ...] = ("threshold",)
+    settings: Settings
 
     def __init__(
         self,
         classes: Sequence[str],
-        category_ids: Sequence[int] | None = None,
-        thresholds: Sequence[float] | None = None,
+        class_metadata: ClassMetadata | None = None,
         *,
-        weights: Costs = WEIGHTS,
+        settings: Settings | None = None,
+        labels: Sequence[int] = (),
     ) -> None:
-        self.classes = tuple(classes)
-        self.category_ids = tuple(range(len(self.classes)) if category_ids is None else category_ids)
-        self.thresholds = thresholds
-        self.weights = weights
+        super().__init__(classes, class_metadata, settings=settings)
+        numbers = self.class_metadata.category_ids
+        self.category_ids = tuple(range(len(self.classes))) if numbers is None else tuple(numbers)
+        self.thresholds = self.class_metadata.thresholds
+        self.criterion = SetCriterion(Weights(**self.settings.loss.model_dump()))
 
-    def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Stacks samples, those of different sizes padded with zeros at the right and below and their `sizes` given.
+    @classmethod
+    def open(
+        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0
+    ) -> Dataset:
+        """Opens a split ("train", "val" or "test") in COCO's, YOLO's or Pascal VOC's layout, or of drawn scenes."""
+        return open_boxes(cls.name, spec, split, seed=seed, side=side, cache=cache)
 
-        Raises DataError for an object of a class that there is not, or with a box that is not finite.
+    @classmethod
+    def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
+        """Decodes every image once, and reports faults of images and boxes."""
+        from sparsevision.tasks.detection.inspection import inspect_boxes
+
+        return inspect_boxes(
+            partial(cls.open, spec, seed=seed), partial(splits_of, cls.name, spec), spec, progress=progress
+        )
+
+    @classmethod
+    def metadata_of(cls, dataset: Dataset) -> ClassMetadata:
+        """Returns the data set's own numbers of its classes."""
+        return ClassMetadata(category_ids=getattr(dataset, "category_ids", None))
+
+    @classmethod
+    def relabel(cls, target: Objects, labels: Sequence[int]) -> Objects:
+        """Returns objects with the model's numbers of classes."""
+        return replace(target, labels=np.array(labels, dtype=np.int64)[target.labels])
+
+    @classmethod
+    def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:
+        """Returns nothing: the default recipe's sizes suit every detector."""
+        return {}
+
+    def train_transform(self) -> Transform:
+        """Returns the random transform of the settings."""
+        return train_transform(self.settings.transforms)
+
+    def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:
+        """Returns the view of the preprocessing with all objects, crowds too."""
+        return evaluation_transform(preprocessing)
+
+    @classmethod
+    def check_preprocessing(cls, preprocessing: Preprocessing) -> None:
+        """Refuses views that cut objects off."""
+        check_preprocessing(preprocessing)
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        """Stacks samples; those of different sizes are padded and their `sizes` given.
+
+        Raises DataError for an object of an unknown class, or with a box that is not finite.
         """
         for sample in samples:
             self._check(sample)
-        images, sizes = stacked([sample.image for sample in samples])
-        return Batch(
-            images=images,
-            sizes=sizes,
-            targets=[sample.target for sample in samples],
-            names=[sample.name for sample in samples],
-            indices=[sample.index for sample in samples],
-            geometries=[sample.geometry for sample in samples],
-        )
+        return batch_of(samples, [sample.target for sample in samples])
 
     def _check(self, sample: Sample) -> None:
-        # A class of -1 would be taught as the last one, and of what is too large nobody learns the picture's name.
+        # A class of -1 would be trained as the last one, and a class that is too large would not name its image.
         labels, boxes = sample.target["labels"], sample.target["boxes"]
         unknown = labels[(labels < 0) | (labels >= len(self.classes))].tolist()
         if unknown:
@@ -107,55 +134,53 @@ class DetectionTask:
         if not boxes.isfinite().all():
             raise DataError(f"{sample.name} has a box that is not finite: correct it, or leave it out.")
 
-    def blank(self, channels: int, size: int) -> Batch:
-        """Returns a batch of one picture that shows nothing."""
+    def blank(self, preprocessing: Preprocessing) -> Batch:
+        """Returns a batch of one empty image without objects."""
         nothing = {"labels": torch.zeros(0, dtype=torch.long), "boxes": torch.zeros(0, 4)}
-        return Batch(torch.zeros(1, channels, size, size), [nothing], [""], [-1])
+        side = preprocessing.size[0]
+        return Batch(torch.zeros(1, len(preprocessing.mean), side, side), [nothing], [""], [-1])
 
     def count(self, batch: Batch) -> Tensor:
-        """What the losses are averaged over: (objects, pictures)."""
-        objects = sum(len(target["labels"]) for target in map(taught, batch.targets))
+        """Returns the numbers of objects and of images (2,)."""
+        objects = sum(len(target["labels"]) for target in map(without_crowds, batch.targets))
         return torch.tensor([float(objects), float(len(batch))])
 
     def loss(self, output: DetectionOutput, batch: Batch, count: Tensor) -> dict[str, Tensor]:
-        """Returns the weighted losses summed over the heads, by kind, and the network's own."""
-        objects, pictures = count.unbind()
-        targets = [taught(target) for target in batch.targets]
-        terms: dict[str, Tensor] = {}
-        for head in output.heads:
-            for name, loss in weighted(head_losses(head, targets, objects, self.weights), self.weights).items():
-                terms[name] = terms[name] + loss if name in terms else loss
-        return terms | {name: losses.sum() / pictures for name, losses in output.own_losses.items()}
+        """Returns the weighted losses summed over the heads, by kind, and the network's auxiliary losses."""
+        objects, images = count.unbind()
+        terms = self.criterion(output, [without_crowds(target) for target in batch.targets], objects, images)
+        return terms | {name: losses.sum() / images.clamp(min=1) for name, losses in output.auxiliary_losses.items()}
 
     def metrics(self) -> DetectionMetrics:
-        """Returns a fresh accumulator of average precision, which joins the processes of a distributed run."""
+        """Returns a fresh accumulator of average precision."""
         return DetectionMetrics(self.classes, self.category_ids, self.thresholds)
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """The minimum score of an object."""
+        about = "minimum score of an object, in place of each class's own that the weights carry"
+        return {"threshold": Control("threshold", NEUTRAL_THRESHOLD, 0.0, 1.0, about)}
+
+    def reader(self, **options: Any) -> Callable[[DetectionOutput, Batch], list[DetectionResult]]:
+        """Returns a function from outputs and their batches to results above the threshold.
+
+        Without one, each class has the threshold that the weights carry, or else 0.5.
+        """
+        threshold = options.get("threshold", None if self.thresholds is not None else NEUTRAL_THRESHOLD)
+        return partial(self.results, threshold=threshold)
 
     def results(
         self, output: DetectionOutput, batch: Batch, *, keep: int = BEST, threshold: float | None = None
     ) -> list[DetectionResult]:
-        """Turns an output into one result a picture, in pixels of the original: the `keep` best that count.
-
-        A detection counts from its class's threshold on, or from `threshold` on, where that is given.
-        """
+        """Turns an output into one result an image, in pixels of the original: the `keep` best above the threshold."""
         own = None if self.thresholds is None else torch.tensor(self.thresholds)
         least = own if threshold is None else torch.full((len(self.classes),), threshold)
-        found = best_detections(output.heads[0], original_sizes(batch), keep)
+        found = PostProcess(keep)(output.heads[0], original_sizes(batch))
         geometries = batch.geometries or [None] * len(batch)
         return [
             self._result(name, geometry, Detections(*(tensor.cpu() for tensor in one)), least)
             for name, geometry, one in zip(batch.names, geometries, found, strict=True)
         ]
-
-    def reading(self, **options: Any) -> Callable[[DetectionOutput, Batch], list[DetectionResult]]:
-        """Returns what turns outputs and their batches into results of what counts: from `threshold` on, where given.
-
-        Weights that carry no thresholds of their classes count from 0.5 on.
-        """
-        threshold = options.get("threshold", None if self.thresholds is not None else NEUTRAL_THRESHOLD)
-        if threshold is not None and not (isinstance(threshold, int | float) and 0 <= threshold <= 1):
-            raise ConfigError(f"threshold is {threshold}; it must be a score from 0 to 1.")
-        return partial(self.results, threshold=threshold)
 
     def _result(self, name: str, geometry: Geometry | None, found: Detections, least: Tensor | None) -> DetectionResult:
         if least is not None:
@@ -173,8 +198,8 @@ class DetectionTask:
         )
 
 
-def taught(target: Target) -> Target:
-    """Returns what a detector is to find of a target: all objects but crowds."""
+def without_crowds(target: Target) -> Target:
+    """Returns the part of a target that a detector is trained on: all objects but crowds."""
     if "crowds" not in target:
         return target
     return {name: target[name][~target["crowds"]] for name in ("labels", "boxes")}

@@ -1,0 +1,1 @@
+"""Scoring of trained weights: reports, sweeps over controls, faithfulness of explanations."""

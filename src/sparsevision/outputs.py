@@ -1,0 +1,76 @@
+"""Outputs of networks that are more than one tensor; registered as pytrees, so that such a network exports as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+def register_output(kind: type[Any], *, constants: Sequence[str] = ()) -> None:
+    """Registers a dataclass as a pytree whose leaves are its tensors; `constants` are plain values, kept aside.
+
+    Strings among the leaves would come back from a traced graph, but not from an exported file.
+    """
+    names = [each.name for each in fields(kind) if each.name not in constants]
+
+    def flatten(output: Any) -> tuple[list[Any], list[Any]]:
+        return [getattr(output, name) for name in names], [getattr(output, name) for name in constants]
+
+    def unflatten(children: Any, context: Any) -> Any:
+        return kind(**dict(zip(names, children, strict=True)), **dict(zip(constants, context, strict=True)))
+
+    pytree.register_pytree_node(
+        kind, flatten, unflatten, serialized_type_name=f"{kind.__module__}.{kind.__name__}",
+        to_dumpable_context=list, from_dumpable_context=list,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DetectionHead:
+    """The answer of one head of a detector for its queries or tokens.
+
+    `logits` (B, N, K) are independent per class where `scores` is "sigmoid"; where it is "softmax" they are (B, N, K+1)
+    with the background last. `boxes` (B, N, 4) are (centre x, centre y, width, height) as fractions of the valid image;
+    `valid` (B, N) marks the rows that count, None all of them. `labels` is the target of the head: the "classes", or
+    only that there is an object ("foreground", always class 0).
+    """
+
+    name: str
+    logits: Tensor
+    boxes: Tensor
+    valid: Tensor | None = None
+    labels: Literal["classes", "foreground"] = "classes"
+    scores: Literal["sigmoid", "softmax"] = "sigmoid"
+
+    @property
+    def background(self) -> bool:
+        """Whether the last output is the background's."""
+        return self.scores == "softmax"
+
+    def probabilities(self) -> Float[Tensor, "batch rows classes"]:
+        """Returns the score of every class in fp32, without the background's; 0 in rows that do not count."""
+        logits = self.logits.float()
+        found = logits.softmax(dim=-1)[..., :-1] if self.background else logits.sigmoid()
+        return found if self.valid is None else found.masked_fill(~self.valid.unsqueeze(-1), 0)
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """The output of a detector: its `heads`, the one that results are read from first, and auxiliary losses.
+
+    `auxiliary_losses`, which only the network can form, are {name: one number an image (B,)}.
+    """
+
+    heads: tuple[DetectionHead, ...]
+    auxiliary_losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+register_output(DetectionHead, constants=("name", "labels", "scores"))
+register_output(DetectionOutput)
+
+__all__ = ["DetectionHead", "DetectionOutput", "register_output"]

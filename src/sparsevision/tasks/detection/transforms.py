@@ -1,0 +1,147 @@
+"""Options of detection in a recipe, and the transforms of an image with boxes (DETR's)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import torch
+from PIL import Image
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from sparsevision.data.dataset import Record
+from sparsevision.data.objects import Objects
+from sparsevision.errors import ConfigError
+from sparsevision.tasks.settings import EvaluationSettings, Section, TaskSettings, TransformSettings
+from sparsevision.types import Preprocessing, Sample
+
+Target = dict[str, Tensor]
+
+
+class Evaluation(EvaluationSettings):
+    """The view of an image outside training; with fit "short", `size` is the short side and `longest` bounds the long.
+
+    `size` None is the largest of the training's short sides. See `types.Preprocessing`.
+    """
+
+    size: PositiveInt | None = None
+    longest: PositiveInt = 1333
+    fit: Literal["short", "whole", "stretch"] = "short"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+class Transforms(TransformSettings):
+    """Transforms of a training image, in the order of the fields; the defaults are the published ones.
+
+    It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
+    and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
+    where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
+    """
+
+    flip: float = Field(default=0.5, ge=0.0, le=1.0)
+    crop: float = Field(default=0.5, ge=0.0, le=1.0)
+    crop_from: tuple[PositiveInt, ...] = (400, 500, 600)
+    crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
+    short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    longest: PositiveInt = 1333
+    color_jitter: NonNegativeFloat = 0.0
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _sides_fit(self) -> Self:
+        if not self.short_sides or self.longest < max(self.short_sides):
+            raise ValueError(
+                f"short_sides = {self.short_sides} must be lengths of at least 1, none above longest = {self.longest}"
+            )
+        if self.crop and not (self.crop_from and self.crop_sides[0] <= min(*self.crop_sides, *self.crop_from)):
+            raise ValueError(
+                f"crop_sides = {self.crop_sides} must be two rising lengths, the first within crop_from = "
+                f"{self.crop_from}"
+            )
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """Returns the view of an image outside training."""
+        view, size = self.evaluation, self.evaluation.size or max(self.short_sides)
+        return Preprocessing(
+            size=(size, max(view.longest, size) if view.fit == "short" else size), fit=view.fit,
+            interpolation=view.interpolation, mean=self.mean, std=self.std,
+        )  # fmt: skip
+
+
+class Loss(Section):
+    """Weights of the parts of the loss, and of the costs of the assignment."""
+
+    classes: NonNegativeFloat = 2.0
+    l1: NonNegativeFloat = 5.0
+    giou: NonNegativeFloat = 2.0
+
+
+class Settings(TaskSettings):
+    """The tables [transforms] and [loss] of a recipe."""
+
+    transforms: Transforms = Transforms()
+    loss: Loss = Loss()
+
+
+def train_transform(settings: Transforms) -> Callable[[Record], Sample]:
+    """Returns the random transform from a record to a sample; crowds and what is cut away leave the target."""
+    from torchvision.transforms import v2
+
+    from sparsevision.data.transforms import RandomSizeCrop, TrainTransform
+
+    steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
+    if settings.crop:
+        steps.append(v2.RandomApply([RandomSizeCrop(settings.crop_from, settings.crop_sides)], p=settings.crop))
+    steps.append(v2.RandomShortestSize(list(settings.short_sides), max_size=settings.longest))
+    if settings.color_jitter:
+        steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
+    steps.append(v2.ClampBoundingBoxes())
+    return TrainTransform(steps=steps, fields=_as_fields, target=_remaining, mean=settings.mean, std=settings.std)
+
+
+def evaluation_transform(preprocessing: Preprocessing) -> Callable[[Record], Sample]:
+    """Returns the transform to the whole image with all of its objects, crowds too."""
+    from sparsevision.data.preprocessing import EvaluationTransform
+
+    check_preprocessing(preprocessing)
+    return EvaluationTransform(preprocessing, target_of)
+
+
+def check_preprocessing(preprocessing: Preprocessing) -> None:
+    """Raises ConfigError for a view that cuts objects off."""
+    if preprocessing.fit == "crop":
+        raise ConfigError("A detector is shown whole pictures: give a preprocessing with fit='short' or 'stretch'.")
+
+
+def target_of(objects: Objects) -> Target:
+    """Returns objects as tensors: "boxes" (N, 4) (cx, cy, w, h) as fractions, "labels", "areas", "crowds" (N,)."""
+    from torchvision.ops import box_convert
+
+    return {
+        "boxes": box_convert(torch.from_numpy(objects.boxes), "xyxy", "cxcywh").float(),
+        "labels": torch.from_numpy(objects.labels).long(),
+        "areas": torch.from_numpy(objects.areas).float(),
+        "crowds": torch.from_numpy(objects.crowds).bool(),
+    }
+
+
+def _as_fields(objects: Objects, image: Image.Image) -> dict[str, Any]:
+    from sparsevision.data.transforms import as_boxes
+
+    single = objects[~objects.crowds]
+    return {"boxes": as_boxes(single, image), "labels": torch.from_numpy(single.labels).long()}
+
+
+def _remaining(fields: dict[str, Any]) -> Target:
+    """Returns the target of the objects that a crop has left, as `target_of` has it."""
+    from torchvision.ops import box_convert
+
+    boxes, (height, width) = fields["boxes"].as_subclass(Tensor), fields["boxes"].canvas_size
+    left = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    shares = box_convert(boxes[left], "xyxy", "cxcywh") / torch.tensor([width, height] * 2)
+    return {"boxes": shares, "labels": fields["labels"][left]}
+
+
+__all__ = ["Evaluation", "Loss", "Settings", "Transforms", "evaluation_transform", "target_of"]

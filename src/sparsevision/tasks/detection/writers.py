@@ -1,0 +1,119 @@
+"""Files of detections that other programs read: COCO's results."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import TextIO
+
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks.contract import Task, Writer
+from sparsevision.tasks.detection.result import DetectionResult
+
+
+@dataclass(frozen=True)
+class CocoNumbers:
+    """The ids that a COCO json gives its pictures, by the ends of their paths, and its categories, by name."""
+
+    source: Path
+    pictures: Mapping[str, int]
+    categories: Mapping[str, int]
+
+    def picture(self, name: str) -> int:
+        """Returns a picture's id: that of the file name which most of the end of the path agrees with."""
+        parts = PurePath(name).parts
+        for first in range(len(parts)):
+            found = self.pictures.get("/".join(parts[first:]))
+            if found is not None:
+                return found
+        raise DataError(f"{self.source} does not list the picture {name!r}: give the annotations of these pictures.")
+
+    def category(self, label: str) -> int:
+        """Returns a category's id."""
+        if label not in self.categories:
+            known = ", ".join(map(repr, [*self.categories][:5]))
+            raise DataError(f"{self.source} has no category named {label!r} as the model has; it has {known}.")
+        return self.categories[label]
+
+
+def read_numbers(path: Path) -> CocoNumbers:
+    """Reads the ids of pictures and categories from a COCO json.
+
+    Raises:
+        DataError: there is no such file, or it is of another kind.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = [(PurePath(str(row["file_name"])), int(row["id"])) for row in content["images"]]
+        categories = {str(row["name"]): int(row["id"]) for row in content["categories"]}
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DataError(f"{path} is not in COCO's layout: it needs 'images' and 'categories' with ids.") from None
+    # A name alone stands for a picture where no other folder has one of that name.
+    alone = Counter(name.name for name, _ in rows)
+    pictures = {name.name: number for name, number in rows if alone[name.name] == 1}
+    return CocoNumbers(path, pictures | {name.as_posix(): number for name, number in rows}, categories)
+
+
+class CocoResults(Writer[DetectionResult]):
+    """Writes detections as a COCO results json as they come; the file appears under its name when all are written.
+
+    Each entry has image_id, category_id, bbox (x, y, width, height in pixels of the original) and score. With
+    `numbers`, ids are those of a COCO json. Without, categories have the ids that the weights carry, and pictures are
+    numbered from 1 in their order; which number is which file stands in a second file, `NAME.images.json`.
+
+    Raises:
+        ConfigError: the folder is not there.
+    """
+
+    def __init__(self, path: Path, numbers: CocoNumbers | None = None) -> None:
+        if not path.parent.is_dir():
+            raise ConfigError(f"There is no folder {str(path.parent)!r} to write detections into: make it first.")
+        self.path, self.numbers = path, numbers
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        self._file: TextIO = self._part.open("w", encoding="utf-8")
+        self._names: list[str] = []
+        self._rows = 0
+
+    def add(self, result: DetectionResult) -> None:
+        """Takes one picture's detections."""
+        self._names.append(result.name)
+        image = len(self._names) if self.numbers is None else self.numbers.picture(result.name)
+        for label, row in zip(result.labels, result.to_coco(image), strict=True):
+            if self.numbers is not None:
+                row["category_id"] = self.numbers.category(label)
+            self._file.write(("[\n" if not self._rows else ",\n") + json.dumps(row))
+            self._rows += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._file.write("\n]\n" if self._rows else "[]\n")
+            self._file.close()
+            if kind is None:
+                os.replace(self._part, self.path)
+                self._write_names()
+        finally:
+            self._file.close()
+            with suppress(OSError):
+                self._part.unlink()
+
+    def _write_names(self) -> None:
+        if self.numbers is None:
+            rows = [{"id": number, "file_name": name} for number, name in enumerate(self._names, start=1)]
+            self.path.with_suffix(".images.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def open_coco(path: Path, task: Task, *, annotations: Path | None = None) -> CocoResults:
+    """Opens a file of results; `annotations` is a COCO json whose ids are used."""
+    return CocoResults(path, read_numbers(annotations) if annotations else None)

@@ -1,0 +1,80 @@
+"""The table of tasks: where each one's class is, and which layouts of data on disk it reads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.layouts.registry import Layout, layout_named
+from sparsevision.errors import UnknownNameError
+from sparsevision.tasks.contract import Inspection, Progress, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskEntry:
+    """One task: the dotted path of its class ("module:Class", imported when it is used) and its layouts, in order."""
+
+    path: str
+    layouts: tuple[str, ...]
+
+
+TASKS: dict[str, TaskEntry] = {
+    "detection": TaskEntry(
+        path="sparsevision.tasks.detection.task:DetectionTask", layouts=("digit_scenes", "coco", "yolo", "voc")
+    ),
+    "classification": TaskEntry(
+        path="sparsevision.tasks.classification.task:ClassificationTask",
+        layouts=("placed_digits", "digits", "shards", "class_folders"),
+    ),
+}
+# Of data that no layout recognises, and of models that do not name their task.
+DEFAULT_TASK = "classification"
+
+
+def task_named(name: str) -> type[Task]:
+    """Returns a task's class; raises UnknownNameError where nothing is registered under the name."""
+    if name not in TASKS:
+        raise UnknownNameError("task", name, TASKS)
+    module, _, attribute = TASKS[name].path.partition(":")
+    found: type[Task] = getattr(import_module(module), attribute)
+    return found
+
+
+def task_of_data(spec: str | os.PathLike[str]) -> str:
+    """Returns the name of the task that a data set is for, by its layout.
+
+    A layout that marks its folders by a file of its own is asked before one that does not, as class folders.
+    """
+    spec = os.fspath(spec)
+    rows = [(name, layout_named(layout)) for name, entry in TASKS.items() for layout in entry.layouts]
+    for unmarked in (False, True):
+        for name, layout in rows:
+            if layout.UNMARKED is unmarked and layout.recognises(spec):
+                return name
+    return DEFAULT_TASK
+
+
+def layout_of(task: str, spec: str | os.PathLike[str]) -> Layout | None:
+    """Returns the first of a task's layouts that recognises a data set; None where none does."""
+    layouts = map(layout_named, TASKS[task].layouts)
+    return next((layout for layout in layouts if layout.recognises(os.fspath(spec))), None)
+
+
+def open_dataset(
+    spec: str | os.PathLike[str], split: str = "train", *, task: str | None = None, **options: Any
+) -> Dataset:
+    """Opens a split of a data set for a task, by default for the one that its layout is of; see `Task.open`."""
+    return task_named(task or task_of_data(spec)).open(os.fspath(spec), split, **options)
+
+
+def inspect_dataset(
+    spec: str | os.PathLike[str], *, task: str | None = None, seed: int = 0, progress: Progress | None = None
+) -> Inspection:
+    """Decodes every image of a data set once and reports its faults; `progress(done, total)` is called along the way.
+
+    A data set that cannot be opened gives a report with that one sentence in `harmful`, not an exception.
+    """
+    return task_named(task or task_of_data(spec)).inspect(os.fspath(spec), seed=seed, progress=progress)

@@ -1,0 +1,96 @@
+"""The recipe of a run for which the user names less than all of it, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from sparsevision.errors import ConfigError
+from sparsevision.factory import preprocessing_of, task_of
+from sparsevision.models.registry import VARIANTS
+from sparsevision.tasks import task_named, task_of_data
+from sparsevision.tasks.registry import DEFAULT_TASK
+from sparsevision.training.recipe import Recipe, read_recipe
+from sparsevision.training.sections import DistillationSection
+
+
+def choose_recipe(
+    recipe: str | None,
+    *,
+    data: str | None,
+    model: str | None,
+    overrides: Sequence[str] = (),
+    out: str | Path = "",
+    resume: bool = False,
+) -> tuple[Recipe, list[str]]:
+    """Returns the recipe to run, and sentences that name it and its starting weights.
+
+    A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default of the task that
+    the model (or without one, the data set) is for, with the model's published weights where there are any. `data` and
+    `model` replace the recipe's own; another model leaves the recipe's options for its own behind.
+    """
+    own = Path(out) / "recipe.toml"
+    resumed = recipe is None and resume and own.exists()
+    name = recipe or (str(own) if resumed else task_named(_purpose(model, data)).recipe)
+    chosen = read_recipe(name)
+    backbone = chosen.model.backbone
+    if model is not None and model != chosen.model.name:
+        chosen = chosen.with_values({"model": {"name": model}})
+    if recipe is None and not resumed:
+        chosen = chosen.with_values(_fitted(chosen, backbone))
+    if data is not None:
+        chosen = chosen.with_values({"data.spec": data})
+    chosen = chosen.with_overrides(overrides)
+    if task_of(chosen.model.name) != chosen.task:
+        raise ConfigError(f"{chosen.model.name} is not a model for task = {chosen.task!r}: name a recipe for its task.")
+    if chosen.data.spec is None:
+        raise ConfigError("No data set was named: give --data with a folder, shards or 'digits'.")
+    said = f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"
+    section = chosen.distillation
+    if section.teacher is None and section != DistillationSection():
+        said += " Teacher: none, though the recipe distils (--set distillation.teacher=NAME)."
+    return chosen, [said]
+
+
+def starting_weights(recipe: Recipe) -> str:
+    """Returns a sentence about the weights that a run starts from."""
+    if recipe.model.checkpoint:
+        return f"Starting weights: {recipe.model.checkpoint}."
+    if recipe.model.pretrained:
+        return "Starting weights: the published ones (--set model.pretrained=false starts from scratch)."
+    if recipe.model.backbone:
+        return f"Starting weights of the backbone: {recipe.model.backbone}."
+    return "Starting weights: none, from scratch."
+
+
+def _purpose(model: str | None, data: str | None) -> str:
+    if model is not None:
+        return task_of(model)
+    return DEFAULT_TASK if data is None else task_of_data(data)
+
+
+def _fitted(recipe: Recipe, backbone: str | None) -> dict[str, Any]:
+    """Returns the fields of the default recipe that follow from the model: its input, and published weights."""
+    name = recipe.model.name
+    pretrained = _has_weights(name)
+    fitted: dict[str, Any] = {"model.pretrained": pretrained, "model.backbone": None if pretrained else backbone}
+    own = recipe.task_class.fitted(preprocessing_of(name))
+    fitted |= {f"transforms.{field}": value for field, value in own.items()}
+    side, size = recipe.data.decode_side, getattr(recipe.transforms, "size", None)
+    if side is not None and size and own.get("size"):
+        fitted["data.decode_side"] = math.ceil(side * own["size"] / size)
+    return fitted
+
+
+def _has_weights(name: str) -> bool:
+    if name not in VARIANTS:
+        return bool(timm.is_model_pretrained(name.removeprefix("timm/").split(".", 1)[0]))
+    weights = VARIANTS[name].weights
+    if weights is None or "://" in weights.location:
+        return weights is not None
+    return (resources.files("sparsevision") / "weights" / weights.location).is_file()
