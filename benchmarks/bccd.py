@@ -23,12 +23,12 @@ from publishing import publish, published, trained_on
 from sparsevision.checkpoints.description import Description, parse_description
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.factory import load_model
 from sparsevision.measure.operations import count_parameters
 from sparsevision.measure.report import markdown_table
-from sparsevision.tasks.average_precision import ClassReport
-from sparsevision.tasks.detection import DetectionTask
+from sparsevision.tasks.detection.metrics import ClassReport
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
 

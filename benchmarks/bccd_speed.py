@@ -23,7 +23,7 @@ from bccd import load_run
 from claims import milliseconds
 from publishing import publish
 from sparsevision.data.detection import DetectionEvaluation
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table

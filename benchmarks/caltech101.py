@@ -21,7 +21,7 @@ from sparsevision.measure.operations import count_macs, count_parameters
 from sparsevision.measure.report import markdown_table
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
-from sparsevision.training.scoring import score
+from sparsevision.evaluation.evaluate import score
 from sparsevision.training.state import part, read_state
 
 
@@ -62,7 +62,7 @@ def measure(run: Path, data: str) -> Row:
     recipe = read_recipe(run / "recipe.toml")
     weights = last_weights(run)
     report, _ = score(weights, data)
-    network, size = load_model(weights), recipe.data.size
+    network, size = load_model(weights), recipe.transforms.size
     lines = [line for line in read_metrics(run) if line["kind"] == "train"]
     return Row(
         model=recipe.model.name,

@@ -16,9 +16,9 @@ import numpy as np
 
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.explain import comparison_figure, keep_ratio_figure, save_figure
-from sparsevision.measure.keep_ratios import Sweep, sweep_keep_ratios
+from sparsevision.evaluation.sweep import Sweep, sweep_keep_ratios
 from sparsevision.measure.report import markdown_table
 
 KEEP_RATIOS = (0.1, 0.2, 0.3, 0.5, 1.0)

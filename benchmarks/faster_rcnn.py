@@ -23,10 +23,10 @@ from torchvision.ops import FeaturePyramidNetwork, box_convert
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
-from sparsevision.tasks.detection import DetectionTask, taught
-from sparsevision.training.feed import PictureFeed
+from sparsevision.tasks.detection.task import DetectionTask, taught
+from sparsevision.training.loaders import ImageLoaders
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.run import Parts, fit
 from sparsevision.types import Batch, DetectionHead, DetectionOutput

@@ -25,14 +25,14 @@ from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.dataset import Record
 from sparsevision.data.opening import PLACED_DIGITS, open_dataset
-from sparsevision.data.scenes import PlacedDigits
+from sparsevision.data.layouts.placed_digits import PlacedDigits
 from sparsevision.explain import Look, save_figure, share_inside
 from sparsevision.explain.drawing import draw_picture, draw_points
 from sparsevision.explain.palette import token_colours
 from sparsevision.explain.sheet import Sheet
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.training.scoring import split_seed_of
+from sparsevision.evaluation.evaluate import split_seed_of
 
 GAP, INSIDE, ELSEWHERE = 15.0, 3.0, 1.2  # the claims: points of top-1, and shares as multiples of the area's
 DRAWN, COLUMNS = 12, 6

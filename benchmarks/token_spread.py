@@ -18,7 +18,7 @@ import numpy as np
 
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.data import open_dataset
+from sparsevision.tasks import open_dataset
 from sparsevision.explain.attention_look import AttentionLook, entropy
 from sparsevision.explain.look import Floats
 from sparsevision.inference.looking import look_at

@@ -22,7 +22,7 @@ from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
 from sparsevision.data import Dataset, open_dataset
 from sparsevision.data.dataset import ObjectDataset, Record
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.explain import (
     attention_figure,
     comparison_figure,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sparsevision import create_model
-from sparsevision.data import open_dataset
+from sparsevision.tasks import open_dataset
 from sparsevision.data.preprocessing import views
 from sparsevision.types import Preprocessing
 

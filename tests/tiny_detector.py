@@ -8,17 +8,17 @@ import torch
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.factory import create_model
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 OPTIONS = {
     "backbone": "test_efficientnet", "backbone_options": (), "encoder_depth": 1, "decoder_depth": 2, "ffn_width": 32,
     "num_queries": 8, "encoder_heads": "none", "num_classes": 2,
 }  # fmt: skip
 LABELS = ("disc", "square")
-FACTS = ClassFacts(category_ids=(3, 7), thresholds=(0.45, 0.55))
+FACTS = ClassMetadata(category_ids=(3, 7), thresholds=(0.45, 0.55))
 
 
-def save_tiny_detector(folder: Path, *, seed: int = 0, facts: ClassFacts = FACTS, **options: object) -> Path:
+def save_tiny_detector(folder: Path, *, seed: int = 0, facts: ClassMetadata = FACTS, **options: object) -> Path:
     """Writes its checkpoint; classes, and their ids, are those of `coco_folder`."""
     torch.manual_seed(seed)
     model = create_model("sparse_detr_nano", **{**OPTIONS, **options})

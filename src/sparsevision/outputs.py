@@ -72,5 +72,3 @@ class DetectionOutput:
 
 register_output(DetectionHead, constants=("name", "labels", "scores"))
 register_output(DetectionOutput)
-
-__all__ = ["DetectionHead", "DetectionOutput", "register_output"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +15,14 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
-from sparsevision.data.coco import is_coco_folder
-from sparsevision.data.dataset import Objects, Record
-from sparsevision.data.detection import DetectionEvaluation, DetectionSettings, DetectionTransform, target_of
-from sparsevision.data.opening_objects import open_objects
+from pydantic import ValidationError
+from sparsevision.data.dataset import Record
+from sparsevision.data.layouts.coco import recognises
+from sparsevision.data.objects import Objects
 from sparsevision.data.preprocessing import short_side_size
 from sparsevision.errors import ConfigError, DataError, UnreadablePictureError
+from sparsevision.tasks.detection.task import DetectionTask
+from sparsevision.tasks.detection.transforms import Transforms, evaluation_transform, train_transform
 from sparsevision.types import Preprocessing
 
 
@@ -39,7 +40,7 @@ def edited(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def test_ids_with_holes_become_classes_and_lead_back(folder: Path) -> None:
-    data = open_objects(folder)
+    data = DetectionTask.open(folder)
     assert data.classes == ("disc", "square")
     assert data.category_ids == (3, 7)
     assert len(data) == 6
@@ -49,10 +50,10 @@ def test_ids_with_holes_become_classes_and_lead_back(folder: Path) -> None:
     assert record.image.size == (96, 72)
     first = json.loads((folder / "annotations" / "train.json").read_text())["annotations"][0]
     x, y, width, height = first["bbox"]
-    np.testing.assert_allclose(record.objects.boxes[0] * [96, 72, 96, 72], [x, y, x + width, y + height])
-    assert data.category_ids[record.objects.labels[0]] == first["category_id"]
-    assert is_coco_folder(folder)
-    assert not is_coco_folder(folder / "train")
+    np.testing.assert_allclose(record.target.boxes[0] * [96, 72, 96, 72], [x, y, x + width, y + height])
+    assert data.category_ids[record.target.labels[0]] == first["category_id"]
+    assert recognises(str(folder))
+    assert not recognises(str(folder / "train"))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_the_usual_layouts_are_found(folder: Path, annotations: str, pictures: s
     (folder / "train").rename(folder / pictures)
     (folder / annotations).parent.mkdir(exist_ok=True)
     (folder / "annotations" / "train.json").rename(folder / annotations)
-    assert open_objects(folder).read(2).image.size == (96, 72)
+    assert DetectionTask.open(folder).read(2).image.size == (96, 72)
 
 
 def test_boxes_are_clipped_and_those_without_area_left_out(folder: Path) -> None:
@@ -81,10 +82,10 @@ def test_boxes_are_clipped_and_those_without_area_left_out(folder: Path) -> None
             {"id": 4, **common, "bbox": [80, 60, 50, 50], "iscrowd": 1},
         ]
 
-    data = open_objects(edited(folder, change))
+    data = DetectionTask.open(edited(folder, change))
     found = data.objects(0)
     np.testing.assert_allclose(found.boxes * [96, 72, 96, 72], [[0, 0, 20, 20], [80, 60, 96, 72]])
-    assert data.dropped == 2
+    assert data.without_area == [0, 0]
     assert found.crowds.tolist() == [False, True]
     assert found.areas[0] == pytest.approx(900 / (96 * 72))
 
@@ -111,20 +112,20 @@ def _of(key: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
 )
 def test_what_cannot_be_meant_is_a_sentence(folder: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
-        open_objects(edited(folder, change))
+        DetectionTask.open(edited(folder, change))
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_folder_json_split_or_picture_is_a_sentence(folder: Path) -> None:
     for root, split, said in ((folder / "no", "train", "no folder"), (folder, "test", "no json for the split 'test'")):
         with pytest.raises(DataError, match=said):
-            open_objects(root, split)
+            DetectionTask.open(root, split)
     (folder / "train" / "001.png").unlink()
     with pytest.raises(UnreadablePictureError):
-        open_objects(folder).read(1)
+        DetectionTask.open(folder).read(1)
     (folder / "annotations" / "train.json").write_text("{")
     with pytest.raises(DataError, match="no intact JSON"):
-        open_objects(folder)
+        DetectionTask.open(folder)
 
 
 @pytest.mark.parametrize(
@@ -146,17 +147,18 @@ def _record(boxes: list[list[float]]) -> Record:
     pixels[round(y0 * 200) : round(y1 * 200), round(x0 * 300) : round(x1 * 300)] = 255
     count = len(boxes)
     objects = Objects(np.array(boxes), np.arange(count), np.full(count, 0.01), np.zeros(count, bool))
-    return Record(Image.fromarray(pixels), -1, "white", (200, 300), objects=objects)
+    return Record(Image.fromarray(pixels), objects, "white", (200, 300))
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_stay_on_what_they_frame(seed: int) -> None:
-    random.seed(seed)
-    settings = DetectionSettings(
+    torch.manual_seed(seed)
+    settings = Transforms(
         short_sides=(100, 160), longest=300, crop=0.7, crop_from=(200,), crop_sides=(120, 200), mean=(0, 0, 0),
         std=(1, 1, 1),
     )  # fmt: skip
-    image, target, _ = DetectionTransform(settings)(_record([[0.4, 0.3, 0.6, 0.7], [0.0, 0.0, 0.05, 0.05]]))
+    sample = train_transform(settings)(_record([[0.4, 0.3, 0.6, 0.7], [0.0, 0.0, 0.05, 0.05]]))
+    image, target = sample.image, sample.target
     _, height, width = image.shape
     assert min(height, width) in (100, 160) or max(height, width) <= 300
     assert (target["boxes"] >= 0).all()
@@ -171,20 +173,33 @@ def test_boxes_stay_on_what_they_frame(seed: int) -> None:
 
 def test_crowds_are_not_taught_but_known_when_scoring() -> None:
     record = _record([[0.4, 0.3, 0.6, 0.7], [0.1, 0.1, 0.9, 0.9]])
-    record.objects.crowds[1] = True
-    _, taught, _ = DetectionTransform(DetectionSettings(crop=0))(record)
-    assert taught["labels"].tolist() == [0]
-    image, scored, geometry = DetectionEvaluation(Preprocessing(size=(100, 120), fit="short"))(record)
-    assert tuple(image.shape) == (3, 80, 120)
-    assert scored["crowds"].tolist() == [False, True]
-    assert geometry.original_size == (200, 300)
+    record.target.crowds[1] = True
+    assert train_transform(Transforms(crop=0))(record).target["labels"].tolist() == [0]
+    scored = evaluation_transform(Preprocessing(size=(100, 120), fit="short"))(record)
+    assert tuple(scored.image.shape) == (3, 80, 120)
+    assert scored.target["crowds"].tolist() == [False, True]
+    assert scored.geometry is not None
+    assert scored.geometry.original_size == (200, 300)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4000, 1), (1, 4000), (2, 3)])
+def test_no_shape_is_too_odd(size: tuple[int, int]) -> None:
+    objects = Objects(np.array([[0.0, 0.0, 1.0, 1.0]]), np.zeros(1, np.int64), np.ones(1), np.zeros(1, bool))
+    record = Record(Image.new("RGB", size, "red"), objects, "odd", size[::-1])
+    for crop in (0.0, 1.0):
+        torch.manual_seed(0)
+        settings = Transforms(
+            short_sides=(100,), longest=300, crop=crop, crop_from=(200,), crop_sides=(120, 200), color_jitter=0.1
+        )
+        sample = train_transform(settings)(record)
+        assert min(sample.image.shape) >= 1
+        assert torch.isfinite(sample.image).all()
+        assert ((sample.target["boxes"] >= 0) & (sample.target["boxes"] <= 1)).all()
 
 
 def test_settings_and_pictures_that_make_no_sense_are_sentences() -> None:
     for options in ({"flip": 2.0}, {"short_sides": ()}, {"longest": 10}, {"crop_sides": (700, 800)}):
-        with pytest.raises(ConfigError):
-            DetectionSettings(**options)
+        with pytest.raises(ValidationError):
+            Transforms(**options)
     with pytest.raises(ConfigError, match="whole pictures"):
-        DetectionEvaluation(Preprocessing())
-    with pytest.raises(ConfigError, match="no boxes"):
-        target_of(None)
+        evaluation_transform(Preprocessing())

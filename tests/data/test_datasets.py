@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevision.data import Dataset, Record, open_dataset
 from sparsevision.data.caching import CachedDataset
-from sparsevision.data.digits import Digits
-from sparsevision.data.scenes import PlacedDigits
+from sparsevision.data.dataset import Dataset, Record
+from sparsevision.data.layouts.digits import Digits
+from sparsevision.data.layouts.placed_digits import PlacedDigits
 from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.tasks import open_dataset
 
 Make = Callable[..., Path]
 
@@ -39,7 +40,7 @@ def test_a_divided_folder_is_taken_as_it_is(make_folder: Make) -> None:
     assert (len(train), len(val), len(every)) == (15, 6, 21)
     assert list(val.labels) == [0, 0, 1, 1, 2, 2]
     record = val.read(3)
-    assert (record.label, record.image.mode, record.original_size) == (1, "RGB", (32, 40))
+    assert (record.target, record.image.mode, record.original_size) == (1, "RGB", (32, 40))
     assert record.name.endswith("val/bee/001.jpg")
 
 
@@ -122,7 +123,7 @@ def test_the_cache_changes_nothing_and_stops_at_its_limit(make_folder: Make) -> 
     shutil.rmtree(root / "bee")
     assert (cached.classes, cached.fingerprint) == (plain.classes, plain.fingerprint)
     again = cached.read(8)
-    assert (again.label, again.original_size, again.image.size) == (1, (32, 40), (40, 32))
+    assert (again.target, again.original_size, again.image.size) == (1, (32, 40), (40, 32))
     with pytest.raises(UnreadablePictureError):
         cached.read(3)
     small = CachedDataset(plain, 0)
@@ -292,15 +293,14 @@ def test_a_scene_has_its_digit_where_its_box_says(scenes: PlacedDigits) -> None:
     for index in range(12):
         record = scenes.read(index)
         assert record.image.size == (96, 96)
-        assert record.box is not None
-        x0, y0, x1, y1 = (round(96 * value) for value in record.box)
+        x0, y0, x1, y1 = (round(96 * value) for value in scenes.box(index))
         assert 12 <= x1 - x0 == y1 - y0 <= 24
         assert 0 <= x0 < x1 <= 96
         bare = scenes.photographs.read(int(scenes._photograph[index]))
         assert bare.image.mode == "RGB"
         inside = np.asarray(record.image.crop((x0, y0, x1, y1)), dtype=float).mean(-1)
         assert inside.max() - inside.min() > 60
-        assert record.label == scenes.labels[index]
+        assert record.target == scenes.labels[index]
 
 
 def test_only_the_box_differs_from_the_photograph(scenes: PlacedDigits, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +308,7 @@ def test_only_the_box_differs_from_the_photograph(scenes: PlacedDigits, monkeypa
     scenes.digits.pixels = np.zeros_like(scenes.digits.pixels)
     bare = scenes.read(5)
     changed = np.argwhere((np.asarray(record.image) != np.asarray(bare.image)).any(-1))
-    x0, y0, x1, y1 = (round(96 * value) for value in record.box or ())
+    x0, y0, x1, y1 = (round(96 * value) for value in scenes.box(5))
     assert len(changed) > 20
     assert changed[:, 0].min() >= y0
     assert changed[:, 0].max() < y1
@@ -328,7 +328,7 @@ def test_scenes_depend_on_seed_and_index_only(scenes: PlacedDigits) -> None:
 
 def test_digits_shrink_over_a_lesson(scenes: PlacedDigits) -> None:
     lesson = PlacedDigits(scenes.photographs, scenes.digits, length=100, size=96, digit_side=(12, 24), shrinking=0.5)
-    boxes = [lesson.read(index).box or (0, 0, 0, 0) for index in range(100)]
+    boxes = [lesson.box(index) for index in range(100)]
     sides = [round(96 * (box[2] - box[0])) for box in boxes]
     assert sides[0] == 96
     assert all(34 <= side <= 48 for side in sides[24:27])  # half of the way, in factors
@@ -343,7 +343,7 @@ def test_scenes_of_both_splits_share_neither_digits_nor_photographs(make_folder:
     assert (len(train), len(val), train.read(0).image.size) == (33_000, 2000, (224, 224))
     assert not contents(train.photographs) & contents(val.photographs)
     assert not contents(train.digits) & contents(val.digits)
-    assert train.read(0).box != val.read(0).box
+    assert train.box(0) != val.box(0)
 
 
 def test_a_scene_survives_a_photograph_of_one_pixel(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsevision.data import open_dataset
 from sparsevision.data.caching import CachedDataset
-from sparsevision.data.dataset import ObjectDataset
-from sparsevision.data.digit_scenes import DigitScenes
-from sparsevision.data.digits import Digits
-from sparsevision.data.opening_objects import is_for_detection, open_objects
+from sparsevision.data.dataset import Dataset
+from sparsevision.data.layouts.digit_scenes import DigitScenes
+from sparsevision.data.layouts.digits import Digits
+from sparsevision.data.objects import Objects
 from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks import open_dataset, task_of_data
+from sparsevision.tasks.detection.task import DetectionTask
 
 Make = Callable[..., Path]
 
@@ -35,18 +36,18 @@ def test_a_scene_has_its_digits_where_the_boxes_say(scenes: DigitScenes) -> None
     for index in range(8):
         record = scenes.read(index)
         assert record.image.size == (192, 192)
-        assert record.objects is not None
+        assert isinstance(record.target, Objects)
         changed = np.asarray(record.image, float) - np.asarray(bare.read(index).image, float)
         strong = np.abs(changed).max(-1) > 100
         outside = strong.copy()
-        for x0, y0, x1, y1 in record.objects.boxes * 192:
+        for x0, y0, x1, y1 in record.target.boxes * 192:
             place = slice(int(y0), int(np.ceil(y1))), slice(int(x0), int(np.ceil(x1)))
             assert strong[place].any()
             assert max(x1 - x0, y1 - y0) >= 19
             outside[place] = False
         assert not outside.any()
-        assert (record.objects.boxes >= 0).all()
-        assert (record.objects.boxes <= 1).all()
+        assert (record.target.boxes >= 0).all()
+        assert (record.target.boxes <= 1).all()
 
 
 def test_boxes_are_tight_around_strokes(scenes: DigitScenes) -> None:
@@ -88,12 +89,12 @@ def test_a_scene_depends_on_seed_and_index_only(scenes: DigitScenes) -> None:
 
 def test_splits_share_neither_digits_nor_photographs(make_folder: Make) -> None:
     spec = f"digit-scenes:{make_folder(per_class=20)}"
-    opened = {split: open_objects(spec, split, cache=1) for split in ("train", "val", "test")}
+    opened = {split: DetectionTask.open(spec, split, cache=1) for split in ("train", "val", "test")}
     seen: dict[str, tuple[set[bytes], set[bytes]]] = {}
     for split, scenes in opened.items():
         assert isinstance(scenes, DigitScenes)
         assert isinstance(scenes.photographs, CachedDataset)
-        assert isinstance(scenes, ObjectDataset)
+        assert isinstance(scenes, Dataset)
         assert scenes.read(0).image.size == (384, 384)
         seen[split] = (
             {scenes.photographs.content(int(place)) for place in scenes._photograph},
@@ -111,8 +112,8 @@ def test_what_makes_no_scene_is_a_sentence(make_folder: Make, tmp_path: Path) ->
         with pytest.raises(ConfigError):
             DigitScenes(photographs, Digits("val"), **options)
     with pytest.raises(DataError, match="nowhere does not exist"):
-        open_objects(f"digit-scenes:{tmp_path / 'nowhere'}")
+        DetectionTask.open(f"digit-scenes:{tmp_path / 'nowhere'}")
     with pytest.raises(DataError, match="'all' does not exist"):
-        open_objects(f"digit-scenes:{tmp_path}", "all")
-    assert is_for_detection("digit-scenes:anything")
-    assert not is_for_detection(make_folder("others"))
+        DetectionTask.open(f"digit-scenes:{tmp_path}", "all")
+    assert task_of_data("digit-scenes:anything") == "detection"
+    assert task_of_data(make_folder("others")) == "classification"

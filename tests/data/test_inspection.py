@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from sparsevision.data.inspection import inspect_dataset
+from sparsevision.tasks import inspect_dataset
 
 Make = Callable[..., Path]
 
@@ -26,7 +26,7 @@ def test_a_sound_data_set_has_nothing_harmful(make_folder: Make) -> None:
     assert report.harmful == ()
     assert report.notes == ()
     train, val = report.splits
-    assert (train.split, train.pictures, val.split, val.pictures) == ("train", 15, "val", 6)
+    assert (train.split, train.images, val.split, val.images) == ("train", 15, "val", 6)
     assert train.per_class == {"ant": 5, "bee": 5, "cat": 5}
     assert train.sides == ((32, 32, 32), (40, 40, 40))
     assert told[-1] == (21, 21)

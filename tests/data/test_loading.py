@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevision.data import open_dataset
+from sparsevision.tasks import open_dataset
 from sparsevision.data.loading import Loader, make_loader
 from sparsevision.data.mixing import Mixing
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.sampling import EpochPlan
 from sparsevision.data.transforms import TrainTransform, TransformSettings
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.tasks import ClassificationTask
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.types import Batch, Preprocessing, Sample
 
 Make = Callable[..., Path]

@@ -15,7 +15,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision.cli import main
-from sparsevision.data.object_inspection import ObjectSplitReport, inspect_objects
+from sparsevision.tasks.detection.inspection import BoxesSplitReport
+from sparsevision.tasks.detection.task import DetectionTask
 
 
 @pytest.fixture
@@ -37,19 +38,19 @@ def add(folder: Path, *boxes: list[float], picture: int = 101, category: int = 3
     edit(folder, lambda content: content["annotations"].extend(rows))
 
 
-def train_of(folder: Path) -> ObjectSplitReport:
-    return inspect_objects(str(folder)).splits[0]
+def train_of(folder: Path) -> BoxesSplitReport:
+    return DetectionTask.inspect(str(folder)).splits[0]
 
 
 @pytest.mark.parametrize("convert", [None, as_yolo_folder, as_voc_folder])
 def test_a_sound_data_set_is_counted(folder: Path, convert: Callable[..., Path] | None, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     root = folder if convert is None else convert(folder, tmp_path / "other")
-    report = inspect_objects(str(root), progress=lambda done, of: told.append((done, of)))
+    report = DetectionTask.inspect(str(root), progress=lambda done, of: told.append((done, of)))
     rows = json.loads((folder / "annotations" / "train.json").read_text())["annotations"]
     train, val = report.splits
     assert report.harmful == ()
-    assert (train.split, train.pictures, val.split, val.pictures) == ("train", 10, "val", 3)
+    assert (train.split, train.images, val.split, val.images) == ("train", 10, "val", 3)
     for name, number in (("disc", 3), ("square", 7)):
         of_class = [row["image_id"] for row in rows if row["category_id"] == number]
         assert train.per_class[name] == (len(of_class), len(set(of_class)))
@@ -64,7 +65,7 @@ def test_a_sound_data_set_is_counted(folder: Path, convert: Callable[..., Path] 
 
 
 def test_ids_with_holes_and_pictures_that_show_nothing_are_noted(folder: Path) -> None:
-    report = inspect_objects(str(folder))
+    report = DetectionTask.inspect(str(folder))
     assert report.category_ids == (3, 7)
     assert "category ids have holes (3 to 7)" in report.notes[0]
     assert "1 picture of train without objects." in report.notes
@@ -75,7 +76,7 @@ def test_boxes_that_would_hurt_are_named_by_their_picture(folder: Path) -> None:
     add(folder, [5, 5, 0, 10], [300, 300, 5, 5], picture=102)
     add(folder, [10, 10, 40, 40], [10, 10, 40, 41], picture=103)
     add(folder, [10, 10, 40, 40], picture=103, category=7)
-    report = inspect_objects(str(folder))
+    report = DetectionTask.inspect(str(folder))
     outside, flat, twice = report.harmful
     assert outside.startswith("2 boxes of train beyond the picture's edge")
     assert "001.png" in outside
@@ -96,7 +97,7 @@ def test_a_pixel_too_many_is_rounding_and_crowds_are_counted_apart(folder: Path)
 
 def test_thin_boxes_are_noted(folder: Path) -> None:
     add(folder, [10, 10, 1, 40])
-    assert "1 box of train with a side under 2 pixels, in 001.png." in inspect_objects(str(folder)).notes
+    assert "1 box of train with a side under 2 pixels, in 001.png." in DetectionTask.inspect(str(folder)).notes
 
 
 def test_pictures_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -> None:
@@ -109,23 +110,23 @@ def test_pictures_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -
         content["annotations"] = [*kept, {"image_id": 139, "category_id": 3, "bbox": [1, 1, 20, 20]}]
 
     edit(many, only_discs)
-    report = inspect_objects(str(many))
+    report = DetectionTask.inspect(str(many))
     assert report.splits[0].without == {"square": ("039.png",)}
     forgotten = [note for note in report.notes if "forgotten" in note]
     assert forgotten[0].startswith("1 picture of train without objects")
     assert "000.png" in forgotten[0]
     assert forgotten[1].startswith("1 picture of train without square")
     assert "039.png" in forgotten[1]
-    assert not [note for note in inspect_objects(str(folder)).notes if "forgotten" in note]
+    assert not [note for note in DetectionTask.inspect(str(folder)).notes if "forgotten" in note]
     edit(many, lambda content: content.update(annotations=[]))
-    assert "No picture of train shows an object." in inspect_objects(str(many)).harmful
+    assert "No picture of train shows an object." in DetectionTask.inspect(str(many)).harmful
 
 
 def test_pictures_that_would_hurt_are_named(folder: Path) -> None:
     (folder / "train" / "004.png").write_bytes(b"")
     Image.new("RGB", (40, 40)).save(folder / "train" / "005.png")
     shutil.copy(folder / "train" / "001.png", folder / "val" / "002.png")
-    broken, resized, leaked = inspect_objects(str(folder)).harmful
+    broken, resized, leaked = DetectionTask.inspect(str(folder)).harmful
     assert "1 picture of train cannot be read" in broken
     assert "004.png" in broken
     assert "005.png (40 x 40, not 96 x 72)" in resized
@@ -135,18 +136,18 @@ def test_pictures_that_would_hurt_are_named(folder: Path) -> None:
 def test_splits_that_do_not_go_together_are_named(folder: Path) -> None:
     edit(folder, lambda content: [row.update(category_id=7) for row in content["annotations"]])
     edit(folder, lambda content: [row.update(category_id=3) for row in content["annotations"]], "val")
-    [unseen] = inspect_objects(str(folder)).harmful
+    [unseen] = DetectionTask.inspect(str(folder)).harmful
     assert "1 class in val that train never shows: disc." in unseen
     edit(folder, lambda content: content["categories"].append({"id": 9, "name": "star"}))
-    assert any("classes of train and val differ" in sentence for sentence in inspect_objects(str(folder)).harmful)
+    assert any("classes of train and val differ" in sentence for sentence in DetectionTask.inspect(str(folder)).harmful)
 
 
 def test_a_split_that_cannot_be_opened_is_a_finding(folder: Path, tmp_path: Path) -> None:
     (folder / "annotations" / "val.json").write_text("{")
-    report = inspect_objects(str(folder))
+    report = DetectionTask.inspect(str(folder))
     assert [split.split for split in report.splits] == ["train"]
     assert "no intact JSON" in report.harmful[0]
-    [nowhere] = inspect_objects(str(tmp_path / "nowhere")).harmful
+    [nowhere] = DetectionTask.inspect(str(tmp_path / "nowhere")).harmful
     assert "nowhere" in nowhere
 
 

@@ -12,8 +12,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
-from sparsevision.data.opening_objects import is_for_detection, object_splits, open_objects
+from sparsevision.data.objects import Objects
 from sparsevision.errors import DataError, MissingExtraError, UnreadablePictureError
+from sparsevision.tasks import task_of_data
+from sparsevision.tasks.detection.opening import splits_of
+from sparsevision.tasks.detection.task import DetectionTask
 
 CONVERT = {"yolo": as_yolo_folder, "voc": as_voc_folder}
 
@@ -36,18 +39,18 @@ def voc(coco: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("layout", CONVERT)
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_every_layout_has_the_same_boxes(coco: Path, layout: str, split: str, tmp_path: Path) -> None:
-    expected = open_objects(coco, split)
-    found = open_objects(CONVERT[layout](coco, tmp_path / layout), split)
+    expected = DetectionTask.open(coco, split)
+    found = DetectionTask.open(CONVERT[layout](coco, tmp_path / layout), split)
     assert sorted(found.classes) == sorted(expected.classes)
     assert len(found) == len(expected)
     for index in range(len(expected)):
         one, other = expected.read(index), found.read(index)
         assert one.image.tobytes() == other.image.tobytes()
-        assert one.objects is not None
-        assert other.objects is not None
-        np.testing.assert_allclose(other.objects.boxes, one.objects.boxes, atol=1e-6)
-        np.testing.assert_allclose(other.objects.areas, one.objects.areas, atol=1e-6)
-        names = [[data.classes[i] for i in it.labels] for data, it in ((expected, one.objects), (found, other.objects))]
+        assert isinstance(one.target, Objects)
+        assert isinstance(other.target, Objects)
+        np.testing.assert_allclose(other.target.boxes, one.target.boxes, atol=1e-6)
+        np.testing.assert_allclose(other.target.areas, one.target.areas, atol=1e-6)
+        names = [[data.classes[i] for i in it.labels] for data, it in ((expected, one.target), (found, other.target))]
         assert names[0] == names[1]
     assert len(found.objects(0)) == 0
     assert found.labels[0] == -1
@@ -58,7 +61,7 @@ def test_pictures_are_opened_when_it_is_their_turn(coco: Path, layout: str, tmp_
     folder = CONVERT[layout](coco, tmp_path / layout)
     for path in folder.rglob("*.png"):
         path.write_bytes(b"no picture")
-    data = open_objects(folder)
+    data = DetectionTask.open(folder)
     assert len(data) == 6
     assert len(data.objects(1)) > 0
     with pytest.raises(UnreadablePictureError):
@@ -67,16 +70,16 @@ def test_pictures_are_opened_when_it_is_their_turn(coco: Path, layout: str, tmp_
 
 def test_the_layout_is_known_and_so_are_its_splits(coco: Path, yolo: Path, voc: Path, tmp_path: Path) -> None:
     for folder in (coco, yolo, voc):
-        assert is_for_detection(folder)
-        assert object_splits(folder) == ("train", "val")
+        assert task_of_data(folder) == "detection"
+        assert splits_of("detection", folder) == ("train", "val")
         with pytest.raises(DataError, match="'test'"):
-            open_objects(folder, "test")
+            DetectionTask.open(folder, "test")
     (voc / "ImageSets" / "Main" / "test.txt").write_text("val_001")
-    assert object_splits(voc) == ("train", "val", "test")
-    assert len(open_objects(voc, "test")) == 1
-    assert not is_for_detection(tmp_path)
+    assert splits_of("detection", voc) == ("train", "val", "test")
+    assert len(DetectionTask.open(voc, "test")) == 1
+    assert task_of_data(tmp_path) == "classification"
     with pytest.raises(DataError, match="has no boxes"):
-        open_objects(tmp_path)
+        DetectionTask.open(tmp_path)
 
 
 def test_exported_folders_are_found(yolo: Path, voc: Path) -> None:
@@ -85,13 +88,13 @@ def test_exported_folders_are_found(yolo: Path, voc: Path) -> None:
             (yolo / other).mkdir(exist_ok=True)
             (yolo / kind / split).rename(yolo / other / kind)
     (yolo / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: {0: square, 1: disc}")
-    assert len(open_objects(yolo, "val").objects(1)) > 0
+    assert len(DetectionTask.open(yolo, "val").objects(1)) > 0
     (yolo / "data.yaml").write_text("path: ../nowhere\ntrain: train.txt\nnames: {0: square, 5: disc}")
     (yolo / "train.txt").write_text("./train/images/000.png\n./train/images/003.png\n")
     (yolo / "train" / "labels" / "000.txt").write_text("5 0.5 0.5 0.25 0.5\n0 0.1 0.1 0.3 0.1 0.3 0.2\n")
     (yolo / "train" / "labels" / "003.txt").unlink()
-    data = open_objects(yolo)
-    assert (len(data), data.category_ids, len(open_objects(yolo, "val"))) == (2, (0, 5), 3)
+    data = DetectionTask.open(yolo)
+    assert (len(data), data.category_ids, len(DetectionTask.open(yolo, "val"))) == (2, (0, 5), 3)
     assert data.objects(0).labels.tolist() == [1, 0]
     np.testing.assert_allclose(data.objects(0).boxes, [[0.375, 0.25, 0.625, 0.75], [0.1, 0.1, 0.3, 0.2]], atol=1e-6)
     for split in ("train", "val"):
@@ -100,15 +103,15 @@ def test_exported_folders_are_found(yolo: Path, voc: Path) -> None:
             shutil.move(voc / "Annotations" / f"{stem}.xml", voc / split)
             shutil.move(voc / "JPEGImages" / f"{stem}.png", voc / split)
     shutil.rmtree(voc / "ImageSets")
-    assert open_objects(voc, "val").read(1).image.size == (96, 72)
+    assert DetectionTask.open(voc, "val").read(1).image.size == (96, 72)
 
 
 def test_difficult_things_are_as_crowds_and_a_missing_size_is_looked_up(voc: Path) -> None:
     page = voc / "Annotations" / "train_001.xml"
-    before = open_objects(voc).objects(1)
+    before = DetectionTask.open(voc).objects(1)
     text = page.read_text().replace("<object>", "<object><difficult>1</difficult>", 1)
     page.write_text(text.replace("<size><width>96</width><height>72</height></size>", ""))
-    after = open_objects(voc).objects(1)
+    after = DetectionTask.open(voc).objects(1)
     assert after.crowds.tolist() == [True] + [False] * (len(before) - 1)
     np.testing.assert_allclose(after.boxes, before.boxes)
 
@@ -143,7 +146,7 @@ def _yaml(text: str) -> Callable[[Path], object]:
 def test_what_is_wrong_with_yolos_files_is_a_sentence(yolo: Path, spoil: Callable[[Path], object], said: str) -> None:
     spoil(yolo)
     with pytest.raises(DataError, match=said) as caught:
-        open_objects(yolo)
+        DetectionTask.open(yolo)
     assert "\n" not in str(caught.value)
 
 
@@ -162,11 +165,11 @@ def test_what_is_wrong_with_an_xml_is_a_sentence(voc: Path, old: str, new: str, 
     page = voc / "Annotations" / "train_001.xml"
     page.write_text(page.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=said) as caught:
-        open_objects(voc)
+        DetectionTask.open(voc)
     assert "\n" not in str(caught.value)
     page.unlink()
     with pytest.raises(DataError, match="cannot be read: No such file"):
-        open_objects(voc)
+        DetectionTask.open(voc)
 
 
 @pytest.mark.parametrize("layout", CONVERT)
@@ -178,4 +181,4 @@ def test_without_supervision_it_is_said_what_is_missing(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(MissingExtraError, match=r"supervision.*detection"):
-        open_objects(folder)
+        DetectionTask.open(folder)

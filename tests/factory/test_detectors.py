@@ -11,7 +11,7 @@ from torch import Tensor
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.factory import create_model, load_model, task_of
 from sparsevision.inference import Predictor
-from sparsevision.training.choosing import choose_recipe
+from sparsevision.training.recipe_defaults import choose_recipe
 from sparsevision.types import Trace
 
 # Small, but for the backbone: that of the narrowest published form.
@@ -144,7 +144,7 @@ def test_a_learned_ranking_may_be_exchanged_for_chance(learned: str) -> None:
 def test_other_ways_to_select_run_and_train(selection: str) -> None:
     model = create_model("sparse_detr_nano", selection=selection)
     output = model(torch.rand(2, 3, 64, 96), sizes=torch.tensor([[64, 80], [48, 96]]))
-    assert output.own_losses == {}
+    assert output.auxiliary_losses == {}
     assert ("backbone" in [head.name for head in output.heads]) == (selection == "objectness")
 
 

@@ -289,7 +289,7 @@ def targets_of(case: Case) -> list[dict[str, Tensor]]:
     return [{part: case.inputs[f"target.{i}.{part}"] for part in ("labels", "boxes")} for i in range(count)]
 
 
-def check_losses(case: Case, heads: dict[str, DetectionHead], own_losses: dict[str, Tensor]) -> Tensor:
+def check_losses(case: Case, heads: dict[str, DetectionHead], auxiliary_losses: dict[str, Tensor]) -> Tensor:
     """Checks matches and losses of heads, given by the reference's suffixes and names, and returns the total."""
     targets = targets_of(case)
     count = max(1, sum(len(target["labels"]) for target in targets))
@@ -310,7 +310,7 @@ def check_losses(case: Case, heads: dict[str, DetectionHead], own_losses: dict[s
             checked.add(f"loss.{theirs}{suffix}")
             case.check(f"loss.{theirs}{suffix}", losses[ours])
         total = total + sum(weighted(losses).values())
-    for loss in own_losses.values():
+    for loss in auxiliary_losses.values():
         checked.add("loss.loss_mask_prediction")
         case.check("loss.loss_mask_prediction", loss.mean())
         total = total + loss.mean()
@@ -441,11 +441,11 @@ def test_narrow_model(name: str) -> None:
         for picture, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
             unchosen[picture, indices[kept]] = False
         assert torch.equal(run.memory.tokens[unchosen], run.pyramid.tokens[unchosen])
-    check_losses(case, heads, output.own_losses)
+    check_losses(case, heads, output.auxiliary_losses)
     # A gradient jumps where a point enters the next cell. In single precision the processor decides on which side of
     # the border the nearest points of these cases lie; in double precision they lie where the reference's do.
     output = model.double()(images.double(), sizes=sizes)
-    check_losses(case, reference_names(output), output.own_losses).backward()
+    check_losses(case, reference_names(output), output.auxiliary_losses).backward()
     gradients = gradients_of(model, names, {})
     check_gradients(case, gradients)
     listed = case.config["grad_norm_names"]

@@ -21,7 +21,7 @@ BLOCK = re.compile(
 PAGES_THAT_RUN = [page for page in PAGES if BLOCK.search(page.read_text())]
 # What a test has no time for: a reader's run is the same, only longer.
 SHORTER = {
-    "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set data.size=64 --set data.batch=6 "
+    "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set transforms.size=64 --set data.batch=6 "
     "--set model.backbone=none",
     "benchmark": "--rounds 1",
 }

@@ -107,7 +107,7 @@ def _loss(answer: Tensor | DetectionOutput) -> Tensor:
     """Something that every number of an answer takes part in."""
     if isinstance(answer, Tensor):
         return nn.functional.cross_entropy(answer, torch.tensor([1, 5]))
-    return _numbers(answer).square().mean() + sum(loss.mean() for loss in answer.own_losses.values())
+    return _numbers(answer).square().mean() + sum(loss.mean() for loss in answer.auxiliary_losses.values())
 
 
 def test_forward(model: nn.Module) -> None:

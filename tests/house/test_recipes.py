@@ -44,7 +44,7 @@ def test_nano_runs_two_steps(name: str, photographs: Path, tmp_path: Path) -> No
         {
             "data.spec": str(photographs / "my_pictures"),
             "data.batch": 6,
-            "data.size": 32,
+            "transforms.size": 32,
             "data.repeats": 1,
             "model.checkpoint": None,
             "distillation.teacher": None,

@@ -15,8 +15,8 @@ from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
 from sparsevision.factory import load_model
 from sparsevision.inference import Predictor
-from sparsevision.inference.exchange import to_supervision
-from sparsevision.types import ClassFacts, DetectionResult, Preprocessing
+from sparsevision.tasks.detection.writers import to_supervision
+from sparsevision.types import ClassMetadata, DetectionResult, Preprocessing
 from tiny_detector import FACTS, save_tiny_detector
 
 
@@ -83,13 +83,13 @@ def test_boxes_are_in_pixels_of_the_original(predictor: Predictor) -> None:
 
 
 def test_what_counts_goes_by_the_weights_or_by_the_user(tmp_path: Path, pictures: list[Path]) -> None:
-    everything = Predictor(save_tiny_detector(tmp_path / "x", facts=ClassFacts()), "cpu")
+    everything = Predictor(save_tiny_detector(tmp_path / "x", facts=ClassMetadata()), "cpu")
     all_of_it = everything(pictures[3], threshold=0)
     assert len(all_of_it.labels) == 16  # 8 queries, 2 classes
     scores: dict[str, list[float]] = {"disc": [], "square": []}
     for label, score in zip(all_of_it.labels, all_of_it.scores, strict=True):
         scores[label].append(score)
-    facts = ClassFacts((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
+    facts = ClassMetadata((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
     carried = Predictor(save_tiny_detector(tmp_path / "y", facts=facts), "cpu")
     assert carried(pictures[3]).counts() == {"disc": 2, "square": 3}
     assert len(carried(pictures[3], threshold=0).labels) == 16

@@ -37,8 +37,8 @@ def test_imagenet_as_released(name: str, drop: float) -> None:
     assert recipe.model.config["drop_path_rate"] == drop
     assert (recipe.optimiser.betas, recipe.optimiser.eps) == ((0.9, 0.999), 1e-8)
     assert (recipe.optimiser.weight_decay, recipe.optimiser.clip) == (0.05, 5.0)
-    assert (recipe.data.mixup, recipe.data.cutmix, recipe.data.repeats) == (0.8, 1.0, 3)
-    assert (recipe.data.train.rand_augment, recipe.data.train.erasing) == ("rand-m9-mstd0.5-inc1", 0.25)
+    assert (recipe.transforms.mixup, recipe.transforms.cutmix, recipe.data.repeats) == (0.8, 1.0, 3)
+    assert (recipe.transforms.rand_augment, recipe.transforms.erasing) == ("rand-m9-mstd0.5-inc1", 0.25)
     assert (recipe.ema.decay, recipe.ema.warmup, recipe.loss.label_smoothing) == (0.9999, False, 0.1)
 
 
@@ -63,7 +63,7 @@ def test_the_rate_follows_the_batch() -> None:
 ])  # fmt: skip
 def test_fine_tuning(name: str, size: int, tokens: int | None) -> None:
     recipe = read_recipe(name)
-    assert (recipe.data.size, recipe.model.config.get("num_tokens")) == (size, tokens)
+    assert (recipe.transforms.size, recipe.model.config.get("num_tokens")) == (size, tokens)
     assert recipe.model.fresh_tokens == (tokens is not None)
     assert (recipe.schedule.epochs, recipe.peak_lr, recipe.optimiser.weight_decay) == (30, 2e-4, 1e-8)
     assert not recipe.data.mixes
@@ -120,7 +120,7 @@ def test_visual_transformers_advanced_recipe_is_the_papers() -> None:
     [made] = make_optimiser([group], recipe.optimiser, recipe.peak_lr).param_groups
     assert (made["alpha"], made["eps"], made["momentum"]) == (0.9, 1e-3, 0.9)
     assert recipe.run.sync_batch_norm
-    assert recipe.data.train.auto_augment == "original"
+    assert recipe.transforms.auto_augment == "original"
 
 
 @pytest.mark.parametrize("name", ["coco_sparse_detr_r50", "coco_sparse_detr_swin_t", "coco_deformable_detr"])

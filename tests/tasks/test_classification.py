@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from sparsevision.errors import ConfigError
-from sparsevision.tasks import ClassificationTask
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.types import Batch, Sample
 
 CLASSES = ("cat", "dog", "owl")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparsevision.tasks.average_precision import NEUTRAL_THRESHOLD
-from sparsevision.tasks.detection import DetectionTask, head_losses
+from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD
+from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.tasks.matching import Costs, match
 from sparsevision.tasks.post_processing import best_detections
 from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sparsevision.errors import DataError
 from sparsevision.factory import create_model
-from sparsevision.tasks.detection import DetectionTask, head_losses
+from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.types import Batch, DetectionHead, Geometry, Sample
 
 CLASSES = ("ant", "bee", "cat")
@@ -148,7 +149,7 @@ def test_neighbours_of_a_picture_change_no_loss_of_its_own(model: nn.Module) -> 
     for other in OTHERS:
         images, sizes = beside(other, 0)
         output = model(images, sizes=sizes)
-        found = {"mask": output.own_losses["mask_prediction"][0].detach()}
+        found = {"mask": output.auxiliary_losses["mask_prediction"][0].detach()}
         for head in output.heads:
             valid = None if head.valid is None else head.valid[:1]
             own = DetectionHead(head.name, head.logits[:1], head.boxes[:1], valid, head.labels)

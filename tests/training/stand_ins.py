@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from sparsevision.tasks import ClassificationTask
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training import Parts, Recipe
 from sparsevision.training.distillation import Teacher
 from sparsevision.types import Batch, Preprocessing, Skipped
@@ -81,7 +81,7 @@ class TinyFeed:
 def recipe(**values: object) -> Recipe:
     base = {
         "data.batch": 4,
-        "data.size": 8,
+        "transforms.size": 8,
         "data.spec": "tiny",
         "schedule.epochs": 2,
         "schedule.warmup_epochs": 0.5,

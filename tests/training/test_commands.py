@@ -11,7 +11,7 @@ import pytest
 from sparsevision.cli import main
 
 SMALL = (
-    "model.pretrained=false", "model.config.cortex_depth=1", "data.size=32", "data.batch=6", "schedule.epochs=1",
+    "model.pretrained=false", "model.config.cortex_depth=1", "transforms.size=32", "data.batch=6", "schedule.epochs=1",
     "schedule.warmup_epochs=0", "run.workers=0",
 )  # fmt: skip
 

@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
-from sparsevision.data.opening_objects import open_objects
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.factory import create_model, load_model
-from sparsevision.tasks.detection import DetectionTask
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe, train
 from sparsevision.training.loop import evaluate
 from sparsevision.training.recipe import Recipe
@@ -24,9 +24,9 @@ from sparsevision.training.recipe import Recipe
 SMALL = [
     "model.config.backbone=test_efficientnet", "model.config.backbone_options=[]", "model.config.encoder_depth=1",
     "model.config.decoder_depth=2", "model.config.ffn_width=32", "model.config.num_queries=8",
-    "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "data.detection.short_sides=[64]",
-    "data.detection.longest=100", "data.detection.crop_from=[64]", "data.detection.crop_sides=[48, 64]",
-    "data.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
+    "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "transforms.short_sides=[64]",
+    "transforms.longest=100", "transforms.crop_from=[64]", "transforms.crop_sides=[48, 64]",
+    "transforms.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
     "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
 ]  # fmt: skip
 
@@ -97,7 +97,7 @@ def test_what_detection_does_not_take_is_a_sentence(folder: Path, tmp_path: Path
     with pytest.raises(ConfigError, match="teaches classifiers"):
         recipe("distillation.teacher=runs/teacher")
     with pytest.raises(ConfigError, match="must be 'short'"):
-        recipe("data.evaluation.fit=crop")
+        recipe("transforms.evaluation.fit=crop")
 
 
 def test_a_classifiers_weights_fill_the_backbone(tmp_path: Path) -> None:

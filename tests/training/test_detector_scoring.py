@@ -13,7 +13,7 @@ from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision import cli
 from sparsevision.errors import ConfigError
 from sparsevision.inference import Predictor
-from sparsevision.training.scoring import score
+from sparsevision.evaluation.evaluate import score
 from tiny_detector import FACTS, save_tiny_detector
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevision.data import open_dataset
-from sparsevision.tasks import ClassificationTask
+from sparsevision.tasks import open_dataset
+from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training import read_recipe
-from sparsevision.training.feed import PictureFeed
+from sparsevision.training.loaders import ImageLoaders
 
 
 def order(photographs: Path, *, shuffle: bool) -> list[int]:

@@ -12,10 +12,10 @@ from sparsevision.checkpoints.labels import imagenet_labels, imagenet_synsets
 from sparsevision.data import Dataset, open_dataset
 from sparsevision.errors import ConfigError
 from sparsevision.training import read_recipe, scoring, train
-from sparsevision.training.selection import labelled_as
+from sparsevision.data.subset import labelled_as
 
 SMALL = {
-    "data.size": 32, "data.decode_side": None, "data.batch": 4, "schedule.epochs": 1, "schedule.warmup_epochs": 0,
+    "transforms.size": 32, "data.decode_side": None, "data.batch": 4, "schedule.epochs": 1, "schedule.warmup_epochs": 0,
     "run.workers": 0, "model.config.cortex_depth": 1,
 }  # fmt: skip
 
@@ -65,4 +65,4 @@ def test_imagenets_folders_are_known_by_their_synsets() -> None:
 
 def test_pictures_may_not_be_decoded_smaller_than_they_are_used() -> None:
     with pytest.raises(ConfigError, match=r"data\.decode_side \(160\) must be at least data\.size \(224\)"):
-        read_recipe("caltech101_nano", ["data.size=224"])
+        read_recipe("caltech101_nano", ["transforms.size=224"])

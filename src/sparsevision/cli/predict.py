@@ -156,12 +156,14 @@ def _print_results(results: Iterable[Result]) -> int:
     from sparsevision.cli.tables import print_table
     from sparsevision.types import Table
 
-    rows, columns, numbers = [], {}, frozenset()
+    rows: list[tuple[str, ...]] = []
+    columns: dict[str, str] = {}
     for result in results:
         cells = result.cells()
         columns = columns or cells
         rows.append((result.name, *cells.values()))
     if rows:
+        # Counts are aligned like numbers.
         numbers = frozenset(place for place in range(1, len(rows[0])) if all(row[place].isdecimal() for row in rows))
         print_table(Table(columns=("image", *columns), rows=tuple(rows), numbers=numbers), pipe_width=10_000)
     return len(rows)

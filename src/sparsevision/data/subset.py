@@ -46,13 +46,13 @@ class Subset(DatasetWrapper):
         return self._origin or self.dataset.origin
 
     @cached_property
-    def labels(self) -> list[int]:  # type: ignore[override]
+    def labels(self) -> list[int]:
         """One class an image."""
         found = (self.dataset.labels[index] for index in self.indices)
         return [self._own_labels[label] if label >= 0 else label for label in found]
 
     @cached_property
-    def names(self) -> list[str]:  # type: ignore[override]
+    def names(self) -> list[str]:
         """The names of the images."""
         return [self.dataset.names[index] for index in self.indices]
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveFloat, model_validator
 
 from sparsevision.types import Preprocessing
-
-Probability = Field(ge=0.0, le=1.0)
 
 
 class Section(BaseModel):
@@ -54,6 +52,3 @@ class TaskSettings(Section):
 
     transforms: TransformSettings = TransformSettings()
     loss: Section = Section()
-
-
-__all__ = ["EvaluationSettings", "PositiveFloat", "PositiveInt", "Section", "TaskSettings", "TransformSettings"]

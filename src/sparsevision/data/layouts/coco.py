@@ -26,7 +26,7 @@ class CocoImages(AnnotatedImages):
     `root` holds the json as `annotations/SPLIT.json`, `annotations/instances_SPLIT*.json` or
     `SPLIT/_annotations.coco.json`, and the pictures in `SPLIT`, `SPLIT2017` or the like, `images/SPLIT`, or beside the
     json. Category ids may have holes: classes are the categories by rising id, and `category_ids` leads back.
-    Boxes are clipped to the picture; those without area are left out, and `dropped` counts them.
+    Boxes are clipped to the picture; those without area are left out, see `AnnotatedImages`.
     Raises DataError, one sentence, for what is no such data set.
     """
 

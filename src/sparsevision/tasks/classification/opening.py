@@ -6,7 +6,7 @@ import os
 
 from sparsevision.data.dataset import Dataset, check_split
 from sparsevision.data.layouts import class_folders
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.errors import DataError
 from sparsevision.tasks.registry import layout_of
 
 
@@ -18,8 +18,6 @@ def open_labelled(
     What is not divided yet is divided by hash and `seed`, `val_fraction` of each class for "val"; `dataset.origin`
     tells how. Raises DataError, one sentence, for what no layout recognises.
     """
-    if split == "test":
-        raise ConfigError("Only data sets with boxes have a split 'test': use --split train, val or all.")
     check_split(split)
     if not 0 < val_fraction < 1:
         raise DataError(f"The share for validation is {val_fraction}: give a number between 0 and 1.")

@@ -17,7 +17,12 @@ from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks.classification.metrics import ClassificationMetrics, write_confusion
 from sparsevision.tasks.classification.opening import open_labelled
 from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.tasks.classification.transforms import MixedCollate, Settings, balanced_weights, train_transform
+from sparsevision.tasks.classification.transforms import (
+    ClassificationSettings,
+    MixedCollate,
+    balanced_weights,
+    train_transform,
+)
 from sparsevision.tasks.contract import Collate, Inspection, Measure, Progress, ReportWriterEntry, Task, Transform
 from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
 
@@ -30,7 +35,7 @@ class ClassificationTask(Task):
     """
 
     name: ClassVar[str] = "classification"
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[ClassificationSettings]] = ClassificationSettings
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(name="top1", label="top-1"),
         Measure(name="mean_class", label="mean over classes"),
@@ -45,14 +50,14 @@ class ClassificationTask(Task):
             description="the whole matrix of confusions (rows: true, columns: predicted), as CSV", write=write_confusion
         )
     }
-    settings: Settings
+    settings: ClassificationSettings
 
     def __init__(
         self,
         classes: Sequence[str],
         class_metadata: ClassMetadata | None = None,
         *,
-        settings: Settings | None = None,
+        settings: ClassificationSettings | None = None,
         labels: Sequence[int] = (),
     ) -> None:
         super().__init__(classes, class_metadata, settings=settings)

@@ -16,7 +16,7 @@ from sparsevision.types import Batch, Preprocessing, Sample
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|t\w+))*")
 
 
-class Evaluation(EvaluationSettings):
+class ClassificationView(EvaluationSettings):
     """The view of an image outside training; `size` None is the training size. See `types.Preprocessing`."""
 
     size: PositiveInt | None = None
@@ -24,8 +24,8 @@ class Evaluation(EvaluationSettings):
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
 
 
-class Transforms(TransformSettings):
-    """Transforms of a training image, in the order of the fields.
+class ClassificationTransforms(TransformSettings):
+    """ClassificationTransforms of a training image, in the order of the fields.
 
     `size` is the side in pixels; `crop_scale` the share of the area and `crop_ratio` the aspect ratio (width to height)
     of the random crop; `flip` the probability of mirroring; `rand_augment` is in timm's spelling; `auto_augment` one of
@@ -52,7 +52,7 @@ class Transforms(TransformSettings):
     cutmix: NonNegativeFloat = 0.0
     mix_probability: float = Field(default=1.0, ge=0.0, le=1.0)
     mix_switch: float = Field(default=0.5, ge=0.0, le=1.0)
-    evaluation: Evaluation = Evaluation()
+    evaluation: ClassificationView = ClassificationView()
 
     @model_validator(mode="after")
     def _ranges_rise(self) -> Self:
@@ -82,21 +82,21 @@ class Transforms(TransformSettings):
         )  # fmt: skip
 
 
-class Loss(Section):
+class ClassificationLoss(Section):
     """Options of the cross entropy; `class_weights` "balanced" weighs each class by the inverse of its share."""
 
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     class_weights: Literal["none", "balanced"] | tuple[NonNegativeFloat, ...] = "none"
 
 
-class Settings(TaskSettings):
+class ClassificationSettings(TaskSettings):
     """The tables [transforms] and [loss] of a recipe."""
 
-    transforms: Transforms = Transforms()
-    loss: Loss = Loss()
+    transforms: ClassificationTransforms = ClassificationTransforms()
+    loss: ClassificationLoss = ClassificationLoss()
 
 
-def train_transform(settings: Transforms) -> Callable[[Any], Sample]:
+def train_transform(settings: ClassificationTransforms) -> Callable[[Any], Sample]:
     """Returns the random transform from a record to a sample."""
     from torchvision.transforms import v2
 
@@ -131,7 +131,7 @@ def _label(fields: dict[str, Any]) -> int:
     return int(fields["label"])
 
 
-def _policy(settings: Transforms) -> Callable[[Image.Image], Image.Image] | None:
+def _policy(settings: ClassificationTransforms) -> Callable[[Image.Image], Image.Image] | None:
     """Returns timm's RandAugment or AutoAugment, with timm's own parameters for it; None where neither is wanted."""
     if settings.rand_augment is None and settings.auto_augment is None:
         return None
@@ -151,7 +151,7 @@ def _policy(settings: Transforms) -> Callable[[Image.Image], Image.Image] | None
         policy = auto_augment_transform(settings.auto_augment, hints)
         operations = [operation for pair in policy.policy for operation in pair]
     else:
-        policy = rand_augment_transform(settings.rand_augment, hints)
+        policy = rand_augment_transform(settings.rand_augment or "", hints)
         operations = policy.ops
     for operation in operations:
         if operation.name.startswith("Posterize"):
@@ -172,7 +172,9 @@ class MixedCollate:
     the loader seeds from (seed, epoch, batch, rank).
     """
 
-    def __init__(self, collate: Callable[[list[Sample]], Batch], settings: Transforms, classes: int) -> None:
+    def __init__(
+        self, collate: Callable[[list[Sample]], Batch], settings: ClassificationTransforms, classes: int
+    ) -> None:
         from torchvision.transforms import v2
 
         self.collate = collate
@@ -198,6 +200,3 @@ def balanced_weights(labels: list[int], classes: int) -> tuple[float, ...]:
     counts = torch.bincount(torch.tensor(labels), minlength=classes).tolist()
     present = sum(1 for count in counts if count)
     return tuple(len(labels) / (present * count) if count else 0.0 for count in counts)
-
-
-__all__ = ["Evaluation", "Loss", "MixedCollate", "Settings", "Transforms", "balanced_weights", "train_transform"]

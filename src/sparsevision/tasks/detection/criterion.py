@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
 from sparsevision.outputs import DetectionHead, DetectionOutput
-from sparsevision.tasks.detection.matching import ALPHA, GAMMA, HungarianMatcher, Matches, Weights
+from sparsevision.tasks.detection.matching import ALPHA, GAMMA, HungarianMatcher, Matches, SetWeights
 
 Target = dict[str, Tensor]
 # Weight of the background in the cross entropy of a softmax head (DETR): most queries find nothing.
@@ -21,8 +21,8 @@ BACKGROUND_WEIGHT = 0.1
 class SetCriterion:
     """Matches every head with the objects and sums the weighted losses by kind: "classes", "l1" and "giou"."""
 
-    def __init__(self, weights: Weights | None = None) -> None:
-        self.weights = weights or Weights()
+    def __init__(self, weights: SetWeights | None = None) -> None:
+        self.weights = weights or SetWeights()
         self.matcher = HungarianMatcher(self.weights)
 
     def __call__(
@@ -93,6 +93,3 @@ def _cross_entropy(head: DetectionHead, matches: Matches, labels: Tensor, object
     total = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), weight, reduction="sum")
     rows = counting.sum(dim=1).mean() * images
     return total / (objects + BACKGROUND_WEIGHT * (rows - objects)).clamp(min=BACKGROUND_WEIGHT)
-
-
-__all__ = ["BACKGROUND_WEIGHT", "SetCriterion", "Weights"]

@@ -17,8 +17,8 @@ ALPHA, GAMMA = 0.25, 2.0
 EPS = 1e-8
 
 
-class Weights(NamedTuple):
-    """Weights of the classes, the distance and the overlap: in the costs of the assignment, and in the loss."""
+class SetWeights(NamedTuple):
+    """SetWeights of the classes, the distance and the overlap: in the costs of the assignment, and in the loss."""
 
     classes: float = 2.0
     l1: float = 5.0
@@ -40,7 +40,7 @@ class HungarianMatcher:
     seldom waited for. A cost that is not a number (the network has diverged, and its loss will show it) counts as 0.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: SetWeights) -> None:
         self.weights = weights
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sparsevision.data.dataset import Dataset, check_object_split
 from sparsevision.data.layouts.registry import Layout
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.errors import DataError
 from sparsevision.tasks.registry import layout_of
 
 
@@ -19,8 +19,6 @@ def open_boxes(
     `seed` divides the photographs of drawn scenes where they are not divided yet. Raises DataError, one sentence, for
     what no layout recognises.
     """
-    if split == "all":
-        raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")
     check_object_split(split)
     return _layout(task, spec).open_split(os.fspath(spec), split, seed=seed, side=side, cache=cache)
 

@@ -42,9 +42,11 @@ class DetectionResult(Result):
     def __getitem__(self, chosen: slice | ArrayLike) -> Self:
         """Returns the result with some of its objects, in the order of `chosen`."""
         kept = np.atleast_1d(np.arange(len(self))[chosen if isinstance(chosen, slice) else np.asarray(chosen)]).tolist()
-        fields = ("labels", "scores", "boxes", "category_ids")
-        parts = {field: getattr(self, field) for field in fields if getattr(self, field)}
-        return replace(self, **{field: tuple(values[index] for index in kept) for field, values in parts.items()})
+        columns = {name: getattr(self, name) for name in ("labels", "scores", "boxes", "category_ids")}
+        parts: dict[str, Any] = {
+            name: tuple(values[index] for index in kept) for name, values in columns.items() if values
+        }
+        return replace(self, **parts)
 
     def counts(self) -> dict[str, int]:
         """Returns the number of objects of each class that was found, by name."""

@@ -17,13 +17,14 @@ from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
 from sparsevision.outputs import DetectionOutput
 from sparsevision.tasks.contract import Inspection, Measure, Progress, Task, Transform, WriterEntry
-from sparsevision.tasks.detection.criterion import SetCriterion, Weights
+from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.tasks.detection.matching import SetWeights
 from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.detection.opening import open_boxes, splits_of
 from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.tasks.detection.transforms import (
-    Settings,
+    DetectionSettings,
     check_preprocessing,
     evaluation_transform,
     train_transform,
@@ -41,7 +42,7 @@ class DetectionTask(Task):
     """
 
     name: ClassVar[str] = "detection"
-    Settings: ClassVar[type[Settings]] = Settings
+    Settings: ClassVar[type[DetectionSettings]] = DetectionSettings
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
     recipe: ClassVar[str] = "objects_nano"
     evaluation_batch: ClassVar[int] = 8
@@ -54,21 +55,21 @@ class DetectionTask(Task):
             options={"annotations": "a COCO json whose ids of images (by file name) and categories (by name) are used"},
         )
     }
-    settings: Settings
+    settings: DetectionSettings
 
     def __init__(
         self,
         classes: Sequence[str],
         class_metadata: ClassMetadata | None = None,
         *,
-        settings: Settings | None = None,
+        settings: DetectionSettings | None = None,
         labels: Sequence[int] = (),
     ) -> None:
         super().__init__(classes, class_metadata, settings=settings)
         numbers = self.class_metadata.category_ids
         self.category_ids = tuple(range(len(self.classes))) if numbers is None else tuple(numbers)
         self.thresholds = self.class_metadata.thresholds
-        self.criterion = SetCriterion(Weights(**self.settings.loss.model_dump()))
+        self.criterion = SetCriterion(SetWeights(**self.settings.loss.model_dump()))
 
     @classmethod
     def open(

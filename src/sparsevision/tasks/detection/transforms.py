@@ -19,7 +19,7 @@ from sparsevision.types import Preprocessing, Sample
 Target = dict[str, Tensor]
 
 
-class Evaluation(EvaluationSettings):
+class DetectionView(EvaluationSettings):
     """The view of an image outside training; with fit "short", `size` is the short side and `longest` bounds the long.
 
     `size` None is the largest of the training's short sides. See `types.Preprocessing`.
@@ -31,8 +31,8 @@ class Evaluation(EvaluationSettings):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
-class Transforms(TransformSettings):
-    """Transforms of a training image, in the order of the fields; the defaults are the published ones.
+class DetectionTransforms(TransformSettings):
+    """DetectionTransforms of a training image, in the order of the fields; the defaults are the published ones.
 
     It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
     and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
@@ -46,7 +46,7 @@ class Transforms(TransformSettings):
     short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     longest: PositiveInt = 1333
     color_jitter: NonNegativeFloat = 0.0
-    evaluation: Evaluation = Evaluation()
+    evaluation: DetectionView = DetectionView()
 
     @model_validator(mode="after")
     def _sides_fit(self) -> Self:
@@ -70,22 +70,22 @@ class Transforms(TransformSettings):
         )  # fmt: skip
 
 
-class Loss(Section):
-    """Weights of the parts of the loss, and of the costs of the assignment."""
+class DetectionLoss(Section):
+    """SetWeights of the parts of the loss, and of the costs of the assignment."""
 
     classes: NonNegativeFloat = 2.0
     l1: NonNegativeFloat = 5.0
     giou: NonNegativeFloat = 2.0
 
 
-class Settings(TaskSettings):
+class DetectionSettings(TaskSettings):
     """The tables [transforms] and [loss] of a recipe."""
 
-    transforms: Transforms = Transforms()
-    loss: Loss = Loss()
+    transforms: DetectionTransforms = DetectionTransforms()
+    loss: DetectionLoss = DetectionLoss()
 
 
-def train_transform(settings: Transforms) -> Callable[[Record], Sample]:
+def train_transform(settings: DetectionTransforms) -> Callable[[Record], Sample]:
     """Returns the random transform from a record to a sample; crowds and what is cut away leave the target."""
     from torchvision.transforms import v2
 
@@ -142,6 +142,3 @@ def _remaining(fields: dict[str, Any]) -> Target:
     left = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
     shares = box_convert(boxes[left], "xyxy", "cxcywh") / torch.tensor([width, height] * 2)
     return {"boxes": shares, "labels": fields["labels"][left]}
-
-
-__all__ = ["Evaluation", "Loss", "Settings", "Transforms", "evaluation_transform", "target_of"]
