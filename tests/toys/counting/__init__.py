@@ -1,0 +1,1 @@
+"""A task of another kind: the number of squares in an image."""
