@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
 
 from sparsevision.checkpoints.layouts import renamed_to_ours
-from sparsevision.layers.deformable import DeformableAttention, Looks, sample_levels
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.sparse_detr import SparseDETRConfig
 from sparsevision.models.sparse_detr.backbone import make_backbone
 from sparsevision.models.sparse_detr.decoder import Decoder, Queries
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, Looks, sample_levels
 from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
 from sparsevision.models.sparse_detr.geometry import (
     embed_boxes,

@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
 
 from sparsevision.checkpoints.layouts import detect_layout, renamed_to_ours
-from sparsevision.layers.image_features import EarlyConv
-from sparsevision.layers.mixing import AdaptiveMixing
-from sparsevision.layers.paths import plain_operators
-from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
-from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
+from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.registry import VARIANTS
 from sparsevision.models.sparseformer import NUMERICS, PLAIN, FeatureMap, SparseFormer, SparseFormerConfig, Unit
+from sparsevision.models.sparseformer.image_features import EarlyConv
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing
+from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
+from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.types import Trace
 
 SYSTEM = "sparseformer"

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, read
 
-from sparsevision.layers.projector import Projector
-from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
-from sparsevision.layers.tokenizers import (
+from sparsevision.models.visual_transformer import VisualTransformerConfig
+from sparsevision.models.visual_transformer.network import VisualTransformer, VTResNet
+from sparsevision.models.visual_transformer.projector import Projector
+from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
+from sparsevision.models.visual_transformer.tokenizers import (
     ClusteringTokenizer,
     FilterTokenizer,
     PoolingTokenizer,
     RecurrentTokenizer,
 )
-from sparsevision.models.visual_transformer import VisualTransformerConfig
-from sparsevision.models.visual_transformer.network import VisualTransformer, VTResNet
 
 SYSTEM = "visual_transformers"
 # Counts, no case; and the segmentation networks, which are not built yet.

@@ -17,7 +17,7 @@ from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePicture
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
 from sparsevision.inference.controls import checked_options
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
-from sparsevision.layers.packing import pack_weights
+from sparsevision.packing import pack_weights
 from sparsevision.tasks import Task
 from sparsevision.tasks.classification import ClassificationTask
 from sparsevision.types import (

@@ -13,8 +13,8 @@ from torch import nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.layers.packing import pack_weights
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.packing import pack_weights
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 Path = Literal["default", "plain"]

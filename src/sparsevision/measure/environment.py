@@ -18,7 +18,7 @@ import torch
 from sparsevision import __version__
 from sparsevision.errors import SparseVisionError
 from sparsevision.factory import create_model
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.measure.machine import available_memory, describe_machine, total_memory, usable_cores
 
 Status = Literal["ok", "note", "harm"]

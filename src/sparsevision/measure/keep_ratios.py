@@ -13,9 +13,9 @@ import torch
 
 from sparsevision.errors import ConfigError
 from sparsevision.inference.controls import checked_options, choices_of, controls_of
-from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import Machine, describe_machine
 from sparsevision.measure.statistics import Spread, median_and_quartiles
+from sparsevision.packing import pack_weights
 from sparsevision.tasks.average_precision import DetectionReport
 from sparsevision.tasks.contract import Metrics
 from sparsevision.training.loop import nothing_read

@@ -22,8 +22,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsevision.layers.mixing import AdaptiveMixing
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing
 
 _BATCHED_PRODUCTS = ("bmm", "baddbmm")
 _SAMPLING, _NORMS = ("grid_sampler_2d",), ("native_layer_norm", "native_group_norm")

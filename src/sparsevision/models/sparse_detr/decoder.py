@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import DeformableAttention, Looks
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, Looks
 from sparsevision.models.sparse_detr.encoder import Pyramid
 from sparsevision.models.sparse_detr.geometry import embed_boxes, inverse_sigmoid
 from sparsevision.models.sparse_detr.heads import FeedForward, Head

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.heads import FeedForward
 from sparsevision.models.sparse_detr.selection import Selection
 

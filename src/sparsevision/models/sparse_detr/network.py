@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.deformable import DeformableAttention
-from sparsevision.layers.groups import ParameterGroup
+from sparsevision.models.parameter_groups import ParameterGroup
 from sparsevision.models.sparse_detr.backbone import Neck, classifier_names, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
 from sparsevision.models.sparse_detr.decoder import Decoded, Decoder, LearnedQueries, ProposedQueries, Queries
+from sparsevision.models.sparse_detr.deformable import DeformableAttention
 from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
 from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
 from sparsevision.models.sparse_detr.heads import Head

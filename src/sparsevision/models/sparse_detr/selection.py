@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import Looks, Shapes
+from sparsevision.models.sparse_detr.deformable import Looks, Shapes
 
 
 class Selection(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.rois import RoIInit
-from sparsevision.layers.sampling import Padding
+from sparsevision.models.sparseformer.rois import RoIInit
+from sparsevision.models.sparseformer.sampling import Padding
 
 Operation = Literal["attention", "adjust", "sample", "encode", "ffn"]
 OPERATIONS: tuple[Operation, ...] = ("attention", "adjust", "sample", "encode", "ffn")

@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.errors import UnknownNameError
-from sparsevision.layers.groups import ParameterGroup, decay_groups
-from sparsevision.layers.image_features import EarlyConv, PatchEmbedding, Pixels
-from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
-from sparsevision.layers.rois import grid_rois
 from sparsevision.models.classifier import Classifier
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
+from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, Pixels
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.models.sparseformer.rois import grid_rois
 from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
 

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
-from sparsevision.layers.attention import FeedForward, SelfAttention
-from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
-from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets
-from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
+from sparsevision.models.sparseformer.attention import FeedForward, SelfAttention
 from sparsevision.models.sparseformer.config import NUMERICS, Numerics, Operation, SparseFormerConfig
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets
+from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.types import Points, Regions, Trace
 
 

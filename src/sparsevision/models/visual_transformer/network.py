@@ -13,18 +13,18 @@ from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.groups import ParameterGroup, decay_groups
-from sparsevision.layers.paths import channels_last_on_cpu
-from sparsevision.layers.projector import Projector
-from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
-from sparsevision.layers.tokenizers import (
+from sparsevision.kernels.memory_format import channels_last_on_cpu
+from sparsevision.models.classifier import Classifier
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
+from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
+from sparsevision.models.visual_transformer.projector import Projector
+from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
+from sparsevision.models.visual_transformer.tokenizers import (
     ClusteringTokenizer,
     FilterTokenizer,
     PoolingTokenizer,
     RecurrentTokenizer,
 )
-from sparsevision.models.classifier import Classifier
-from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
 from sparsevision.types import Control, Heat, Response, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
@@ -176,7 +176,8 @@ class VTResNet(Classifier):
             raise ConfigError(
                 "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
             )
-        features = self.maxpool(self.act1(self.bn1(self.conv1(channels_last_on_cpu(images)))))
+        images = channels_last_on_cpu(images)
+        features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
         if self.training:
             self._check_norms(len(images), images.shape[2:], features.shape[2:])
         for stage in self.stages:

@@ -1,11 +1,12 @@
 """Linear layers with weights in the order in which a CPU's matrix kernels read them, for inference only.
 
 PyTorch's own linear layer hands rows of weights to a general product, which reorders them at every call. For the few
-dozen rows that a picture's tokens are, that costs a third of the time.
+dozen rows that an image's tokens are, that costs a third of the time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,8 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.mixing import SplitLinear
-from sparsevision.layers.opaque import opaque
+from sparsevision.kernels.custom_op import custom_op
 
 # A compiler takes no packed weights into its graph: there, a layer is called by its number.
 _numbers = count()
@@ -42,7 +42,7 @@ class PackedLinear(PackedLayer):
     def __init__(self, linear: nn.Linear, activation: str = "none") -> None:
         super().__init__()
         self.in_features, self.out_features, self.activation = linear.in_features, linear.out_features, activation
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.reordered = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self.bias = None if linear.bias is None else linear.bias.detach().clone()
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> Float[Tensor, "*batch out_features"]:
@@ -50,7 +50,7 @@ class PackedLinear(PackedLayer):
         return packed_linear(x, self.number, self.out_features)
 
 
-@opaque(
+@custom_op(
     "(Tensor x, int number, int out_features) -> Tensor",
     lambda x, number, out_features: x.new_empty(*x.shape[:-1], out_features, dtype=torch.float32),
 )
@@ -59,20 +59,19 @@ def packed_linear(x: Tensor, number: int, out_features: int) -> Tensor:
     layer = layer_of(number)
     algorithm = "none" if layer.activation == "gelu" else ""
     x = x.float()  # under autocast, what comes in may be in half precision
-    return torch.ops.mkldnn._linear_pointwise(x, layer.packed, layer.bias, layer.activation, [], algorithm)
+    return torch.ops.mkldnn._linear_pointwise(x, layer.reordered, layer.bias, layer.activation, [], algorithm)
 
 
-class PackedSplitLinear(nn.Module):
-    """The packed form of `SplitLinear`."""
+class PackedLinears(nn.Module):
+    """Linear layers of the same input, each packed."""
 
-    def __init__(self, linear: SplitLinear) -> None:
+    def __init__(self, layers: Iterable[nn.Linear]) -> None:
         super().__init__()
-        rows = zip(linear.weight.detach().split(linear.parts), linear.bias.detach().split(linear.parts), strict=True)
-        self.products = nn.ModuleList(PackedLinear(linear_of(weight, bias)) for weight, bias in rows)
+        self.layers = nn.ModuleList(PackedLinear(layer) for layer in layers)
 
     def forward(self, x: Float[Tensor, "*batch in_features"]) -> tuple[Tensor, ...]:
-        """Returns one tensor (*batch, part) for each part."""
-        return tuple(product(x) for product in self.products)
+        """Returns one tensor (*batch, out_features) for each layer."""
+        return tuple(layer(x) for layer in self.layers)
 
 
 def linear_of(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -18,13 +18,13 @@ from timm.layers.norm_act import FrozenBatchNormAct2d
 from torch import Tensor, fx, nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from sparsevision.layers.paths import fast
+from sparsevision.kernels.dispatch import fast
 
 
 class FoldedConv(nn.Conv2d):
     """A convolution without a bias of its own that applies the scale and shift of the fixed norm behind it, too."""
 
-    # In a tuple, the norm is no part of this module: it stays where it is, under its own name.
+    # In a tuple, the norm does not become part of this module: it stays where it is, under its own name.
     norm: tuple[Any]
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out h2 w2"]:
@@ -40,7 +40,7 @@ class FoldedConv(nn.Conv2d):
             return self.convolve(x.float(), weight, bias).to(torch.get_autocast_dtype("cpu"))
 
     def slow_in_half(self, x: Tensor) -> bool:
-        """Says whether autocast would cost time: on CPUs, strided depthwise gradients in half take 6 times as long."""
+        """Returns whether autocast costs time: on CPUs, strided depthwise gradients in half take 6 times as long."""
         half = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
         return half and self.groups == self.in_channels and max(self.stride) > 1
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.opaque import opaque
-from sparsevision.layers.paths import fast_cpu_inference
+from sparsevision.kernels.dispatch import accelerated, fast_cpu_inference
+from sparsevision.kernels.mixing import mix_by_image
+from sparsevision.packing.linear import PackedLinears, linear_of
 
 
 class SplitLinear(nn.Module):
@@ -30,6 +31,11 @@ class SplitLinear(nn.Module):
         """Returns one tensor (*batch, part) for each part."""
         weights, biases = self.weight.split(self.parts), self.bias.split(self.parts)
         return tuple(F.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+
+    def packed(self) -> PackedLinears:
+        """Packs each part."""
+        rows = zip(self.weight.detach().split(self.parts), self.bias.detach().split(self.parts), strict=True)
+        return PackedLinears(linear_of(weight, bias) for weight, bias in rows)
 
 
 class AdaptiveMixing(nn.Module):
@@ -64,11 +70,11 @@ class AdaptiveMixing(nn.Module):
     ) -> Float[Tensor, "batch tokens width"]:
         """Returns what the samples add to the tokens."""
         channel_mix, point_mix = self.generate(self.reduce(self.norm(tokens)).flatten(0, 1))
-        channel_mix = channel_mix.unflatten(-1, (self.channels, self.channels))
-        point_mix = point_mix.unflatten(-1, (self.out_points, self.num_points))
-        parts = (samples.flatten(0, 1), channel_mix, point_mix, self.channel_bias, self.point_bias)
-        mixed = mix_by_picture(*parts, len(tokens)) if fast_cpu_inference(samples.device) else mix(*parts)
-        return self.out(mixed.flatten(-2)).view_as(tokens)
+        grid = tokens.shape[:2]
+        channel_mix = channel_mix.view(*grid, self.channels, self.channels)
+        point_mix = point_mix.view(*grid, self.out_points, self.num_points)
+        mixed = mix(samples, channel_mix, point_mix, self.channel_bias, self.point_bias)
+        return self.out(mixed.flatten(-2))
 
 
 class StaticMixing(nn.Module):
@@ -113,51 +119,23 @@ class LinearDecoding(nn.Module):
         return self.out(samples.flatten(-2))
 
 
+@accelerated(mix_by_image, when=fast_cpu_inference)
 def mix(
-    samples: Float[Tensor, "items points channels"],
-    channel_mix: Float[Tensor, "items channels channels"],
-    point_mix: Float[Tensor, "items out_points points"],
+    samples: Float[Tensor, "batch tokens points channels"],
+    channel_mix: Float[Tensor, "batch tokens channels channels"],
+    point_mix: Float[Tensor, "batch tokens out_points points"],
     channel_bias: Float[Tensor, " channels"] | None,
     point_bias: Float[Tensor, " out_points"] | None,
-) -> Float[Tensor, "items out_points channels"]:
+) -> Float[Tensor, "batch tokens out_points channels"]:
     """Multiplies by the channel matrix on the right (Eq. 5), then by the point matrix on the left (Eq. 6)."""
     samples = samples.to(channel_mix.dtype)
+    x, channel_mix, point_mix = (part.flatten(0, 1) for part in (samples, channel_mix, point_mix))
     if channel_bias is None or point_bias is None:
-        return F.gelu(point_mix @ (samples @ channel_mix))
-    mixed = F.gelu(torch.baddbmm(channel_bias.to(samples.dtype), samples, channel_mix))
-    return F.gelu(torch.baddbmm(point_bias.to(samples.dtype).unsqueeze(-1), point_mix, mixed))
-
-
-@opaque(
-    "(Tensor samples, Tensor channel_mix, Tensor point_mix, Tensor? channel_bias, Tensor? point_bias, int pictures)"
-    " -> Tensor",
-    lambda samples, channel_mix, point_mix, channel_bias, point_bias, pictures: channel_mix.new_empty(
-        *point_mix.shape[:2], samples.shape[2]
-    ),
-)
-def mix_by_picture(
-    samples: Tensor, channel_mix: Tensor, point_mix: Tensor, channel_bias: Tensor | None, point_bias: Tensor | None,
-    pictures: int,
-) -> Tensor:  # fmt: skip
-    """Does what `mix` does, one of `pictures` after the other: its samples stay in cache from product to product.
-
-    For inference on a CPU, in the precision of `channel_mix`.
-    """
-    precision = channel_mix.dtype
-    result = channel_mix.new_empty(*point_mix.shape[:2], samples.shape[2])
-    whole = (samples.to(precision), channel_mix, point_mix.to(precision), result)
-    if channel_bias is not None and point_bias is not None:
-        channel_bias, point_bias = channel_bias.to(precision), point_bias.to(precision).unsqueeze(-1)
-    # Autocast converts what is given to a product, but not where its result is to be written.
-    with torch.autocast("cpu", enabled=False):
-        for seen, channels, points, place in zip(*(part.chunk(max(1, pictures)) for part in whole), strict=True):
-            if channel_bias is None or point_bias is None:
-                torch.bmm(points, torch.bmm(seen, channels), out=place)
-            else:
-                mixed = torch.ops.aten.gelu_(torch.baddbmm(channel_bias, seen, channels))
-                torch.baddbmm(point_bias, points, mixed, out=place)
-            torch.ops.aten.gelu_(place)
-    return result
+        mixed = F.gelu(point_mix @ (x @ channel_mix))
+    else:
+        x = F.gelu(torch.baddbmm(channel_bias.to(x.dtype), x, channel_mix))
+        mixed = F.gelu(torch.baddbmm(point_bias.to(x.dtype).unsqueeze(-1), point_mix, x))
+    return mixed.unflatten(0, samples.shape[:2])
 
 
 def _xavier_uniform(values: Tensor, fan_in: int, fan_out: int) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from timm.layers.drop import DropPath
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparsevision.layers.token_maps import Form, feature_map, nothing, split_heads, token_map
+from sparsevision.models.visual_transformer.token_maps import (
+    Form,
+    NormedMaps,
+    feature_map,
+    nothing,
+    split_heads,
+    token_map,
+)
 
 
-class Projector(nn.Module):
+class Projector(NormedMaps):
     """Every pixel asks the tokens, and adds the mixture of them that answers (Eq. 5).
 
     In the budget form the map may come out wider than it went in: a dense map then carries the pixels over.

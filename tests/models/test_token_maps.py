@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsevision.layers.token_maps import MapNorm
+from sparsevision.models.visual_transformer.token_maps import MapNorm
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -10,8 +10,8 @@ import torch
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from sparsevision.layers.folding import FoldedConv, fold_fixed_norms
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.packing.folding import FoldedConv, fold_fixed_norms
 
 NETWORKS = {"resnet18": (20, {}), "mobilenetv2_035": (51, {"pad_type": "same"})}
 SIDES = (1, 3, 33, 47)

@@ -5,26 +5,26 @@ import torch
 from torch import library, nn
 
 from sparsevision import create_model
-from sparsevision.layers.attention import attend_by_picture
-from sparsevision.layers.image_features import early_conv_in_strips
-from sparsevision.layers.mixing import mix_by_picture
+from sparsevision.kernels.attention import attend_by_image
+from sparsevision.kernels.early_conv import early_conv_in_strips
+from sparsevision.kernels.mixing import mix_by_image
 
 
 def mixing_arguments(biases: bool) -> tuple[object, ...]:
-    samples, channel_mix, point_mix = torch.randn(6, 5, 8), torch.randn(6, 8, 8), torch.randn(6, 7, 5)
-    return samples, channel_mix, point_mix, *((torch.randn(8), torch.randn(7)) if biases else (None, None)), 2
+    samples, channel_mix, point_mix = torch.randn(2, 3, 5, 8), torch.randn(2, 3, 8, 8), torch.randn(2, 3, 7, 5)
+    return samples, channel_mix, point_mix, *((torch.randn(8), torch.randn(7)) if biases else (None, None))
 
 
 CASES = {
-    "attend_by_picture": lambda: (torch.randn(2, 5, 24), 2, 0.5),
+    "attend_by_image": lambda: (torch.randn(2, 5, 24), 2, 0.5),
     "early_conv_in_strips": lambda: (
         torch.randn(2, 3, 45, 70).to(memory_format=torch.channels_last), torch.randn(8, 3, 7, 7), torch.randn(8), 1e-6,
         True,
     ),
-    "mix_by_picture": lambda: mixing_arguments(biases=True),
-    "mix_by_picture, bare": lambda: mixing_arguments(biases=False),
+    "mix_by_image": lambda: mixing_arguments(biases=True),
+    "mix_by_image, bare": lambda: mixing_arguments(biases=False),
 }  # fmt: skip
-FUNCTIONS = {each.__name__: each for each in (attend_by_picture, early_conv_in_strips, mix_by_picture)}
+FUNCTIONS = {each.__name__: each for each in (attend_by_image, early_conv_in_strips, mix_by_image)}
 
 
 @pytest.mark.parametrize("case", CASES)

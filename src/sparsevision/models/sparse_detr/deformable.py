@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sparsevision.layers.corner_rows import MOST_ROWS, CornerRows, sample_corner_rows
-from sparsevision.layers.paths import fast_cpu_inference, fast_cpu_training
+from sparsevision.kernels.deformable_cpu import rows_can_be_sampled, sample_rows
+from sparsevision.kernels.dispatch import accelerated
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -42,18 +42,12 @@ def sample_levels(
     if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # Autocast gives `grid_sample` full precision; the fast form gets the same.
         values, locations, weights = values.float(), locations.float(), weights.float()
-    in_full = all(tensor.dtype == torch.float32 for tensor in (values, locations, weights))
-    if in_full and values.shape[1] * values.shape[2] <= MOST_ROWS:
-        sides = [side for shape in shapes for side in shape]
-        if fast_cpu_inference(values.device):
-            return sample_corner_rows(values, locations, weights, sides)
-        if fast_cpu_training(values.device):
-            return CornerRows.apply(values, locations, weights, sides)
     return _sample_maps(values, shapes, locations, weights)
 
 
+@accelerated(sample_rows, when=rows_can_be_sampled)
 def _sample_maps(values: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The plain form: one `grid_sample` a level, with the heads as part of the batch."""
+    """One `grid_sample` a level, with the heads as part of the batch."""
     batch, _, heads, channels = values.shape
     queries = locations.shape[1]
     grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)

@@ -9,13 +9,14 @@ import timm
 import torch
 from torch import nn
 
-from sparsevision.layers.packed_convolutions import PackedBlock, PackedConv
-from sparsevision.layers.packed_layers import PackedLinear
-from sparsevision.layers.packing import can_pack, pack_weights
-from sparsevision.models.sparse_detr.backbone import TimmBackbone
 from sparsevision.models.sparseformer import SparseFormer, SparseFormerConfig
+from sparsevision.models.timm_backbone import TimmBackbone
 from sparsevision.models.visual_transformer.config import VisualTransformerConfig
 from sparsevision.models.visual_transformer.network import VTResNet
+from sparsevision.packing import can_pack, pack_weights
+from sparsevision.packing.convolution import PackedConv
+from sparsevision.packing.linear import PackedLinear
+from sparsevision.packing.residual_blocks import PackedResidualBlock
 
 
 def small_model() -> SparseFormer:
@@ -95,7 +96,9 @@ def test_a_block_with_anything_else_that_acts_is_left_alone() -> None:
 def test_half_precision_is_left_alone() -> None:
     model = small_visual_transformer().to(torch.bfloat16)
     assert not pack_weights(model)
-    assert not [module for module in model.modules() if isinstance(module, (PackedLinear, PackedConv, PackedBlock))]
+    assert not [
+        module for module in model.modules() if isinstance(module, (PackedLinear, PackedConv, PackedResidualBlock))
+    ]
 
 
 @pytest.mark.parametrize("pair", ["SparseFormer", "Visual Transformer of basic blocks"], indirect=True)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparsevision.layers.corner_rows import CHUNK
-from sparsevision.layers.deformable import DeformableAttention, sample_levels
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.deformable_cpu import CHUNK
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, sample_levels
 
 Shapes = list[tuple[int, int]]
 Inputs = tuple[Tensor, Tensor, Tensor]

@@ -14,14 +14,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.token_maps import Form, feature_map, nothing, split_heads, token_map
+from sparsevision.models.visual_transformer.token_maps import (
+    Form,
+    NormedMaps,
+    feature_map,
+    nothing,
+    split_heads,
+    token_map,
+)
 
 Renewal = Literal["full", "half"]
 Tokens = Float[Tensor, "batch tokens token_width"]
 Weights = Float[Tensor, "batch heads tokens pixels"]
 
 
-class Tokenizer(nn.Module):
+class Tokenizer(NormedMaps):
     """What tokenizers share: a value map, the weighted mean, and a map to the tokens' width.
 
     The equation form pools the features as they are. In the budget form the value map may be left out (VT-FPN), and

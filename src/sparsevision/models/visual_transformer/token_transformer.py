@@ -11,13 +11,13 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from sparsevision.layers.token_maps import Form, nothing, split_heads, token_map
+from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, nothing, split_heads, token_map
 
 Tokens = Float[Tensor, "batch tokens width"]
 Attention = Float[Tensor, "batch heads tokens tokens"]
 
 
-class TokenTransformer(nn.Module):
+class TokenTransformer(NormedMaps):
     """Self-attention and a feed-forward network, each added to what it read (Eqs. 3 and 4).
 
     Eq. 3 prints the product as K Q^T, so that there a token's key meets the others' queries, and its values are the
@@ -51,7 +51,7 @@ class TokenTransformer(nn.Module):
         return x.transpose(1, 2), attention
 
 
-class DenseTokens(nn.Module):
+class DenseTokens(NormedMaps):
     """One map of every token by itself (Table 5, "none"), or with what a learned graph brings it ("graph").
 
     The graph starts as the identity.

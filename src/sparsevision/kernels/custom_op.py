@@ -1,6 +1,6 @@
-"""Operators that torch.compile calls as they stand, where taking them apart would make them slower.
+"""Operators that torch.compile calls as a whole, where taking them apart would make them slower.
 
-A compiler fuses elementwise work well, but it does not know that a product per picture stays in cache where one over
+A compiler fuses elementwise work well, but it does not know that a product per image stays in cache where one over
 the batch does not.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor, library
 Function = Callable[..., Tensor]
 
 
-def opaque(schema: str, blank: Function) -> Callable[[Function], Function]:
-    """Makes a compiler call the decorated function instead of looking into it; elsewhere nothing changes.
+def custom_op(schema: str, blank: Function) -> Callable[[Function], Function]:
+    """Registers the decorated function as one operator of compiled graphs; elsewhere nothing changes.
 
     `schema` is the function's signature in PyTorch's operator notation, without a name. `blank` takes the same
     arguments and returns an empty tensor like the result, strides included. No gradient flows through the function.
@@ -29,7 +29,7 @@ def opaque(schema: str, blank: Function) -> Callable[[Function], Function]:
 
         @wraps(function)
         def call(*arguments: Any) -> Tensor:
-            # Outside of a compiler the detour through the dispatcher would only cost time.
+            # Outside of a compiler the detour through PyTorch's dispatcher would only cost time.
             return operator(*arguments) if torch.compiler.is_compiling() else function(*arguments)
 
         return call

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sparsevision.layers.opaque import opaque
+from sparsevision.kernels.custom_op import custom_op
+from sparsevision.kernels.dispatch import fast_cpu_inference, fast_cpu_training
 
 # Queries that are sampled at a time: what lies between sampling and summing then stays in cache.
 CHUNK = 512
@@ -26,6 +27,21 @@ CHUNK = 512
 MOST_ROWS = 2**24
 # How far away a neighbour is that a map of a single row or column does not have.
 _NOWHERE = math.inf
+
+
+def rows_can_be_sampled(values: Tensor, shapes: Any, *points: Tensor) -> bool:
+    """Returns whether `sample_rows` may run: eagerly or without gradients on a CPU, in float32, below `MOST_ROWS`."""
+    if not (fast_cpu_inference(values) or fast_cpu_training(values)):
+        return False
+    in_full = all(tensor.dtype == torch.float32 for tensor in (values, *points))
+    return in_full and values.shape[1] * values.shape[2] <= MOST_ROWS
+
+
+def sample_rows(values: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Reads `values` (B, N, M, D) at `locations` (B, Q, M, L, P, 2), weighted by `weights` (B, Q, M, L, P)."""
+    sides = [side for shape in shapes for side in shape]
+    read = sample_corner_rows if fast_cpu_inference(values) else CornerRows.apply
+    return read(values, locations, weights, sides)
 
 
 class _Grid:
@@ -100,7 +116,7 @@ class _Chunk:
         return _sum_rows(table, self.rows.view(-1), self.bags, self.shares.view(-1))
 
 
-@opaque(
+@custom_op(
     "(Tensor values, Tensor locations, Tensor weights, int[] sides) -> Tensor",
     lambda values, locations, weights, sides: values.new_empty(*locations.shape[:2], values.shape[2] * values.shape[3]),
 )

@@ -9,32 +9,34 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.paths import fast_cpu_training
+from sparsevision.kernels.memory_format import with_gradient_like
+from sparsevision.packing.convolution import packed_with_norm
 
 Form = Literal["equation", "budget"]
 
 
-class MapNorm(nn.BatchNorm2d):
-    """A batch norm of features that products with tokens read.
+class NormedMaps(nn.Module):
+    """Base of the parts: every map `name` may have a norm `name_norm` behind it."""
 
-    Their gradients come channel by channel whatever the map's layout is, and a CPU's batch norm takes eight times as
-    long over a map and a gradient that lie differently.
-    """
+    def packed(self) -> NormedMaps:
+        """Packs each map with its norm."""
+        for name, child in list(self.named_children()):
+            norm = getattr(self, f"{name}_norm", None)
+            if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(self, name, packed_with_norm(child, norm))
+                setattr(self, f"{name}_norm", nn.Identity())
+        return self
+
+
+class MapNorm(nn.BatchNorm2d):
+    """A batch norm of features that products with tokens read, whose gradients come channel by channel otherwise."""
 
     def forward(self, x: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch width h w"]:
         """Returns the normalised map."""
-        found = super().forward(x)
-        if fast_cpu_training(x.device) and found.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
-            found.register_hook(_channels_last)
-        return found
-
-
-def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)
+        return with_gradient_like(x, super().forward(x))
 
 
 def feature_map(form: Form, width: int, out_width: int, groups: int = 1) -> tuple[nn.Conv2d, nn.Module]:
