@@ -25,8 +25,8 @@ from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
 from sparsevision.data.opening_objects import open_objects
 from sparsevision.factory import load_model
-from sparsevision.measure.operations import count_parameters
 from sparsevision.measure.report import markdown_table
+from sparsevision.models.published import count_parameters
 from sparsevision.tasks.average_precision import ClassReport
 from sparsevision.tasks.detection import DetectionTask
 from sparsevision.training import read_recipe

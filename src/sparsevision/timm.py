@@ -22,12 +22,12 @@ from sparsevision.checkpoints.downloads import released_weights
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.models.registry import VARIANTS, Variant
+from sparsevision.models.registry import NamedVariant, variant_named, variants
 
 _WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
 
 
-def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
+def _entrypoint(variant: NamedVariant) -> Callable[..., nn.Module]:
     def entrypoint(pretrained: bool = False, **options: Any) -> nn.Module:
         if options.pop("features_only", False):
             units = ", or forward_intermediates for the tokens after each unit" if _has_units(variant) else ""
@@ -49,7 +49,7 @@ def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
 
 
 def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, **options: Any) -> nn.Module:
-    variant = VARIANTS[name]
+    variant = variant_named(name)
     if drop_rate:
         if not hasattr(variant.config, "dropout"):
             raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
@@ -62,7 +62,7 @@ def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 
     return model
 
 
-def _has_units(variant: Variant) -> bool:
+def _has_units(variant: NamedVariant) -> bool:
     """Says whether a model is one of units on tokens alone, one behind the other."""
     return hasattr(variant.config, "cortex_depth")
 
@@ -116,7 +116,7 @@ def _unit_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
     return wanted
 
 
-def _settings(variant: Variant) -> dict[str, Any]:
+def _settings(variant: NamedVariant) -> dict[str, Any]:
     """Returns the variant's settings with the file of weights that ships with the package, where there is one."""
     settings = timm_settings(variant)
     if variant.weights is not None and settings["url"] is None:
@@ -124,7 +124,7 @@ def _settings(variant: Variant) -> dict[str, Any]:
     return settings
 
 
-_CLASSIFIERS = {name: variant for name, variant in VARIANTS.items() if variant.family.task == "classification"}
+_CLASSIFIERS = {name: variant for name, variant in variants().items() if variant.family.answers_timm}
 default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _CLASSIFIERS.items()})
 __all__ = [*_CLASSIFIERS]
 for _variant in _CLASSIFIERS.values():

@@ -9,7 +9,8 @@ import timm
 import torch
 from torch import nn
 
-from sparsevision.models.sparseformer import SparseFormer, SparseFormerConfig
+from sparsevision.models.sparseformer.config import SparseFormerConfig
+from sparsevision.models.sparseformer.network import SparseFormer
 from sparsevision.models.timm_backbone import TimmBackbone
 from sparsevision.models.visual_transformer.config import VisualTransformerConfig
 from sparsevision.models.visual_transformer.network import VTResNet

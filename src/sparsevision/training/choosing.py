@@ -14,7 +14,7 @@ import timm
 from sparsevision.data.opening_objects import is_for_detection
 from sparsevision.errors import ConfigError
 from sparsevision.factory import preprocessing_of, task_of
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.registry import variants
 from sparsevision.training.recipe import DistillationSection, Recipe, read_recipe
 
 # What is taken where no recipe is named, by what the model is for.
@@ -92,9 +92,9 @@ def _fitted(recipe: Recipe) -> dict[str, Any]:
 
 
 def _has_weights(name: str) -> bool:
-    if name not in VARIANTS:
+    if name not in variants():
         return bool(timm.is_model_pretrained(name.removeprefix("timm/").split(".", 1)[0]))
-    weights = VARIANTS[name].weights
+    weights = variants()[name].weights
     if weights is None or "://" in weights.location:
         return weights is not None
     return (resources.files("sparsevision") / "weights" / weights.location).is_file()

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
-from sparsevision.models.sparse_detr.encoder import Pyramid
+from sparsevision.models.sparse_detr.encoder import TokenPyramid
 from sparsevision.models.sparse_detr.geometry import level_masks, sine_encoding, token_references, valid_ratios
 from sparsevision.models.sparse_detr.swin import SwinTiny
 from sparsevision.models.timm_backbone import TimmBackbone
@@ -35,7 +35,7 @@ def make_backbone(config: SparseDETRConfig) -> TimmBackbone | SwinTiny:
     return backbone
 
 
-class Projection(nn.Module):
+class LevelProjection(nn.Module):
     """One level: a convolution to the tokens' width, and a norm over groups of channels of the padded map."""
 
     def __init__(self, channels: int, width: int, *, halves: bool) -> None:
@@ -54,7 +54,7 @@ class Projection(nn.Module):
         return self.norm(self.conv(features))
 
 
-class Neck(nn.Module):
+class LevelNeck(nn.Module):
     """Projects the backbone's maps to levels, and lays these out as tokens with positions."""
 
     def __init__(self, channels: list[int], config: SparseDETRConfig) -> None:
@@ -62,19 +62,19 @@ class Neck(nn.Module):
         extra = config.num_levels - len(channels)
         sources = [(count, False) for count in channels]
         sources += [(channels[-1] if index == 0 else config.width, True) for index in range(extra)]
-        self.levels = nn.ModuleList(Projection(count, config.width, halves=halves) for count, halves in sources)
+        self.levels = nn.ModuleList(LevelProjection(count, config.width, halves=halves) for count, halves in sources)
         self.level_embed = nn.Parameter(torch.empty(config.num_levels, config.width))
 
     def init_weights(self) -> None:
         """Draws projections by Xavier's rule and the levels' embeddings from a normal distribution."""
         nn.init.normal_(self.level_embed)
         for level in self.levels:
-            assert isinstance(level, Projection)
+            assert isinstance(level, LevelProjection)
             level.init_weights()
 
     def forward(
         self, features: list[Float[Tensor, "batch _ _ _"]], mask: Bool[Tensor, "batch height width"]
-    ) -> tuple[Pyramid, list[Bool[Tensor, "batch _ _"]]]:
+    ) -> tuple[TokenPyramid, list[Bool[Tensor, "batch _ _"]]]:
         """Returns the levels as tokens, and the padding mask of each."""
         maps = [level(source) for level, source in zip(self.levels, features, strict=False)]
         source = features[-1]  # the first extra level reads the backbone's last map, not its projection
@@ -88,7 +88,7 @@ class Neck(nn.Module):
         positions = [
             sine_encoding(level, width) + embedding for level, embedding in zip(masks, self.level_embed, strict=True)
         ]
-        pyramid = Pyramid(
+        pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
             positions=torch.cat(positions, dim=1),
             references=token_references(shapes, ratios),

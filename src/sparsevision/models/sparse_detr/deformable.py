@@ -21,7 +21,7 @@ from sparsevision.kernels.dispatch import accelerated
 Shapes = Sequence[tuple[int, int]]
 
 
-class Looks(NamedTuple):
+class SamplingLocations(NamedTuple):
     """Where queries looked: `locations` (x, y) as fractions of each padded level's map, and the `weights` of points."""
 
     locations: Float[Tensor, "batch queries heads levels points 2"]
@@ -103,7 +103,7 @@ class DeformableAttention(nn.Module):
         source: Float[Tensor, "batch tokens width"],
         shapes: Shapes,
         padding: Bool[Tensor, "batch tokens"] | None = None,
-    ) -> tuple[Float[Tensor, "batch queries width"], Looks]:
+    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
         """Returns what the queries read in `source`, and where they looked; tokens under `padding` read as zero."""
         values = self.value(source)
         if padding is not None:
@@ -112,7 +112,7 @@ class DeformableAttention(nn.Module):
         read = sample_levels(values.unflatten(-1, (self.num_heads, -1)), shapes, *looks)
         return self.output(read), looks
 
-    def _look(self, queries: Tensor, references: Tensor, shapes: Shapes) -> Looks:
+    def _look(self, queries: Tensor, references: Tensor, shapes: Shapes) -> SamplingLocations:
         grid = (self.num_heads, self.num_levels, self.num_points)
         offsets = self.offsets(queries).unflatten(-1, (*grid, 2))
         weights = self.weights(queries).unflatten(-1, (self.num_heads, -1)).softmax(dim=-1).unflatten(-1, grid[1:])
@@ -121,4 +121,4 @@ class DeformableAttention(nn.Module):
             reach = references[..., 2:] * (0.5 / self.num_points)
         else:
             reach = 1 / references.new_tensor([(width, height) for height, width in shapes]).unsqueeze(1)
-        return Looks(references[..., :2] + offsets * reach, weights)
+        return SamplingLocations(references[..., :2] + offsets * reach, weights)

@@ -23,7 +23,7 @@ def attend(
     return attended.transpose(1, 2).flatten(-2)
 
 
-class SelfAttention(nn.Module):
+class TokenSelfAttention(nn.Module):
     """Pre-norm multi-head self-attention over tokens, without the residual.
 
     The fused projection holds q, k, v one after the other, the heads contiguous in each.
@@ -42,7 +42,7 @@ class SelfAttention(nn.Module):
         return self.proj(attend(self.qkv(self.norm(tokens)), self.num_heads, self.scale))
 
 
-class FeedForward(nn.Module):
+class TokenFeedForward(nn.Module):
     """Pre-norm two-layer network of four times the width, without the residual."""
 
     def __init__(self, width: int, eps: float, activation: Callable[[Tensor], Tensor]) -> None:
@@ -56,7 +56,7 @@ class FeedForward(nn.Module):
         """Returns what the network adds to the tokens."""
         return self.fc2(self.activation(self.fc1(self.norm(tokens))))
 
-    def packed(self) -> FeedForward:
+    def packed(self) -> TokenFeedForward:
         """Packs the first layer with an exact GELU as part of it."""
         if self.activation is F.gelu and isinstance(self.fc1, nn.Linear):
             self.fc1, self.activation = PackedLinear(self.fc1, "gelu"), nn.Identity()

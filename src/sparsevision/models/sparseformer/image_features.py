@@ -71,7 +71,7 @@ class PatchEmbedding(nn.Conv2d):
         return channel_norm(super().forward(F.pad(images, (0, right, 0, below))), eps=self.eps, unbiased=self.unbiased)
 
 
-class Pixels(nn.Module):
+class RawPixels(nn.Module):
     """The normalised picture itself (Table 3d, "RGB")."""
 
     def init_weights(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,9 @@ class AdaptiveMixing(nn.Module):
     With biases, both products are followed by a GELU (Eqs. 5 and 6); without, only the second is, as in
     the bootstrapped models. `out_points` is the number of mixed points P_o; the paper has P_o = P.
     """
+
+    # Counted apart: a counter of the paper's time had no rule for products of two generated factors.
+    generates_matrices: ClassVar[bool] = True
 
     def __init__(
         self, width: int, channels: int, num_points: int, out_points: int, hidden: int, *, biases: bool, eps: float

@@ -12,11 +12,17 @@ from torch import Tensor, nn
 from sparsevision.errors import UnknownNameError
 from sparsevision.models.classifier import Classifier
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
-from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
-from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, Pixels
+from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
+from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
 from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.models.sparseformer.rois import grid_rois
-from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
+from sparsevision.models.sparseformer.unit import (
+    FixedPointOffsets,
+    PointOffsets,
+    RoIAdjustment,
+    SampledMap,
+    SparseFormerUnit,
+)
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
 
 
@@ -44,7 +50,7 @@ class TokenTable(nn.Module):
         return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
 
 
-class Bridge(nn.Module):
+class TokenBridge(nn.Module):
     """Widens the tokens between the focusing unit and the cortex."""
 
     def __init__(self, width: int, out_width: int, kind: str, eps: float) -> None:
@@ -57,7 +63,7 @@ class Bridge(nn.Module):
         return self.norm(self.fc(tokens))
 
 
-class Head(nn.Module):
+class PooledHead(nn.Module):
     """Pools the tokens, normalises, classifies; the mean comes before the norm."""
 
     def __init__(self, config: SparseFormerConfig) -> None:
@@ -103,17 +109,15 @@ class SparseFormer(Classifier):
         ).tolist()
         focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
         if config.focusing_repeats:
-            self.focusing = Unit(config, config.focusing_width, config.focusing_order, focusing_rates)
-            self.bridge = Bridge(config.focusing_width, config.cortex_width, config.bridge, numerics.norm_eps)
+            self.focusing = SparseFormerUnit(config, config.focusing_width, config.focusing_order, focusing_rates)
+            self.bridge = TokenBridge(config.focusing_width, config.cortex_width, config.bridge, numerics.norm_eps)
         self.cortex = nn.ModuleList(
-            Unit(config, config.cortex_width, order, [rate])
-            for order, rate in zip(config.cortex_orders, cortex_rates, strict=True)
+            SparseFormerUnit(config, config.cortex_width, order, [rate])
+            for order, rate in zip(config.orders, cortex_rates, strict=True)
         )
         # The class token takes no part in sampling, so it enters after the last unit that samples.
-        self.class_token_at = 1 + max(
-            (i for i, order in enumerate(config.cortex_orders) if "sample" in order), default=-1
-        )
-        self.head = Head(config)
+        self.class_token_at = 1 + max((i for i, order in enumerate(config.orders) if "sample" in order), default=-1)
+        self.head = PooledHead(config)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -127,15 +131,29 @@ class SparseFormer(Classifier):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for module in self.modules():
-            if isinstance(module, Offsets | FixedOffsets):
+            if isinstance(module, PointOffsets | FixedPointOffsets):
                 module.init_weights(self.config.numerics)
             elif isinstance(
                 module,
-                Adjust | TokenTable | AdaptiveMixing | StaticMixing | LinearDecoding | EarlyConv | PatchEmbedding,
+                RoIAdjustment
+                | TokenTable
+                | AdaptiveMixing
+                | StaticMixing
+                | LinearDecoding
+                | EarlyConv
+                | PatchEmbedding,
             ):
                 module.init_weights()
-            elif isinstance(module, Unit) and module.stage_embedding is not None:
+            elif isinstance(module, SparseFormerUnit) and module.stage_embedding is not None:
                 nn.init.normal_(module.stage_embedding)
+
+    @property
+    def sampling_macs(self) -> int:
+        """Multiply-adds of the bilinear sampling of one image, which no counter knows: four per value read."""
+        config = self.config
+        samplings = config.focusing_repeats * ("sample" in config.focusing_order)
+        samplings += sum("sample" in order for order in config.orders)
+        return config.num_tokens * config.num_points * config.sampled_channels * 4 * samplings
 
     def forward(
         self,
@@ -159,7 +177,7 @@ class SparseFormer(Classifier):
     ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
         self._check_images(images, self.config.in_chans)
-        view = FeatureMap(self.early_conv(images), _valid_share(images, sizes))
+        view = SampledMap(self.early_conv(images), _valid_share(images, sizes))
         tokens, rois = self.tokens(images.shape[0])
         if trace is not None:
             trace.record("initial", Regions(rois))
@@ -180,7 +198,7 @@ class SparseFormer(Classifier):
     def set_gradient_scale(self, scale: float) -> None:
         """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
         for unit in self.modules():
-            if isinstance(unit, Unit):
+            if isinstance(unit, SparseFormerUnit):
                 unit.gradient_scale = scale
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -228,11 +246,13 @@ class SparseFormer(Classifier):
         return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
 
 
-def _image_feature(config: SparseFormerConfig, numerics: Numerics) -> EarlyConv | PatchEmbedding | Pixels:
+def _image_feature(
+    config: SparseFormerConfig, numerics: SparseFormerNumerics
+) -> EarlyConv | PatchEmbedding | RawPixels:
     """Builds what tokens sample from (Table 3d)."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
-        return Pixels()
+        return RawPixels()
     kind = EarlyConv if config.image_feature == "early_conv" else PatchEmbedding
     return kind(config.in_chans, config.feature_channels, eps=eps, unbiased=unbiased)
 

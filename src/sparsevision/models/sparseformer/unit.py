@@ -10,22 +10,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.sparseformer.attention import FeedForward, SelfAttention
-from sparsevision.models.sparseformer.config import NUMERICS, Numerics, Operation, SparseFormerConfig
+from sparsevision.models.sparseformer.attention import TokenFeedForward, TokenSelfAttention
+from sparsevision.models.sparseformer.config import NUMERICS, Operation, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets
 from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.types import Points, Regions, Trace
 
 
-class FeatureMap(NamedTuple):
+class SampledMap(NamedTuple):
     """What all samplings of one forward pass read: the feature map, and the valid share (x, y) of a padded batch."""
 
     features: Float[Tensor, "batch channels height width"]
     valid: Float[Tensor, "batch 1 1 2"] | None
 
 
-class Adjust(nn.Module):
+class RoIAdjustment(nn.Module):
     """Says how a token moves its region: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
 
     def __init__(self, width: int, kind: str, eps: float) -> None:
@@ -47,7 +47,7 @@ class Adjust(nn.Module):
         return self.fc(tokens).float()
 
 
-class Offsets(nn.Module):
+class PointOffsets(nn.Module):
     """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
 
     def __init__(self, width: int, num_points: int, eps: float) -> None:
@@ -77,7 +77,7 @@ class Offsets(nn.Module):
         return (self.fc(self.norm(tokens)).float() + self.bias).unflatten(-1, (-1, 2))
 
 
-class FixedOffsets(nn.Module):
+class FixedPointOffsets(nn.Module):
     """The grid of offsets, for every token and every picture the same (Table 3b, "nil")."""
 
     def __init__(self, num_points: int) -> None:
@@ -117,7 +117,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-class DropPath(nn.Module):
+class LateDropPath(nn.Module):
     """timm's stochastic depth, imported when something is dropped: that takes seconds, and predicting drops nothing."""
 
     def __init__(self, rate: float) -> None:
@@ -133,7 +133,7 @@ class DropPath(nn.Module):
         return drop_path(delta, self.rate, self.training)
 
 
-class Unit(nn.Module):
+class SparseFormerUnit(nn.Module):
     """One transformer stage: its operations in their order, run once or several times with the same weights.
 
     The paper's order is attention, region adjustment, sampling with mixing, feed-forward (Section 3.1); a plain cortex
@@ -147,7 +147,7 @@ class Unit(nn.Module):
         numerics = NUMERICS[config.numerics]
         self.order, self.numerics, self.offset_scale = order, numerics, config.offset_scale
         self.gradient_scale = 1.0
-        self.drops = nn.ModuleList(DropPath(rate) for rate in drop_rates)
+        self.drops = nn.ModuleList(LateDropPath(rate) for rate in drop_rates)
         # The second released code drops no deltas of its two-layer adjustment.
         self.drops_deltas = config.adjustment == "linear"
         plain = len(drop_rates) == 1 and "sample" not in order
@@ -155,20 +155,22 @@ class Unit(nn.Module):
         learned = config.stage_embedding == "learned" and len(drop_rates) > 1
         self.stage_embedding = nn.Parameter(torch.empty(len(drop_rates), width)) if learned else None
         if "attention" in order:
-            self.attn = SelfAttention(width, config.num_heads(width), numerics.norm_eps)
+            self.attn = TokenSelfAttention(width, config.num_heads(width), numerics.norm_eps)
         if "adjust" in order:
-            self.adjust = Adjust(width, config.adjustment, numerics.norm_eps)
+            self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
         if "sample" in order:
             points = config.num_points
-            self.offset = FixedOffsets(points) if config.looks_are_fixed else Offsets(width, points, numerics.norm_eps)
+            self.offset = (
+                FixedPointOffsets(points) if config.looks_are_fixed else PointOffsets(width, points, numerics.norm_eps)
+            )
             self.mixing = _decoder(config, width, numerics)
         if "encode" in order:
             self.pe = RoIEncoding(width, numerics.norm_eps)
         if "ffn" in order:
-            self.ffn = FeedForward(width, numerics.norm_eps, activation)
+            self.ffn = TokenFeedForward(width, numerics.norm_eps, activation)
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], view: FeatureMap,
+        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], view: SampledMap,
         repeat: int = 0, trace: Trace | None = None, stage: str = "",
     ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:  # fmt: skip
         """Returns the tokens and their regions after one run; `repeat` says which one it is."""
@@ -190,7 +192,7 @@ class Unit(nn.Module):
         return tokens, rois
 
     def _look(
-        self, tokens: Tensor, rois: Tensor, view: FeatureMap, trace: Trace | None, stage: str
+        self, tokens: Tensor, rois: Tensor, view: SampledMap, trace: Trace | None, stage: str
     ) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
@@ -209,7 +211,7 @@ class Unit(nn.Module):
 
 
 def _decoder(
-    config: SparseFormerConfig, width: int, numerics: Numerics
+    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
 ) -> AdaptiveMixing | StaticMixing | LinearDecoding:
     """Builds the part that decodes samples (Table 3e)."""
     channels, num_points, out_points = config.sampled_channels, config.num_points, config.out_points

@@ -17,7 +17,7 @@ from sparsevision.kernels.memory_format import channels_last_on_cpu
 from sparsevision.models.classifier import Classifier
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
-from sparsevision.models.visual_transformer.projector import Projector
+from sparsevision.models.visual_transformer.projector import TokenProjector
 from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
 from sparsevision.models.visual_transformer.tokenizers import (
     ClusteringTokenizer,
@@ -43,7 +43,7 @@ class VisualTransformer(nn.Module):
         self.transformer = _relation(config)
         self.projector = None
         if projects and not last:
-            self.projector = Projector(
+            self.projector = TokenProjector(
                 width, config.feature_width, config.token_width, config.form,
                 heads=config.num_heads, groups=config.groups(config.feature_width),
                 drop_path_rate=config.drop_path_rate,

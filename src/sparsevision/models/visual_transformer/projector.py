@@ -16,7 +16,7 @@ from sparsevision.models.visual_transformer.token_maps import (
 )
 
 
-class Projector(NormedMaps):
+class TokenProjector(NormedMaps):
     """Every pixel asks the tokens, and adds the mixture of them that answers (Eq. 5).
 
     In the budget form the map may come out wider than it went in: a dense map then carries the pixels over.

@@ -28,7 +28,7 @@ Tokens = Float[Tensor, "batch tokens token_width"]
 Weights = Float[Tensor, "batch heads tokens pixels"]
 
 
-class Tokenizer(NormedMaps):
+class VisualTokenizer(NormedMaps):
     """What tokenizers share: a value map, the weighted mean, and a map to the tokens' width.
 
     The equation form pools the features as they are. In the budget form the value map may be left out (VT-FPN), and
@@ -58,7 +58,7 @@ class Tokenizer(NormedMaps):
         raise NotImplementedError
 
 
-class FilterTokenizer(Tokenizer):
+class FilterTokenizer(VisualTokenizer):
     """Each token has a filter of its own, which is the same for every picture (Eq. 1)."""
 
     def __init__(
@@ -73,7 +73,7 @@ class FilterTokenizer(Tokenizer):
         return (self.coef(features).flatten(2) * self.scale).softmax(dim=-1).unsqueeze(1)
 
 
-class RecurrentTokenizer(Tokenizer):
+class RecurrentTokenizer(VisualTokenizer):
     """The tokens of the module before say what to look for (Eq. 2)."""
 
     def __init__(
@@ -104,7 +104,7 @@ class RecurrentTokenizer(Tokenizer):
         return (queries.transpose(2, 3) @ keys * self.scale).softmax(dim=-1)
 
 
-class PoolingTokenizer(Tokenizer):
+class PoolingTokenizer(VisualTokenizer):
     """The map scaled down to one pixel a token (an ablation of Table 3)."""
 
     def __init__(self, width: int, token_width: int, num_tokens: int, form: Form) -> None:
@@ -117,7 +117,7 @@ class PoolingTokenizer(Tokenizer):
         return self.token_norm(self.token(pooled)).transpose(1, 2), None
 
 
-class ClusteringTokenizer(Tokenizer):
+class ClusteringTokenizer(VisualTokenizer):
     """Weights from the centroids that k-means finds among the pixels of the picture (an ablation of Table 3)."""
 
     def __init__(

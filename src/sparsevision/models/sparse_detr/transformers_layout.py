@@ -1,4 +1,4 @@
-"""How Hugging Face's `DeformableDetrForObjectDetection` names its tensors, and what each is called here.
+"""Names of the tensors of Hugging Face's `DeformableDetrForObjectDetection`.
 
 Self-attention has three projections there and one here, so their rows are joined: queries, keys, values. The rest is a
 renaming. Files of older versions name a few parts otherwise; both names are read. Heads stand under the decoder as
@@ -15,8 +15,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from sparsevision.checkpoints.detr_layout import ATTENTION
-from sparsevision.checkpoints.renaming import renamed_by
+from sparsevision.models.layouts import renamed_by
+from sparsevision.models.sparse_detr.released_layout import ATTENTION
 
 _FEED_FORWARD = {
     "mlp.fc1.": "ffn.fc1.", "mlp.fc2.": "ffn.fc2.", "fc1.": "ffn.fc1.", "fc2.": "ffn.fc2.",
@@ -61,7 +61,7 @@ _RESNET_LAYER = re.compile(r"layer\.(\d)\.(convolution|normalization)\.(.+)", fl
 
 
 def is_transformers_detr(names: Collection[str]) -> bool:
-    """Says whether a state dict's names are those of transformers' Deformable DETR."""
+    """Returns whether a state dict's names are those of transformers' Deformable DETR."""
     return "model.level_embed" in names and "model.input_proj.0.0.weight" in names
 
 
@@ -104,7 +104,7 @@ def _heads_once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _shares_heads(state: Mapping[str, Tensor]) -> bool:
-    """Says whether all layers have one head, which pickled files repeat; refining models have one for each layer."""
+    """Returns whether all layers have one head, which pickled files repeat; refining models have one for each layer."""
     if any(name.startswith(f"{_INNER}bbox_embed.") for name in state):
         return False
     first, second = (state.get(f"bbox_embed.{index}.layers.0.weight") for index in (0, 1))
@@ -112,7 +112,7 @@ def _shares_heads(state: Mapping[str, Tensor]) -> bool:
 
 
 class TransformersNames:
-    """Says our name of a tensor; which head is whose follows from all of a file's names.
+    """Our name of a tensor; which head is whose follows from all of a file's names.
 
     A name that is not known stays as it is, so that strict loading lists it as unexpected.
     """

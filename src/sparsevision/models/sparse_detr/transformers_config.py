@@ -1,18 +1,14 @@
-"""How a Deformable DETR of transformers is configured: read off its tensors, and off the config.json beside them."""
+"""The configuration of a Deformable DETR of transformers, from its tensors and from the config.json beside them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from sparsevision.checkpoints.checkpoint import FORMAT_VERSION
-from sparsevision.checkpoints.description import Description
-from sparsevision.checkpoints.fitting import config_fields
 from sparsevision.errors import CheckpointError
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.layouts import StoredModel
 
 Settings = Mapping[str, Any]
 
@@ -22,42 +18,33 @@ _ONLY: Settings = {"activation_function": "relu", "position_embedding_type": "si
 _RESNETS = {("bottleneck", (3, 4, 6, 3)): "resnet50", ("bottleneck", (3, 4, 23, 3)): "resnet101"}
 
 
-def transformers_settings(text: str) -> Settings | None:
-    """Returns what a config.json says, if it is that of a Deformable DETR of transformers."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) and content.get("model_type") == "deformable_detr" else None
+def is_transformers_config(settings: Settings) -> bool:
+    """Returns whether the content of a config.json is that of a Deformable DETR of transformers."""
+    return settings.get("model_type") == "deformable_detr"
 
 
-def describe(state: Mapping[str, Tensor], settings: Settings, origin: str) -> Description:
-    """Describes the model that tensors (our names) belong to, as our own format would.
+def describe(fields: Settings, state: Mapping[str, Tensor], settings: Settings, origin: str) -> StoredModel:
+    """Describes the model that tensors (our names) belong to, `fields` being those that their shapes determine.
 
     Raises:
-        CheckpointError: the settings ask for something that our model has not.
+        CheckpointError: the settings ask for a part that our model does not have.
     """
     for name, only in _ONLY.items():
         if settings.get(name, only) != only:
             raise CheckpointError(f"{name} is {settings[name]!r} in {origin}, and only {only!r} is read.")
-    fields = config_fields(state)
     two_stage = fields.get("queries") == "boxes"
     refined = two_stage or fields.get("heads") == "own"
     model = f"deformable_detr_{'two_stage_' if two_stage else 'refined_' if refined else ''}r50"
     heads = _both(settings, "attention_heads", origin) or _HEADS
     told: dict[str, Any] = {"num_heads": heads}
-    looks = state.get("encoder.layers.0.attn.weights.bias")
-    if looks is not None:
-        told["num_points"] = looks.numel() // (heads * fields.get("num_levels", 1))
+    weights = state.get("encoder.layers.0.attn.weights.bias")
+    if weights is not None:
+        told["num_points"] = weights.numel() // (heads * fields.get("num_levels", 1))
     told |= {ours: settings[theirs] for theirs, ours in _taken(two_stage).items() if theirs in settings}
     if backbone := _backbone(settings, origin):
         told["backbone"] = backbone
     labels = None if fields.get("num_classes") == 91 else _labels(settings, fields.get("num_classes"))
-    config = {**fields, **told, "numerics": "released"}
-    return Description(
-        format_version=FORMAT_VERSION, model=model, config=config, labels=labels,
-        preprocessing=VARIANTS[model].preprocessing,
-    )  # fmt: skip
+    return StoredModel(name=model, config={**fields, **told, "numerics": "released"}, labels=labels)
 
 
 def _taken(two_stage: bool) -> Mapping[str, str]:
@@ -78,7 +65,7 @@ def _both(settings: Settings, name: str, origin: str) -> int | None:
 
 
 def _backbone(settings: Settings, origin: str) -> str | None:
-    """Returns timm's name of the backbone; older files say it beside the rest, newer ones in a table of its own."""
+    """Returns timm's name of the backbone; older files name it beside the rest, newer ones in a table of its own."""
     inner = settings.get("backbone_config")
     if not isinstance(inner, dict):
         name = settings.get("backbone")

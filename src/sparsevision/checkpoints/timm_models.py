@@ -21,12 +21,12 @@ from sparsevision.types import Preprocessing
 PREFIX = "timm/"
 
 
-def is_peer(name: str) -> bool:
+def is_timm_model(name: str) -> bool:
     """Says whether a name is one of timm's models."""
     return name.startswith(PREFIX)
 
 
-def make_peer(
+def make_timm_model(
     name: str,
     checkpoint: Checkpoint | None = None,
     *,
@@ -42,7 +42,7 @@ def make_peer(
         ConfigError: timm does not take an option.
         CheckpointError: the weights cannot be fetched or do not fit.
     """
-    check_peer_name(name)
+    check_timm_name(name)
     stored = dict(checkpoint.config or {}) if checkpoint else {}
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
@@ -54,17 +54,17 @@ def make_peer(
     labels = checkpoint.labels if checkpoint else None
     if pretrained and num_classes is None and getattr(model, "num_classes", None) == 1000:
         labels = imagenet_labels()
-    preprocessing = (checkpoint and checkpoint.preprocessing) or peer_preprocessing(name)
+    preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
     identify(model, Identity(name, preprocessing, None if report and report.fresh else labels, report, options))
     return model
 
 
-def peer_preprocessing(name: str) -> Preprocessing:
+def timm_preprocessing(name: str) -> Preprocessing:
     """Returns what timm prepares pictures with for a model."""
     from timm.data.config import resolve_data_config
 
-    check_peer_name(name)
-    settings = resolve_data_config({}, pretrained_cfg=peer_settings(name))
+    check_timm_name(name)
+    settings = resolve_data_config({}, pretrained_cfg=published_settings(name))
     return Preprocessing(
         size=settings["input_size"][-2:],
         fit="stretch" if settings["crop_mode"] == "squash" else "crop",
@@ -75,14 +75,14 @@ def peer_preprocessing(name: str) -> Preprocessing:
     )
 
 
-def peer_names(pattern: str) -> list[str]:
+def timm_names(pattern: str) -> list[str]:
     """Lists timm's models whose "timm/NAME" fits a glob pattern."""
     import timm
 
     return [PREFIX + name for name in timm.list_models(pattern.removeprefix(PREFIX))]
 
 
-def check_peer_name(name: str) -> None:
+def check_timm_name(name: str) -> None:
     """Raises UnknownNameError unless timm has a model of the name."""
     import timm
 
@@ -91,7 +91,7 @@ def check_peer_name(name: str) -> None:
         raise UnknownNameError("timm model", bare, timm.list_models())
 
 
-def peer_settings(name: str) -> dict[str, Any]:
+def published_settings(name: str) -> dict[str, Any]:
     """Returns what timm's registry says of a model: its input, head and weights."""
     import timm
 
@@ -122,6 +122,6 @@ def _outputs(name: str, checkpoint: Checkpoint | None) -> int | None:
     """Reads the number of outputs off a checkpoint's classifier."""
     if checkpoint is None:
         return None
-    classifier = peer_settings(name).get("classifier")
+    classifier = published_settings(name).get("classifier")
     weight = checkpoint.state.get(f"{classifier}.weight") if isinstance(classifier, str) else None
     return None if weight is None else weight.shape[0]

@@ -1,4 +1,4 @@
-"""How the released Sparse DETR and Deformable DETR files name their tensors, and what each is called here.
+"""Names of the tensors in the released Sparse DETR and Deformable DETR files.
 
 The mapping is a renaming: no tensor is transposed, split or joined. Heads stand in these files up to three times, under
 the transformer's encoder and decoder as well; only the outermost names are read.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TypeVar
 
-from sparsevision.checkpoints.renaming import renamed_by
+from sparsevision.models.layouts import renamed_by
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _SWIN_NORM = re.compile(r"norm(\d)\.(weight|bias)")
 
 
 def is_released_detr(names: Collection[str]) -> bool:
-    """Says whether a state dict's names are those of the released Sparse DETR code."""
+    """Returns whether a state dict's names are those of the released Sparse DETR code."""
     return "transformer.level_embed" in names and "input_proj.0.0.weight" in names
 
 
@@ -60,7 +60,7 @@ def without_duplicates(state: Mapping[str, T]) -> dict[str, T]:
 
 
 class DetrNames:
-    """Says our name of a tensor; which head is whose, and which backbone it is, follow from all of a file's names.
+    """Our name of a tensor; which head is whose, and which backbone it is, follow from all of a file's names.
 
     A name that is not known stays as it is, so that strict loading lists it as unexpected.
     """
