@@ -321,7 +321,7 @@ def test_unit(name: str) -> None:
     tokens, rois = inputs["embedding"], inputs.get("roi", torch.zeros(2, inputs["embedding"].shape[1], 4))
     view = SampledMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
     for repeat in range(repeats):
-        tokens, rois = unit(tokens, rois, view, repeat)
+        tokens, rois = unit(tokens, rois, view._replace(repeat=repeat))
     case.check("embedding", tokens)
     loss = (tokens * case.inputs["w_embedding"]).sum()
     if "roi" in case.outputs:

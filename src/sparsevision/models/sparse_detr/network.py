@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -98,6 +98,8 @@ class SparseDETR(nn.Module):
     `forward` returns a `DetectionOutput`: in training the heads of every layer and the scorer's loss, else the last
     layer's head alone. Pictures may be padded at the right and the bottom, `sizes` being their valid sides.
     """
+
+    outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()

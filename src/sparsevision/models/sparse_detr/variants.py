@@ -1,4 +1,4 @@
-"""The named detectors: the released table's rows, the forms beside them, this project's nano; with input and weights."""
+"""The named detectors: the released table's rows, the forms beside them, this project's nano; with their weights."""
 
 from __future__ import annotations
 

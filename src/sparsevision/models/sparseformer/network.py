@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -9,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.errors import UnknownNameError
-from sparsevision.models.classifier import Classifier
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.models.classifier import Classifier, unit_indices
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
@@ -53,10 +54,11 @@ class TokenTable(nn.Module):
 class TokenBridge(nn.Module):
     """Widens the tokens between the focusing unit and the cortex."""
 
-    def __init__(self, width: int, out_width: int, kind: str, eps: float) -> None:
+    def __init__(self, config: SparseFormerConfig, eps: float) -> None:
         super().__init__()
-        self.fc = nn.Linear(width, out_width)
-        self.norm = nn.LayerNorm(out_width, eps=eps) if kind == "norm" else nn.Identity()
+        width = config.cortex_width
+        self.fc = nn.Linear(config.focusing_width, width)
+        self.norm = nn.LayerNorm(width, eps=eps) if config.bridge == "norm" else nn.Identity()
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens out_width"]:
         """Returns the tokens in the width of the cortex."""
@@ -110,7 +112,7 @@ class SparseFormer(Classifier):
         focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
         if config.focusing_repeats:
             self.focusing = SparseFormerUnit(config, config.focusing_width, config.focusing_order, focusing_rates)
-            self.bridge = TokenBridge(config.focusing_width, config.cortex_width, config.bridge, numerics.norm_eps)
+        self.bridge = TokenBridge(config, numerics.norm_eps) if config.focusing_repeats else nn.Identity()
         self.cortex = nn.ModuleList(
             SparseFormerUnit(config, config.cortex_width, order, [rate])
             for order, rate in zip(config.orders, cortex_rates, strict=True)
@@ -148,6 +150,11 @@ class SparseFormer(Classifier):
                 nn.init.normal_(module.stage_embedding)
 
     @property
+    def outputs(self) -> Literal["classes", "embedding"]:
+        """Whether the outputs are logits of classes, or an embedding, as of the models that were trained with CLIP."""
+        return "embedding" if self.config.head_bias == "none" else "classes"
+
+    @property
     def sampling_macs(self) -> int:
         """Multiply-adds of the bilinear sampling of one image, which no counter knows: four per value read."""
         config = self.config
@@ -168,6 +175,44 @@ class SparseFormer(Classifier):
             trace.record("head", Response(self.head.fc(self.head.norm(tokens))))
         return self.forward_head(tokens)
 
+    def encode(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> tuple[
+        Float[Tensor, "batch tokens cortex_width"],
+        Float[Tensor, "batch sampling 4"],
+        Float[Tensor, "batch channels h w"],
+    ]:
+        """Returns the tokens after the last cortex unit, the regions that they ended with, and the feature map.
+
+        The class token stands first if there is one; it has no region.
+        """
+        return self._encode(images, sizes, trace)
+
+    def _encode(
+        self, images: Tensor, sizes: Tensor | None = None, trace: Trace | None = None, after: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encodes images, and appends the tokens after each cortex unit to `after`."""
+        self._check_images(images, self.config.in_chans)
+        view = SampledMap(self.early_conv(images), _valid_share(images, sizes), trace=trace)
+        tokens, rois = self.tokens(images.shape[0])
+        if trace is not None:
+            trace.record("initial", Regions(rois))
+        for repeat in range(self.config.focusing_repeats):
+            seen = view._replace(repeat=repeat, stage=f"focusing.{repeat + 1}")
+            tokens, rois = self._run(self.focusing, tokens, rois, seen)
+        tokens = self.bridge(tokens)
+        for index, unit in enumerate(self.cortex):
+            if index == self.class_token_at and self.tokens.cls is not None:
+                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
+            tokens, rois = self._run(unit, tokens, rois, view._replace(stage=f"cortex.{index + 1}"))
+            if after is not None:
+                after.append(tokens)
+        return tokens, rois, view.features
+
     def forward_features(
         self,
         images: Float[Tensor, "batch in_chans height width"],
@@ -176,20 +221,7 @@ class SparseFormer(Classifier):
         trace: Trace | None = None,
     ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
-        self._check_images(images, self.config.in_chans)
-        view = SampledMap(self.early_conv(images), _valid_share(images, sizes))
-        tokens, rois = self.tokens(images.shape[0])
-        if trace is not None:
-            trace.record("initial", Regions(rois))
-        if self.config.focusing_repeats:
-            for repeat in range(self.config.focusing_repeats):
-                tokens, rois = self._run(self.focusing, tokens, rois, view, repeat, trace, f"focusing.{repeat + 1}")
-            tokens = self.bridge(tokens)
-        for index, unit in enumerate(self.cortex):
-            if index == self.class_token_at and self.tokens.cls is not None:
-                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
-            tokens, rois = self._run(unit, tokens, rois, view, 0, trace, f"cortex.{index + 1}")
-        return tokens
+        return self.encode(images, sizes=sizes, trace=trace)[0]
 
     def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
         """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
@@ -234,6 +266,26 @@ class SparseFormer(Classifier):
         nn.init.trunc_normal_(self.head.fc.weight, std=0.02, a=-2.0, b=2.0)
         if bias:
             nn.init.zeros_(self.head.fc.bias)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NLC",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Returns the tokens after chosen cortex units, as timm's method of this name does with blocks.
+
+        `stop_early` is taken for timm's sake: the last units are run all the same.
+        """
+        if output_fmt != "NLC":
+            raise ConfigError(f"output_fmt is {output_fmt!r}; tokens that lie on no grid come out as 'NLC' only.")
+        chosen, after = unit_indices(len(self.cortex), indices), list[Tensor]()
+        final = self._encode(x, after=after)[0]
+        tokens = [self.head.norm(after[index]) if norm else after[index] for index in chosen]
+        return tokens if intermediates_only else (final, tokens)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""

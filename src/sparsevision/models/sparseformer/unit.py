@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -17,12 +18,21 @@ from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid
 from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.types import Points, Regions, Trace
 
+Tokens = Float[Tensor, "batch tokens width"]
+RoIs = Float[Tensor, "batch tokens 4"]
+
 
 class SampledMap(NamedTuple):
-    """What all samplings of one forward pass read: the feature map, and the valid share (x, y) of a padded batch."""
+    """What one run of a unit reads: the feature map, and the valid share (x, y) of a padded batch.
+
+    `repeat` counts the runs of the same unit; `trace` is filled under the name `stage`.
+    """
 
     features: Float[Tensor, "batch channels height width"]
     valid: Float[Tensor, "batch 1 1 2"] | None
+    repeat: int = 0
+    trace: Trace | None = None
+    stage: str = ""
 
 
 class RoIAdjustment(nn.Module):
@@ -137,7 +147,7 @@ class SparseFormerUnit(nn.Module):
     """One transformer stage: its operations in their order, run once or several times with the same weights.
 
     The paper's order is attention, region adjustment, sampling with mixing, feed-forward (Section 3.1); a plain cortex
-    unit has the first and the last only.
+    unit has the first and the last only. An operation takes and returns the tokens and their regions.
     """
 
     def __init__(
@@ -145,11 +155,12 @@ class SparseFormerUnit(nn.Module):
     ) -> None:
         super().__init__()
         numerics = NUMERICS[config.numerics]
-        self.order, self.numerics, self.offset_scale = order, numerics, config.offset_scale
+        self.numerics, self.offset_scale = numerics, config.offset_scale
         self.gradient_scale = 1.0
         self.drops = nn.ModuleList(LateDropPath(rate) for rate in drop_rates)
         # The second released code drops no deltas of its two-layer adjustment.
-        self.drops_deltas = config.adjustment == "linear"
+        delta_rates = drop_rates if config.adjustment == "linear" else [0.0] * len(drop_rates)
+        self.delta_drops = nn.ModuleList(LateDropPath(rate) for rate in delta_rates)
         plain = len(drop_rates) == 1 and "sample" not in order
         activation = quick_gelu if plain and config.cortex_activation == "quick_gelu" else F.gelu
         learned = config.stage_embedding == "learned" and len(drop_rates) > 1
@@ -159,55 +170,75 @@ class SparseFormerUnit(nn.Module):
         if "adjust" in order:
             self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
         if "sample" in order:
-            points = config.num_points
-            self.offset = (
-                FixedPointOffsets(points) if config.looks_are_fixed else PointOffsets(width, points, numerics.norm_eps)
-            )
+            self.offset = _offsets(config, width, numerics)
             self.mixing = _decoder(config, width, numerics)
         if "encode" in order:
             self.pe = RoIEncoding(width, numerics.norm_eps)
         if "ffn" in order:
             self.ffn = TokenFeedForward(width, numerics.norm_eps, activation)
+        self.operations = tuple(_OPERATIONS[operation] for operation in order)
 
-    def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], view: SampledMap,
-        repeat: int = 0, trace: Trace | None = None, stage: str = "",
-    ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:  # fmt: skip
-        """Returns the tokens and their regions after one run; `repeat` says which one it is."""
-        drop = self.drops[repeat]
+    def forward(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Returns the tokens and their regions after one run."""
         if self.stage_embedding is not None:
-            tokens = tokens + self.stage_embedding[repeat]
-        for operation in self.order:
-            if operation == "attention":
-                tokens = tokens + drop(self.attn(tokens))
-            elif operation == "adjust":
-                delta = self.adjust(tokens)
-                rois = adjust_rois(rois, drop(delta) if self.drops_deltas else delta)
-            elif operation == "sample":
-                tokens = tokens + drop(self.mixing(self._look(tokens, rois, view, trace, stage), tokens))
-            elif operation == "encode":
-                tokens = tokens + self.pe(rois)
-            else:
-                tokens = tokens + drop(self.ffn(tokens))
+            tokens = tokens + self.stage_embedding[view.repeat]
+        for operation in self.operations:
+            tokens, rois = operation(self, tokens, rois, view)
         return tokens, rois
 
-    def _look(
-        self, tokens: Tensor, rois: Tensor, view: SampledMap, trace: Trace | None, stage: str
-    ) -> Float[Tensor, "batch tokens points channels"]:
+    def attend(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Exchanges features among the tokens."""
+        return tokens + self.drops[view.repeat](self.attn(tokens)), rois
+
+    def move(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Moves each token's region by the token's own deltas (Eqs. 7 to 9)."""
+        return tokens, adjust_rois(rois, self.delta_drops[view.repeat](self.adjust(tokens)))
+
+    def look(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Reads the feature map inside the regions, and decodes what was read (Eqs. 2 to 6)."""
+        samples = self.sample(tokens, rois, view)
+        return tokens + self.drops[view.repeat](self.mixing(samples, tokens)), rois
+
+    def locate(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Adds the encoding of the regions."""
+        return tokens + self.pe(rois), rois
+
+    def digest(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Passes each token through the feed-forward network."""
+        return tokens + self.drops[view.repeat](self.ffn(tokens)), rois
+
+    def sample(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
         with torch.autocast(tokens.device.type, enabled=False):
-            points = decode_points(
-                rois, self.offset(tokens.float()), eps=self.numerics.offset_eps, scale=self.offset_scale
-            )
-            if trace is not None:
-                trace.record(stage, Points(points))
-                trace.record(stage, Regions(rois))
+            offsets = self.offset(tokens.float())
+            points = decode_points(rois, offsets, eps=self.numerics.offset_eps, scale=self.offset_scale)
+            if view.trace is not None:
+                view.trace.record(view.stage, Points(points))
+                view.trace.record(view.stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
                 points = clamp_gradient(points, self.gradient_scale / view.features.shape[2])
             if view.valid is not None:
                 points = points * view.valid
             return sample_points(view.features.float(), points, self.numerics.padding)
+
+
+_OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {
+    "attention": SparseFormerUnit.attend,
+    "adjust": SparseFormerUnit.move,
+    "sample": SparseFormerUnit.look,
+    "encode": SparseFormerUnit.locate,
+    "ffn": SparseFormerUnit.digest,
+}
+
+
+def _offsets(
+    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
+) -> PointOffsets | FixedPointOffsets:
+    """Builds the part that places sampling points (Table 3b)."""
+    if config.looks_are_fixed:
+        return FixedPointOffsets(config.num_points)
+    return PointOffsets(width, config.num_points, numerics.norm_eps)
 
 
 def _decoder(

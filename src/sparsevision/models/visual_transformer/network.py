@@ -99,6 +99,7 @@ def record_attention(
 class VTResNet(Classifier):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
+    outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
     controls: ClassVar[dict[str, Control]] = {}
     traces: ClassVar[tuple[TraceKind, ...]] = ("heat", "response")
     first_conv: ClassVar[str] = "conv1"
