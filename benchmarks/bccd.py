@@ -25,10 +25,9 @@ from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
 from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.factory import load_model
-from sparsevision.measure.operations import count_parameters
 from sparsevision.measure.report import markdown_table
+from sparsevision.models.published import count_parameters
 from sparsevision.tasks.detection.metrics import ClassReport
-from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
 

@@ -24,11 +24,11 @@ from claims import milliseconds
 from publishing import publish
 from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
 from sparsevision.measure.statistics import ratio_of_medians
+from sparsevision.packing import pack_weights
 from sparsevision.training import read_recipe
 
 FEW = 0.1  # of the tokens

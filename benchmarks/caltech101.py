@@ -17,8 +17,9 @@ from publishing import publish, published
 from sparsevision.checkpoints.saving import save_checkpoint
 from sparsevision.factory import identity_of, load_model
 from sparsevision.measure.machine import describe_machine
-from sparsevision.measure.operations import count_macs, count_parameters
+from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import markdown_table
+from sparsevision.models.published import count_parameters
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
 from sparsevision.evaluation.evaluate import score

@@ -25,12 +25,12 @@ from torch import Tensor
 from claims import COLUMNS, Claim, Verdict, judge_times, milliseconds, missed, verdict_on_memory
 from publishing import publish
 from sparsevision.factory import create_model
-from sparsevision.layers.deformable import sample_levels
-from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse, peak_growth
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
+from sparsevision.models.sparse_detr.deformable import sample_levels
+from sparsevision.packing import pack_weights
 
 Call = Callable[[], object]
 SIDES = (800, 1066)

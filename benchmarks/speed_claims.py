@@ -20,7 +20,7 @@ from rich.console import Console
 
 from claims import COLUMNS, Claim, Verdict, judge_times, missed, verdict_on_memory
 from publishing import publish
-from sparsevision.measure.candidates import Candidate, Workload
+from sparsevision.measure.cases import Candidate, Workload
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.report import how_measured, markdown_table

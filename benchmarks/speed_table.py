@@ -22,7 +22,7 @@ import cyclopts
 from rich.console import Console
 
 from sparsevision.measure.benchmark import run_benchmark
-from sparsevision.measure.candidates import Candidate, Workload
+from sparsevision.measure.cases import Candidate, Workload
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import COLUMNS, as_record, cells, how_measured, markdown_table
 from sparsevision.measure.speed import Settings, use_threads

@@ -24,10 +24,10 @@ from torch.fx.experimental.optimization import fuse
 from claims import COLUMNS, Claim, judge_times, milliseconds, missed
 from publishing import publish
 from sparsevision.factory import create_model
-from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
+from sparsevision.packing import pack_weights
 
 Call = Callable[[], object]
 BATCH, SIDE = 8, 224

@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--check-shapes",
         action="store_true",
-        help="check every shape annotation of the layers and models at run time; tests that compile are skipped",
+        help="check every shape annotation of models and packed forms at run time; tests that compile are skipped",
     )
 
 
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
         import torch
         from jaxtyping import install_import_hook
 
-        install_import_hook(["sparsevision.layers", "sparsevision.models"], "beartype.beartype")
+        install_import_hook(["sparsevision.packing", "sparsevision.models"], "beartype.beartype")
         torch.compile = lambda *given, **options: pytest.skip("checking shapes at run time breaks the graph")
 
 

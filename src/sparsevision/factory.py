@@ -13,21 +13,21 @@ import torch
 from torch import nn
 
 from sparsevision.checkpoints import read_checkpoint
-from sparsevision.checkpoints.assembly import assemble, variant_named
+from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.checkpoints.identity import Identity, identity_of
-from sparsevision.checkpoints.peers import (
-    check_peer_name,
-    is_peer,
-    make_peer,
-    peer_names,
-    peer_preprocessing,
-    peer_settings,
+from sparsevision.checkpoints.timm_models import (
+    check_timm_name,
+    is_timm_model,
+    make_timm_model,
+    published_settings,
+    timm_names,
+    timm_preprocessing,
 )
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.registry import VARIANTS, Task
+from sparsevision.models.registry import TIMM, variant_named, variants
 from sparsevision.types import Preprocessing
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -83,8 +83,10 @@ def create_model(
     _check_count("num_classes", num_classes, 0)
     _check_count("in_chans", in_chans, 1)
     given = _read(checkpoint)
-    if is_peer(name):
-        return make_peer(name, given, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, config=config)
+    if is_timm_model(name):
+        return make_timm_model(
+            name, given, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, config=config
+        )
     variant = variant_named(name)
     if pretrained:
         given = read_checkpoint(released_weights(variant))
@@ -98,8 +100,8 @@ def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
         CheckpointError: the weights are missing or damaged, or do not tell which model they are for.
     """
     given = _read(checkpoint)
-    if given is not None and given.model_name is not None and is_peer(given.model_name):
-        return make_peer(given.model_name, given)
+    if given is not None and given.model_name is not None and is_timm_model(given.model_name):
+        return make_timm_model(given.model_name, given)
     return assemble(None, given)
 
 
@@ -114,21 +116,21 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
         CheckpointError: the weights are missing or damaged.
     """
     text = os.fspath(name_or_path)
-    if text in VARIANTS or (is_peer(text) and not Path(text).exists()):
+    if text in variants() or (is_timm_model(text) and not Path(text).exists()):
         return create_model(text, pretrained=True)
     if text.startswith(HUB_PREFIX):
         return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]
     looks_like_path = os.sep in text or Path(text).suffix or Path(text).exists()
     if not looks_like_path:
-        raise UnknownNameError("model or checkpoint", text, VARIANTS)
+        raise UnknownNameError("model or checkpoint", text, variants())
     return load_model(text)
 
 
 def list_models(pattern: str = "*") -> list[str]:
     """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/"."""
-    if is_peer(pattern):
-        return peer_names(pattern)
-    return sorted(name for name in VARIANTS if fnmatchcase(name, pattern))
+    if is_timm_model(pattern):
+        return timm_names(pattern)
+    return sorted(name for name in variants() if fnmatchcase(name, pattern))
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,8 @@ def summarise_models(pattern: str = "*") -> list[ModelSummary]:
     """
     names = list_models(pattern)
     if not names:
-        raise UnknownNameError("model", pattern, peer_names("timm/*") if is_peer(pattern) else VARIANTS)
-    return [_summary_of_peer(name) if is_peer(name) else _summary(name) for name in names]
+        raise UnknownNameError("model", pattern, timm_names("timm/*") if is_timm_model(pattern) else variants())
+    return [_summary_of_timm(name) if is_timm_model(name) else _summary(name) for name in names]
 
 
 def _summary(name: str) -> ModelSummary:
@@ -174,10 +176,10 @@ def _summary(name: str) -> ModelSummary:
     return ModelSummary(name, task, parameters, size, classes, status, reported, variant.paper)
 
 
-def _summary_of_peer(name: str) -> ModelSummary:
-    settings = peer_settings(name)
+def _summary_of_timm(name: str) -> ModelSummary:
+    settings = published_settings(name)
     return ModelSummary(
-        name, "classification", None, peer_preprocessing(name).size, settings.get("num_classes", 0),
+        name, TIMM.task, None, timm_preprocessing(name).size, settings.get("num_classes", 0),
         "download" if settings.get("hf_hub_id") or settings.get("url") else "none", None, "timm",
     )  # fmt: skip
 
@@ -188,24 +190,24 @@ def check_name(name: str) -> None:
     Raises:
         UnknownNameError: it does not; the nearest names are offered.
     """
-    if is_peer(name):
-        check_peer_name(name)
+    if is_timm_model(name):
+        check_timm_name(name)
     else:
         variant_named(name)
 
 
 def preprocessing_of(name: str) -> Preprocessing:
     """Returns what turns a picture into the input of a model, by the model's name."""
-    return peer_preprocessing(name) if is_peer(name) else variant_named(name).preprocessing
+    return timm_preprocessing(name) if is_timm_model(name) else variant_named(name).preprocessing
 
 
 # Of a model in memory that carries no identity.
-DEFAULT_TASK: Task = "classification"
+DEFAULT_TASK = TIMM.task
 
 
-def task_of(name: str) -> Task:
-    """Returns what a model is for, by its name; timm's are classifiers."""
-    return "classification" if is_peer(name) else variant_named(name).family.task
+def task_of(name: str) -> str:
+    """Returns the task that a model is for, by its name."""
+    return (TIMM if is_timm_model(name) else variant_named(name).family).task
 
 
 def usable_device(name: str | torch.device) -> torch.device:

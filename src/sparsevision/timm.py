@@ -9,7 +9,7 @@ model has one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,18 +19,21 @@ from torch import Tensor, nn
 
 from sparsevision.checkpoints import read_checkpoint
 from sparsevision.checkpoints.downloads import released_weights
+from sparsevision.checkpoints.layouts import layout_named
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.models.registry import VARIANTS, Variant
+from sparsevision.models.registry import NamedVariant, variant_named, variants
 
 _WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
 
 
-def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
+def _entrypoint(variant: NamedVariant) -> Callable[..., nn.Module]:
     def entrypoint(pretrained: bool = False, **options: Any) -> nn.Module:
         if options.pop("features_only", False):
-            units = ", or forward_intermediates for the tokens after each unit" if _has_units(variant) else ""
+            units = ""
+            if hasattr(variant.family.model_class, "forward_intermediates"):
+                units = ", or forward_intermediates for the tokens after each unit"
             raise ConfigError(
                 f"{variant.name} has no feature maps to give, because it ends in tokens, which lie on no grid: use "
                 f"forward_features{units}."
@@ -49,7 +52,7 @@ def _entrypoint(variant: Variant) -> Callable[..., nn.Module]:
 
 
 def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, **options: Any) -> nn.Module:
-    variant = VARIANTS[name]
+    variant = variant_named(name)
     if drop_rate:
         if not hasattr(variant.config, "dropout"):
             raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
@@ -57,66 +60,20 @@ def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 
     model: Any = create_model(name, **options)
     if global_pool is not None:
         model.reset_classifier(model.num_classes, global_pool)
-    if _has_units(variant):
-        model.forward_intermediates = partial(_forward_intermediates, model)
     return model
-
-
-def _has_units(variant: Variant) -> bool:
-    """Says whether a model is one of units on tokens alone, one behind the other."""
-    return hasattr(variant.config, "cortex_depth")
 
 
 def _as_ours(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
     """Renames whatever weights timm has read; the rest of fitting them is timm's."""
-    weights = dict(read_checkpoint(state).state)
+    checkpoint = read_checkpoint(state)
+    layout, weights = layout_named(checkpoint.layout), dict(checkpoint.state)
     for name, own in model.state_dict().items():
-        if name.endswith(".stage_embedding"):
+        if layout is not None and name.endswith(layout.zeros):
             weights.setdefault(name, torch.zeros_like(own))
     return weights
 
 
-def _forward_intermediates(
-    model: Any,
-    x: Tensor,
-    indices: int | Sequence[int] | None = None,
-    norm: bool = False,
-    stop_early: bool = False,
-    output_fmt: str = "NLC",
-    intermediates_only: bool = False,
-) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-    """Returns the tokens after chosen cortex units, as timm's method of this name does with blocks.
-
-    `stop_early` is taken for timm's sake: the last units are run all the same.
-    """
-    if output_fmt != "NLC":
-        raise ConfigError(f"output_fmt is {output_fmt!r}; tokens that lie on no grid come out as 'NLC' only.")
-    wanted = _unit_indices(len(model.cortex), indices)
-    taken: dict[int, Tensor] = {}
-
-    def keep(index: int, *call: Any) -> None:
-        taken[index] = call[-1][0]
-
-    handles = [model.cortex[index].register_forward_hook(partial(keep, index)) for index in wanted]
-    try:
-        final = model.forward_features(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    tokens = [model.head.norm(taken[index]) if norm else taken[index] for index in wanted]
-    return tokens if intermediates_only else (final, tokens)
-
-
-def _unit_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
-    """Reads timm's ways to choose blocks: all, the last n, or a list in which negative numbers count from the end."""
-    chosen = range(count - indices, count) if isinstance(indices, int) else range(count) if indices is None else indices
-    wanted = [index + count if index < 0 and not isinstance(indices, int) else index for index in chosen]
-    if not wanted or not all(0 <= index < count for index in wanted):
-        raise ConfigError(f"indices is {indices!r}; the model has {count} units, numbered from 0.")
-    return wanted
-
-
-def _settings(variant: Variant) -> dict[str, Any]:
+def _settings(variant: NamedVariant) -> dict[str, Any]:
     """Returns the variant's settings with the file of weights that ships with the package, where there is one."""
     settings = timm_settings(variant)
     if variant.weights is not None and settings["url"] is None:
@@ -124,7 +81,7 @@ def _settings(variant: Variant) -> dict[str, Any]:
     return settings
 
 
-_CLASSIFIERS = {name: variant for name, variant in VARIANTS.items() if variant.family.task == "classification"}
+_CLASSIFIERS = {name: variant for name, variant in variants().items() if variant.family.answers_timm}
 default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _CLASSIFIERS.items()})
 __all__ = [*_CLASSIFIERS]
 for _variant in _CLASSIFIERS.values():

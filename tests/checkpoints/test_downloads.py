@@ -16,7 +16,7 @@ from sparsevision.checkpoints import downloads
 from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.errors import CheckpointError
 from sparsevision.factory import create_model
-from sparsevision.models.registry import VARIANTS, Variant, Weights
+from sparsevision.models.registry import NamedVariant, Weights, variants
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -63,22 +63,22 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _variant(address: str) -> Variant:
+def _variant(address: str) -> NamedVariant:
     config = replace(
-        VARIANTS["sparseformer_nano"].config, num_tokens=4, num_points=4, feature_channels=8, focusing_width=64,
+        variants()["sparseformer_nano"].config, num_tokens=4, num_points=4, feature_channels=8, focusing_width=64,
         cortex_width=64, cortex_depth=1, cortex_orders=(), num_classes=3,
     )  # fmt: skip
-    return replace(VARIANTS["sparseformer_nano"], config=config, weights=Weights(address, "test"))
+    return replace(variants()["sparseformer_nano"], config=config, weights=Weights(location=address, source="test"))
 
 
 @pytest.fixture
-def published(serve, monkeypatch: pytest.MonkeyPatch) -> Variant:
+def published(serve, monkeypatch: pytest.MonkeyPatch) -> NamedVariant:
     variant = _variant(serve())
-    monkeypatch.setattr("sparsevision.checkpoints.assembly.VARIANTS", {variant.name: variant})
+    monkeypatch.setattr("sparsevision.models.registry.variants", lambda: {variant.name: variant})
     return variant
 
 
-def test_weights_are_fetched_once_and_found_again(published: Variant, cache: Path, tmp_path: Path, capsys) -> None:
+def test_weights_are_fetched_once_and_found_again(published: NamedVariant, cache: Path, tmp_path: Path, capsys) -> None:
     served = tmp_path / "served" / "weights.pth"
     model = create_model(published.name)
     torch.save({"model": model.state_dict()}, served)
@@ -95,7 +95,7 @@ def test_weights_are_fetched_once_and_found_again(published: Variant, cache: Pat
     assert "weights.pth" in printed.err
 
 
-def test_what_is_not_the_weights_never_enters_the_cache(published: Variant, cache: Path, tmp_path: Path) -> None:
+def test_what_is_not_the_weights_never_enters_the_cache(published: NamedVariant, cache: Path, tmp_path: Path) -> None:
     torch.save(create_model(published.name, num_tokens=5).state_dict(), tmp_path / "served" / "weights.pth")
     with pytest.raises(CheckpointError, match=r"is not the weights of 'sparseformer_nano'.*num_tokens is 5, not 4"):
         released_weights(published)
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(serve, cache: Path) -> N
 
 
 def test_a_model_without_published_weights_says_so() -> None:
-    variant = replace(VARIANTS["sparseformer_nano"], weights=None)
+    variant = replace(variants()["sparseformer_nano"], weights=None)
     with pytest.raises(CheckpointError, match="No weights are published for 'sparseformer_nano'"):
         released_weights(variant)
     assert weights_status(variant) == "none"

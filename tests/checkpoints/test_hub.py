@@ -14,7 +14,7 @@ from torch import nn
 
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.errors import CheckpointError
-from sparsevision.models.sparseformer import SparseFormer
+from sparsevision.models.sparseformer.network import SparseFormer
 
 Make = Callable[..., nn.Module]
 

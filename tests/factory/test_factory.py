@@ -20,7 +20,7 @@ from sparsevision.factory import (
     preprocessing_of,
     summarise_models,
 )
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.registry import variants
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 PEER = "timm/test_vit"
@@ -38,7 +38,7 @@ def test_a_changed_depth_keeps_the_bootstrapped_order() -> None:
     with torch.device("meta"):
         for depth in (2, 12):
             config = create_model("sparseformer_augreg_base", cortex_depth=depth).config
-            assert config.cortex_orders == (("sample", "encode"), *[("attention", "ffn")] * (depth - 1))
+            assert config.orders == (("sample", "encode"), *[("attention", "ffn")] * (depth - 1))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_an_unknown_name_gets_the_nearest(name: str, nearest: str) -> None:
 
 
 def test_models_are_listed_by_pattern() -> None:
-    assert list_models() == sorted(VARIANTS)
+    assert list_models() == sorted(variants())
     assert list_models("*clip*") == ["sparseformer_clip_base", "sparseformer_clip_large"]
     assert list_models("nothing*") == []
     assert "timm/resnet18" in list_models("timm/resnet*")

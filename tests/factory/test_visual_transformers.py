@@ -14,7 +14,7 @@ from sparsevision.checkpoints import save_checkpoint
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.factory import load_model
-from sparsevision.layers.tokenizers import k_means
+from sparsevision.models.visual_transformer.tokenizers import k_means
 from sparsevision.training.distillation import logits_and_features
 from sparsevision.types import Preprocessing
 

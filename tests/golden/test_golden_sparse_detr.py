@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
 
 from sparsevision.checkpoints.layouts import renamed_to_ours
-from sparsevision.layers.deformable import DeformableAttention, Looks, sample_levels
-from sparsevision.layers.paths import plain_operators
-from sparsevision.models.sparse_detr import SparseDETRConfig
+from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.sparse_detr.backbone import make_backbone
-from sparsevision.models.sparse_detr.decoder import Decoder, Queries
-from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
+from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.models.sparse_detr.decoder import DeformableDecoder, ObjectQueries
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, SamplingLocations, sample_levels
+from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
 from sparsevision.models.sparse_detr.geometry import (
     embed_boxes,
     level_masks,
@@ -32,11 +32,11 @@ from sparsevision.models.sparse_detr.geometry import (
     token_references,
     valid_ratios,
 )
-from sparsevision.models.sparse_detr.heads import Head
-from sparsevision.models.sparse_detr.network import Proposal, SparseDETR
+from sparsevision.models.sparse_detr.heads import BoxHead
+from sparsevision.models.sparse_detr.network import ProposalProjection, SparseDETR
 from sparsevision.models.sparse_detr.selection import (
-    Scorer,
-    Selection,
+    TokenScorer,
+    TokenSelection,
     attention_map,
     binarise,
     budgets,
@@ -169,12 +169,12 @@ def test_decoder_attention_map() -> None:
     shapes = shapes_of(case)
     inputs = case.inputs
     layers = range(inputs["sampling_locations"].shape[1])
-    looks = [Looks(inputs["sampling_locations"][:, i], inputs["attention_weights"][:, i]) for i in layers]
+    looks = [SamplingLocations(inputs["sampling_locations"][:, i], inputs["attention_weights"][:, i]) for i in layers]
     attention = attention_map(looks, shapes, centred=False)
     case.check("dam", attention)
     for layer, look in enumerate(looks):
         for head in range(look.weights.shape[2]):
-            alone = Looks(look.locations[:, :, head : head + 1], look.weights[:, :, head : head + 1])
+            alone = SamplingLocations(look.locations[:, :, head : head + 1], look.weights[:, :, head : head + 1])
             expected = case.outputs["per_layer_head"][:, layer, head]
             torch.testing.assert_close(attention_map([alone], shapes, centred=False), expected, atol=2e-5, rtol=2e-4)
     scores = inputs["score_logits"].requires_grad_()
@@ -184,7 +184,7 @@ def test_decoder_attention_map() -> None:
     case.check("loss_mask_prediction", loss)
     loss.backward()
     check_gradients(case, {"score_logits": scores.grad})
-    chosen = Selection(inputs["selected"], torch.ones_like(inputs["selected"], dtype=torch.bool))
+    chosen = TokenSelection(inputs["selected"], torch.ones_like(inputs["selected"], dtype=torch.bool))
     case.check("corr_mask_attn_map_dec_all", captured_share(attention, chosen))
 
 
@@ -192,7 +192,7 @@ def test_decoder_attention_map() -> None:
 def test_scorer(name: str) -> None:
     case = read(SYSTEM, name)
     config = narrow_config(case)
-    module = nn.ModuleDict({"scorer": Scorer(config.width), "proposal": Proposal(config)})
+    module = nn.ModuleDict({"scorer": TokenScorer(config.width), "proposal": ProposalProjection(config)})
     load(module, case, theirs="transformer.")
     padding, tokens = case.inputs["mask"], case.inputs["tokens"]
     # The case leaves proposals out: only padding counts as zero.
@@ -210,21 +210,21 @@ def test_scorer(name: str) -> None:
         assert torch.equal(indices[selection.kept[picture]], case.outputs[f"selected.{picture}"])
 
 
-def pyramid_of(case: Case) -> Pyramid:
+def pyramid_of(case: Case) -> TokenPyramid:
     shapes, inputs = shapes_of(case), case.inputs
     tokens = inputs["tokens"] if "tokens" in inputs else inputs["memory"]
     positions = inputs.get("pos", torch.zeros_like(tokens))
     references = token_references(shapes, inputs["valid_ratios"])
-    return Pyramid(tokens, positions, references, inputs["mask"], inputs["valid_ratios"], shapes)
+    return TokenPyramid(tokens, positions, references, inputs["mask"], inputs["valid_ratios"], shapes)
 
 
 @pytest.mark.parametrize("name", cases("encoder"))
 def test_encoder(name: str, form: str) -> None:
     case = read(SYSTEM, name)
     config = narrow_config(case)
-    module = nn.ModuleDict({"encoder": Encoder(config)})
+    module = nn.ModuleDict({"encoder": SparseEncoder(config)})
     if case.config["aux_heads"]:
-        module["encoder_heads"] = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(2))
+        module["encoder_heads"] = nn.ModuleList(BoxHead(config.width, config.num_classes) for _ in range(2))
     state = {f"transformer.encoder.{key}": tensor for key, tensor in case.state.items()}
     heads = {key: tensor for key, tensor in state.items() if "_embed" in key}
     for key in heads:  # in this case the encoder's heads count from 0, in a whole model from the decoder's on
@@ -237,7 +237,7 @@ def test_encoder(name: str, form: str) -> None:
     selection = None
     if "selected" in case.inputs:
         indices = case.inputs["selected"]
-        selection = Selection(indices, torch.arange(indices.shape[1]) < case.inputs["budgets"].unsqueeze(1))
+        selection = TokenSelection(indices, torch.arange(indices.shape[1]) < case.inputs["budgets"].unsqueeze(1))
     pyramid.tokens.requires_grad_()
     memory, states = module["encoder"](pyramid, selection)
     case.check("memory", memory)
@@ -262,8 +262,8 @@ def test_decoder(name: str, form: str) -> None:
     case = read(SYSTEM, name)
     refined = case.config["refine"]
     config = narrow_config(case, boxes="refined" if refined else "direct")
-    decoder, inputs = Decoder(config), case.inputs
-    heads = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(config.decoder_depth))
+    decoder, inputs = DeformableDecoder(config), case.inputs
+    heads = nn.ModuleList(BoxHead(config.width, config.num_classes) for _ in range(config.decoder_depth))
     state = {key if "_embed" in key else f"transformer.decoder.{key}": tensor for key, tensor in case.state.items()}
     renamed = {ours: tensor for ours, (_, tensor) in renamed_to_ours(state, "sparse_detr").items()}
     decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in renamed.items() if k.startswith("decoder.")})
@@ -271,7 +271,7 @@ def test_decoder(name: str, form: str) -> None:
     heads.load_state_dict({**heads.state_dict(), **boxes}, strict=True)
     pyramid = pyramid_of(case)
     leaves = {"memory": pyramid.tokens.requires_grad_(), "queries": inputs["queries"].requires_grad_()}
-    queries = Queries(inputs["queries"], inputs["query_pos"], inputs["reference_points"])
+    queries = ObjectQueries(inputs["queries"], inputs["query_pos"], inputs["reference_points"])
     layers = decoder(queries, pyramid, list(heads))
     case.check("hidden", torch.stack([layer.content for layer in layers]))
     if refined:

@@ -15,13 +15,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
 
 from sparsevision.checkpoints.layouts import detect_layout, renamed_to_ours
-from sparsevision.layers.image_features import EarlyConv
-from sparsevision.layers.mixing import AdaptiveMixing
-from sparsevision.layers.paths import plain_operators
-from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
-from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
-from sparsevision.models.registry import VARIANTS
-from sparsevision.models.sparseformer import NUMERICS, PLAIN, FeatureMap, SparseFormer, SparseFormerConfig, Unit
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.models.registry import variants
+from sparsevision.models.sparseformer.config import NUMERICS, PLAIN, SparseFormerConfig
+from sparsevision.models.sparseformer.image_features import EarlyConv
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing
+from sparsevision.models.sparseformer.network import SparseFormer
+from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
+from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
+from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Trace
 
 SYSTEM = "sparseformer"
@@ -70,7 +72,7 @@ def config_of(words: dict[str, Any], state: dict[str, Tensor]) -> SparseFormerCo
     """Says a case's configuration, given in the reference's words, in ours."""
     if "model" in words:
         name = words["model"].replace("btsp_openai_", "").replace("btsp_", "").replace("v1_", "")
-        config = VARIANTS[name].config
+        config = variants()[name].config
         return SparseFormerConfig(**vars(config) | {"numerics": "v2"}) if "v1" in words["model"] else config
     if words["layout"] == "v1":
         return SparseFormerConfig(
@@ -147,7 +149,7 @@ def test_whole_model(name: str) -> None:
     names = load(model, case.state)
     embeddings: list[Tensor] = []
     for unit in model.modules():
-        if isinstance(unit, Unit):
+        if isinstance(unit, SparseFormerUnit):
             unit.register_forward_hook(lambda _, __, output: embeddings.append(output[0]))
     trace = Trace("points", "regions")
     if "image" in case.inputs:
@@ -158,7 +160,7 @@ def test_whole_model(name: str) -> None:
             if "btsp" in name
             else "sparseformer_tiny"
         )
-        preprocessing = VARIANTS[variant].preprocessing
+        preprocessing = variants()[variant].preprocessing
         x = normalised(case.inputs["image"], preprocessing.mean, preprocessing.std)
     else:
         x = case.inputs["x"].requires_grad_(bool(case.grads))
@@ -197,7 +199,7 @@ def test_one_file_of_weights_gives_both_codes_numbers() -> None:
     case = read(SYSTEM, "v2_tiny_from_v1")
     model = SparseFormer(SparseFormerConfig()).eval()
     load(model, case.state)
-    preprocessing = VARIANTS["sparseformer_tiny"].preprocessing
+    preprocessing = variants()["sparseformer_tiny"].preprocessing
     with torch.inference_mode():
         case.check("logits_v1_numerics", model(normalised(case.inputs["image"], preprocessing.mean, preprocessing.std)))
 
@@ -313,13 +315,13 @@ def test_unit(name: str) -> None:
         PLAIN if plain else tuple(OPERATIONS[op] for op in words["ops"]) if "ops" in words else config.focusing_order
     )
     repeats = words.get("repeats", 1)
-    unit = Unit(config, words["dim"], order, [0.0] * repeats).eval()
+    unit = SparseFormerUnit(config, words["dim"], order, [0.0] * repeats).eval()
     names = load(unit, case.state, prefix="layers.0.")
     inputs = {key: value.requires_grad_() for key, value in case.inputs.items() if not key.startswith("w_")}
     tokens, rois = inputs["embedding"], inputs.get("roi", torch.zeros(2, inputs["embedding"].shape[1], 4))
-    view = FeatureMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
+    view = SampledMap(inputs.get("feat", torch.zeros(2, 12, 4, 4)), None)
     for repeat in range(repeats):
-        tokens, rois = unit(tokens, rois, view, repeat)
+        tokens, rois = unit(tokens, rois, view._replace(repeat=repeat))
     case.check("embedding", tokens)
     loss = (tokens * case.inputs["w_embedding"]).sum()
     if "roi" in case.outputs:

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, read
 
-from sparsevision.layers.projector import Projector
-from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
-from sparsevision.layers.tokenizers import (
+from sparsevision.models.visual_transformer.config import VisualTransformerConfig
+from sparsevision.models.visual_transformer.network import VisualTransformer, VTResNet
+from sparsevision.models.visual_transformer.projector import TokenProjector
+from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
+from sparsevision.models.visual_transformer.tokenizers import (
     ClusteringTokenizer,
     FilterTokenizer,
     PoolingTokenizer,
     RecurrentTokenizer,
 )
-from sparsevision.models.visual_transformer import VisualTransformerConfig
-from sparsevision.models.visual_transformer.network import VisualTransformer, VTResNet
 
 SYSTEM = "visual_transformers"
 # Counts, no case; and the segmentation networks, which are not built yet.
@@ -125,7 +125,7 @@ def test_projector(name: str) -> None:
     case = read(SYSTEM, name)
     words = case.config
     width = words["channels"]
-    module = Projector(
+    module = TokenProjector(
         words.get("in_channels", width), width, words.get("token_channels", width), words["form"],
         heads=words.get("heads", 1), groups=words.get("groups", 1),
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevision.checkpoints import load_into, read_checkpoint, save_checkpoint
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.registry import variants
 from sparsevision.types import TRACE_KINDS, DetectionOutput, Trace
 
 # With the frozen stem and first stage: 0.2224 M of ResNet-50, 0.3041 M of Swin-T.
@@ -55,28 +55,28 @@ def _count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", variants())
 def test_every_registered_model_has_its_exact_number_of_parameters(name: str) -> None:
-    variant = VARIANTS[name]
+    variant = variants()[name]
     assert variant.name == name
     with torch.device("meta"):
-        model = variant.model_class(variant.config)
+        model = variant.family.model_class(variant.config)
     if name.endswith("_nano"):
         assert _count(model) <= LARGEST_NANO[variant.family.name]
     else:
         assert _count(model) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", variants())
 def test_every_family_has_its_smallest(name: str) -> None:
-    assert VARIANTS[name].family.name in SMALLEST
+    assert variants()[name].family.name in SMALLEST
 
 
 @cache
 def _made(family: str) -> nn.Module:
     torch.manual_seed(0)
-    variant = VARIANTS[SMALLEST[family]]
-    model = variant.model_class(replace(variant.config, num_classes=7)).eval()
+    variant = variants()[SMALLEST[family]]
+    model = variant.family.model_class(replace(variant.config, num_classes=7)).eval()
     # Zero-initialised weights hide the parts behind them: with these, every part moves the output.
     with torch.no_grad():
         for parameter in model.parameters():
@@ -150,13 +150,13 @@ def test_compiles_as_one_graph(model: nn.Module) -> None:
 
 
 def test_saved_and_loaded_it_gives_the_same_numbers(model: nn.Module, tmp_path: Path) -> None:
-    (name,) = [name for name in SMALLEST.values() if isinstance(model, VARIANTS[name].model_class)]
+    (name,) = [name for name in SMALLEST.values() if isinstance(model, variants()[name].family.model_class)]
     labels = tuple("abcdefg")
-    save_checkpoint(tmp_path / "saved", model, name=name, preprocessing=VARIANTS[name].preprocessing, labels=labels)
+    save_checkpoint(tmp_path / "saved", model, name=name, preprocessing=variants()[name].preprocessing, labels=labels)
     found = read_checkpoint(tmp_path / "saved")
     fresh = type(model)(model.config).eval()
     load_into(fresh, found)
-    assert (found.model_name, found.labels, found.preprocessing) == (name, labels, VARIANTS[name].preprocessing)
+    assert (found.model_name, found.labels, found.preprocessing) == (name, labels, variants()[name].preprocessing)
     with torch.inference_mode():
         pictures = _pictures(1, 64, 64)
         assert torch.equal(_numbers(fresh(pictures)), _numbers(model(pictures)))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 GROUND = {"errors", "types"}
-MODELS = GROUND | {"layers", "models", "checkpoints", "factory"}
+FORMS = GROUND | {"kernels", "packing"}
+MODELS = FORMS | {"models", "checkpoints", "factory"}
 INPUTS = {"data", "tasks"}
 USES = {"training", "inference", "measure", "export"}
 
@@ -20,13 +21,14 @@ USES = {"training", "inference", "measure", "export"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
-    "layers": GROUND,
-    "data": GROUND | {"layers"},
-    "tasks": GROUND | {"layers"},
+    "kernels": GROUND,
+    "packing": GROUND | {"kernels"},
+    "data": GROUND,
+    "tasks": GROUND,
     "explain": GROUND,
-    "models": GROUND | {"layers"},
-    "checkpoints": GROUND | {"layers", "models"},
-    "factory": GROUND | {"layers", "models", "checkpoints"},
+    "models": FORMS,
+    "checkpoints": FORMS | {"models"},
+    "factory": FORMS | {"models", "checkpoints"},
     "timm": MODELS,
     **dict.fromkeys(USES, MODELS | INPUTS | USES | {"explain"}),
     "cli": MODELS | INPUTS | USES | {"explain", "timm"},

@@ -13,7 +13,7 @@ import pytest
 def test_layers_and_models_keep_to_their_annotated_shapes(repository: Path) -> None:
     places = [
         place
-        for place in ("tests/layers", "tests/models", "tests/house/test_models.py")
+        for place in ("tests/kernels", "tests/packing", "tests/models", "tests/house/test_models.py")
         if (repository / place).exists()
     ]
     command = [

@@ -9,7 +9,7 @@ import torch
 
 from sparsevision.errors import SparseVisionError
 from sparsevision.measure import memory
-from sparsevision.measure.candidates import Candidate, Workload
+from sparsevision.measure.cases import Candidate, Workload
 from sparsevision.measure.memory import MemoryUse, measure_memory, peak_growth
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark can be reset on Linux only")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from sparsevision.factory import create_model
-from sparsevision.measure import published, published_detectors
-from sparsevision.measure.operations import count_macs, count_parameters, sampling_of
+from sparsevision.measure.cost_table import CostTable, CountedRow, count_rows
+from sparsevision.measure.operations import count_macs
+from sparsevision.models.published import CostRow, Figure, count_parameters
+from sparsevision.models.sparse_detr import published as sparse_detr
+from sparsevision.models.sparseformer import published as sparseformer
+from sparsevision.models.visual_transformer import published as visual_transformer
 
 
 class Attention(nn.Module):
@@ -59,23 +64,37 @@ def test_mixing_is_the_two_products_of_every_sampling():
     count = count_macs(model, (3, 64, 64))
     assert count.mixing == 3 * 4 * (9 * 16 * 16 + 9 * 9 * 16)
     assert count.without_mixing == count.total - count.mixing == sum(count.by_kind.values()) - count.mixing
-    assert sampling_of(model) == 3 * 4 * 9 * 16 * 4
+    assert model.sampling_macs == 3 * 4 * 9 * 16 * 4
+
+
+def table_of(rows: Sequence[CostRow]) -> CostTable:
+    return CostTable(family="", title="", counted=list(count_rows(rows)))
+
+
+def figure_of(one: CountedRow, name: str) -> Figure:
+    return next(figure for figure in one.figures if figure.name == name)
 
 
 def test_every_published_row_agrees():
-    counted = list(published.recount())
-    assert [one.row.name for one in counted if not one.agrees] == []
-    assert len(counted) == len({row.name for row in published.ROWS}) == 37
-    assert all(abs(one.sampling / 1e9 - one.row.sampling) < 6e-5 for one in counted)
-    assert "37 of 37 rows agree" in published.summary(counted)
+    table = table_of(sparseformer.ROWS)
+    assert [one.row.name for one in table.counted if not one.agrees] == []
+    assert len(table.counted) == len({row.name for row in sparseformer.ROWS}) == 37
+    assert all(abs(figure_of(one, "sampling G").counted - one.row.sampling) < 6e-5 for one in table.counted)
+    assert "37 of 37 rows agree" in table.summary()
+
+
+def test_every_published_row_of_the_visual_transformers_agrees_to_the_unit():
+    table = table_of(visual_transformer.ROWS)
+    assert [one.row.name for one in table.counted if not one.agrees] == []
+    assert len(table.counted) == 24
 
 
 def test_a_row_that_is_off_is_seen():
-    row = published.Row("T1 T", "sparseformer_nano", 1, 2.0, 2.178, 0.112, 0.0034)
-    (one,) = published.recount([row])
-    assert not one.agrees
-    assert published.cells(one)[-1] == "NO"
-    assert "0 of 1" in published.summary([one])
+    table = table_of([replace(sparseformer.ROWS[0], model="sparseformer_nano")])
+    assert not table.agrees
+    assert "NO" in table.cells()[0]
+    assert len(table.cells()[0]) == len(table.columns)
+    assert "0 of 1" in table.summary()
 
 
 def test_parameters_that_are_shared_count_once():
@@ -85,28 +104,30 @@ def test_parameters_that_are_shared_count_once():
 
 @pytest.mark.slow
 def test_every_published_row_of_the_detectors_agrees():
-    counted = list(published_detectors.recount())
-    assert [one.row for one in counted if not one.agrees] == []
-    assert {one.row.model for one in counted} == set(published_detectors.PARAMETERS)
-    printed = [(one.row.published, round(one.as_published / 1e9, 1)) for one in counted if one.row.published]
-    assert [figure for figure, _ in printed] == [ours for _, ours in printed]
-    assert len(printed) == 14
-    assert f"{len(counted)} of {len(counted)} rows agree" in published_detectors.summary(counted)
+    table = table_of(sparse_detr.ROWS)
+    assert [one.row for one in table.counted if not one.agrees] == []
+    assert {one.row.model for one in table.counted} == set(sparse_detr.PARAMETERS)
+    published = [figure_of(one, "published G") for one in table.counted if one.row.published]
+    assert [figure.stated for figure in published] == [round(figure.counted, 1) for figure in published]
+    assert len(published) == 14
+    assert f"{len(table.counted)} of {len(table.counted)} rows agree" in table.summary()
 
 
 def test_a_detector_is_counted_with_its_sampling_its_norms_and_what_only_training_needs():
-    (row,) = (row for row in published_detectors.ROWS if row.model == "sparse_detr_r50_10" and row.published)
-    (one,) = published_detectors.recount([row])
-    assert one.agrees
-    assert (one.trained, one.frozen) == (41_714_805, 222_400)
-    assert published_detectors.tokens_of((800, 1066)) == 17_821
-    assert one.encoder_heads == 5 * 1783 * (91 * 256 + 2 * 256**2 + 4 * 256)
+    (row,) = (row for row in sparse_detr.ROWS if row.model == "sparse_detr_r50_10" and row.published)
+    table = table_of([row])
+    assert table.agrees
+    (one,) = table.counted
+    found = {
+        name: figure_of(one, name).counted for name in ("trained M", "frozen M", "total G", "with encoder heads G")
+    }
+    assert (found["trained M"], found["frozen M"]) == (41.714805, 0.2224)
+    assert sparse_detr.tokens_of((800, 1066)) == 17_821
+    heads = 5 * 1783 * (91 * 256 + 2 * 256**2 + 4 * 256)
+    assert found["with encoder heads G"] - found["total G"] == pytest.approx(heads / 1e9)
     # 16 points of 32 numbers for each of 8 heads: a tenth of the tokens in 6 encoder layers, 300 queries in 6 others.
-    assert one.count.sampled == 16 * 8 * 32 * 6 * (1783 + 300)
-    assert published_detectors.cells(one)[-1] == "yes"
-    (off,) = published_detectors.recount([replace(row, published=100.0)])
-    assert published_detectors.cells(off)[-1] == "NO"
-    assert "0 of 1" in published_detectors.summary([off])
+    assert figure_of(one, "sampling G").counted == 4 * 16 * 8 * 32 * 6 * (1783 + 300) / 1e9
+    assert "NO" in table_of([replace(row, published=100.0)]).cells()[0]
 
 
 def test_what_sampling_and_norms_produce_is_told_beside():

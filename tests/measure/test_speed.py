@@ -10,10 +10,10 @@ import torch
 
 from sparsevision import cli
 from sparsevision.errors import ConfigError, SparseVisionError
-from sparsevision.layers import paths
+from sparsevision.kernels import dispatch
 from sparsevision.measure import speed
 from sparsevision.measure.benchmark import check_candidates, choose_peer, cost_of, make_candidates, run_benchmark
-from sparsevision.measure.candidates import Candidate, Runner, Workload, build_model
+from sparsevision.measure.cases import Candidate, Runner, Workload, build_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse
 from sparsevision.measure.report import COLUMNS, Result, as_json, as_markdown, cells, markdown_table
@@ -140,10 +140,10 @@ def test_the_plain_path_is_plain_and_inference_keeps_no_gradient(monkeypatch: py
 
     class Network(torch.nn.Linear):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen.append((paths.fast(), torch.is_inference_mode_enabled()))
+            seen.append((dispatch.fast(), torch.is_inference_mode_enabled()))
             return super().forward(images.mean((2, 3)))
 
-    monkeypatch.setattr("sparsevision.measure.candidates.build_model", lambda *_, **__: Network(3, 2))
+    monkeypatch.setattr("sparsevision.measure.cases.build_model", lambda *_, **__: Network(3, 2))
     Runner(Candidate("sparseformer_nano", SMALL, path="plain", memory_format="contiguous"))()
     Runner(Candidate("sparseformer_nano", SMALL, memory_format="contiguous"))()
     assert seen == [(False, True), (True, True)]

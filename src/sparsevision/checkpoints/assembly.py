@@ -11,19 +11,16 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
-from sparsevision.checkpoints.fitting import config_fields, disagreements, likely_variants
 from sparsevision.checkpoints.hub import with_hub
 from sparsevision.checkpoints.identity import Identity, identify
-from sparsevision.checkpoints.labels import released_labels
+from sparsevision.checkpoints.infer_config import disagreements, infer_config, likely_variants
+from sparsevision.checkpoints.labels import public_classes
+from sparsevision.checkpoints.layouts import layout_named, naming_of
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
-from sparsevision.models.registry import VARIANTS, Variant
+from sparsevision.models.registry import NamedVariant, variant_named
 from sparsevision.types import ClassFacts
-
-_RELEASED = {
-    "v1": "v1", "v2": "v2", "bootstrapped": "bootstrapped", "sparse_detr": "released", "transformers": "released",
-}  # fmt: skip
 
 
 def assemble(
@@ -67,19 +64,6 @@ def assemble(
     return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options))
 
 
-def variant_named(name: str) -> Variant:
-    """Returns a registered variant.
-
-    Raises:
-        UnknownNameError: nothing is registered under the name; the nearest ones are offered.
-    """
-    if name not in VARIANTS:
-        raise UnknownNameError(
-            "model", name, VARIANTS, advice="See `sparsevision models`; timm's models are 'timm/NAME'."
-        )
-    return VARIANTS[name]
-
-
 def configured(base: Any, changes: Mapping[str, Any]) -> Any:
     """Returns a configuration with some fields changed, every name and value checked.
 
@@ -91,8 +75,6 @@ def configured(base: Any, changes: Mapping[str, Any]) -> Any:
         if name not in known:
             raise UnknownNameError("field of the model's configuration", str(name), known)
     values = {**asdict(base), **changes}
-    if "cortex_orders" in known and "cortex_orders" not in changes:
-        values["cortex_orders"] = _orders(base, changes)
     try:
         return TypeAdapter(type(base)).validate_python(values)
     except ValidationError as error:
@@ -104,22 +86,12 @@ def configured(base: Any, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _orders(base: Any, changes: Mapping[str, Any]) -> Any:
-    """Lets the cortex units' operations follow from a changed depth or focusing unit, where they were not given."""
-    if replace(base, cortex_orders=()) == base:
-        return ()
-    depth = changes.get("cortex_depth", base.cortex_depth)
-    if not isinstance(depth, int) or depth < 1:
-        return base.cortex_orders
-    return (*base.cortex_orders, *[base.cortex_orders[-1]] * max(0, depth - base.cortex_depth))[:depth]
-
-
 def _name_of(checkpoint: Checkpoint | None) -> str:
     if checkpoint is None:
         raise ConfigError("A model needs a name or a checkpoint that tells which it is.")
     if checkpoint.model_name is not None:
         return checkpoint.model_name
-    likely = likely_variants(config_fields(checkpoint.state), checkpoint.layout)
+    likely = likely_variants(infer_config(checkpoint.state), checkpoint.layout)
     if len(likely) != 1:
         seems = f"could be {' or '.join(likely)}" if likely else "are those of no registered model"
         raise CheckpointError(
@@ -128,14 +100,13 @@ def _name_of(checkpoint: Checkpoint | None) -> str:
     return likely[0]
 
 
-def _stored_config(variant: Variant, checkpoint: Checkpoint) -> Any:
+def _stored_config(variant: NamedVariant, checkpoint: Checkpoint) -> Any:
     """Returns the configuration that the weights were made with, as far as they tell, else the variant's."""
-    shapes = config_fields(checkpoint.state)
+    shapes = infer_config(checkpoint.state)
     if checkpoint.config is None:
-        told: dict[str, Any] = {name: shapes[name] for name in ("num_classes", "in_chans") if name in shapes}
-        if checkpoint.layout in _RELEASED:
-            told["numerics"] = _RELEASED[checkpoint.layout]
-        return replace(variant.config, **told)
+        found = {name: shapes[name] for name in ("num_classes", "in_chans") if name in shapes}
+        layout = layout_named(checkpoint.layout)
+        return replace(variant.config, **found, **(layout.fields if layout else {}))
     if checkpoint.model_name != variant.name:
         raise CheckpointError(
             f"{checkpoint.origin} holds weights of {checkpoint.model_name!r}, and {variant.name!r} was asked for: "
@@ -152,20 +123,20 @@ def _stored_config(variant: Variant, checkpoint: Checkpoint) -> Any:
     return stored
 
 
-def _construct(variant: Variant, config: Any) -> nn.Module:
-    return with_hub(variant.model_class)(config)
+def _construct(variant: NamedVariant, config: Any) -> nn.Module:
+    return with_hub(variant.family)(config)
 
 
-def _identified(model: Any, variant: Variant, checkpoint: Checkpoint | None, report: LoadReport | None) -> nn.Module:
+def _identified(
+    model: Any, variant: NamedVariant, checkpoint: Checkpoint | None, report: LoadReport | None
+) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
     facts = (checkpoint and checkpoint.facts) or ClassFacts()
     if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
         labels, facts = None, ClassFacts()
-    elif labels is None and checkpoint is not None and checkpoint.layout in _RELEASED:
-        labels = released_labels(variant.family.task, model.config)
-        if labels and variant.family.task == "detection":
-            facts = ClassFacts(category_ids=tuple(range(len(labels))))  # these outputs are COCO's own numbers
+    elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
+        labels, facts = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
     identify(model, Identity(variant.name, preprocessing, labels, report, facts=facts))
     model.default_cfg = timm_settings(variant)
     return model

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.loading import fit_channels
-from sparsevision.checkpoints.peers import PREFIX, check_peer_name, is_peer
 from sparsevision.checkpoints.reading import read_checkpoint
+from sparsevision.checkpoints.timm_models import PREFIX, check_timm_name, is_timm_model
 from sparsevision.errors import CheckpointError, ConfigError
 
 PRETRAINED = "pretrained"
@@ -36,7 +36,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     if not hasattr(model, "backbone_tensors"):
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: leave model.backbone out.")
     named: Any = model
-    if source == PRETRAINED or is_peer(source):
+    if source == PRETRAINED or is_timm_model(source):
         state = _published(named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX))
     else:
         state = dict(read_checkpoint(source).state)
@@ -62,7 +62,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
 def _published(name: str) -> dict[str, Tensor]:
     import timm
 
-    check_peer_name(PREFIX + name)
+    check_timm_name(PREFIX + name)
     try:
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:  # timm passes on whatever the network or the Hub says

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsevision.checkpoints.layouts import Layout
+from sparsevision.checkpoints.layouts import OURS
 from sparsevision.types import ClassFacts, Preprocessing
 
 FORMAT_VERSION = 1
@@ -16,7 +16,7 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 METADATA_KEY = "sparsevision"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """Weights in memory.
 
@@ -28,7 +28,7 @@ class Checkpoint:
         original_names: our name -> the name in the file, for every tensor.
     """
 
-    layout: Layout
+    layout: str
     state: Mapping[str, Tensor]
     model_name: str | None = None
     config: Mapping[str, Any] | None = None
@@ -39,7 +39,7 @@ class Checkpoint:
     facts: ClassFacts | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadReport:
     """What loading did, tensor by tensor.
 
@@ -49,7 +49,7 @@ class LoadReport:
     """
 
     loaded: int = 0
-    layout: Layout = "sparsevision"
+    layout: str = OURS
     origin: str = ""
     renamed: list[tuple[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)

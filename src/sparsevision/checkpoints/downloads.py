@@ -17,7 +17,7 @@ from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.errors import CheckpointError
-from sparsevision.models.registry import Variant, Weights
+from sparsevision.models.registry import NamedVariant, Weights
 
 _SECONDS_WITHOUT_AN_ANSWER = 30
 _CHUNK = 1 << 20
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsevision"
 
 
-def released_weights(variant: Variant) -> Path:
+def released_weights(variant: NamedVariant) -> Path:
     """Returns the file with a variant's published weights; fetches it where it is not yet in the cache.
 
     A fetched file takes its place in the cache only after its names and shapes were found to be the variant's.
@@ -66,8 +66,8 @@ def released_weights(variant: Variant) -> Path:
     return path
 
 
-def weights_status(variant: Variant) -> str:
-    """Says where a variant's weights are: "packaged", "cached", "download" (they can be) or "none"."""
+def weights_status(variant: NamedVariant) -> str:
+    """Returns where a variant's weights are: "packaged", "cached", "download" (they can be) or "none"."""
     weights = variant.weights
     if weights is None:
         return "none"
@@ -115,7 +115,7 @@ def _download(address: str, target: Path) -> None:
             raise http.client.IncompleteRead(b"", total - file.tell())
 
 
-def _check(variant: Variant, checkpoint: Checkpoint, address: str) -> None:
+def _check(variant: NamedVariant, checkpoint: Checkpoint, address: str) -> None:
     """Finds out on the meta device, without computing anything, whether a file holds the variant's tensors."""
     try:
         with torch.device("meta"):

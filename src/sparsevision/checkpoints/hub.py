@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import types
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HFValidationError
@@ -15,13 +17,12 @@ from sparsevision.checkpoints.identity import identity_of
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.saving import save_checkpoint
 from sparsevision.errors import CheckpointError
+from sparsevision.models.registry import Family
 
 
 class HubModel(
     ModelHubMixin,
     library_name="sparsevision",
-    pipeline_tag="image-classification",
-    tags=["sparseformer", "pytorch"],
     repo_url="https://github.com/sparsevision/sparsevision",
 ):
     """Adds `save_pretrained`, `from_pretrained` and `push_to_hub` to a model.
@@ -29,6 +30,8 @@ class HubModel(
     `HubModel.from_pretrained` makes whatever model the files describe; called on a model's own class, it insists on
     that class.
     """
+
+    _family: ClassVar[Family]
 
     @classmethod
     def from_pretrained(
@@ -78,22 +81,20 @@ class HubModel(
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class is made on demand, so pickle and copy cannot find it by name.
-        return _blank, (type(self).__bases__[1],), self.__dict__
+        return _blank, (self._family,), self.__dict__
 
 
-_MADE: dict[type[nn.Module], type[nn.Module]] = {}
+@cache
+def with_hub(family: Family) -> type[nn.Module]:
+    """Returns a subclass of a family's network with the Hub's verbs: the models themselves know nothing of files."""
+    model_class = family.model_class
+    names = {"__doc__": model_class.__doc__, "__module__": model_class.__module__, "_family": family}
+    card = {"pipeline_tag": family.pipeline_tag, "tags": list(family.tags)}
+    return types.new_class(model_class.__name__, (HubModel, model_class), card, lambda space: space.update(names))
 
 
-def with_hub(model_class: type[nn.Module]) -> type[nn.Module]:
-    """Returns a subclass of a model with the Hub's verbs: the models themselves know nothing of files."""
-    if model_class not in _MADE:
-        names = {"__doc__": model_class.__doc__, "__module__": model_class.__module__}
-        _MADE[model_class] = type(model_class.__name__, (HubModel, model_class), names)
-    return _MADE[model_class]
-
-
-def _blank(model_class: type[nn.Module]) -> nn.Module:
-    made = with_hub(model_class)
+def _blank(family: Family) -> nn.Module:
+    made = with_hub(family)
     return made.__new__(made)
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparsevision.types import ClassFacts
 
 if TYPE_CHECKING:
     from timm.data.imagenet_info import ImageNetInfo
 
 
-def released_labels(task: str, config: Any) -> tuple[str, ...] | None:
-    """Returns the class names of released heads: ImageNet-1K's 1,000, a detector's 91 of COCO; None for other heads."""
-    if task == "detection":
-        return coco_labels() if config.num_classes == 91 else None
-    return imagenet_labels() if config.num_classes == 1000 else None
+def public_classes(label_set: str | None) -> tuple[tuple[str, ...] | None, ClassFacts]:
+    """Returns names and facts of the classes of a public label set; none of a head that has no such set."""
+    if label_set is None:
+        return None, ClassFacts()
+    labels = _LABEL_SETS[label_set]()
+    # These outputs are the data set's own numbers.
+    return labels, ClassFacts(category_ids=tuple(range(len(labels))) if label_set == "coco" else None)
 
 
 @cache
@@ -47,3 +51,6 @@ def _table() -> ImageNetInfo:
     from timm.data.imagenet_info import ImageNetInfo
 
     return ImageNetInfo("imagenet-1k")
+
+
+_LABEL_SETS = {"coco": coco_labels, "imagenet-1k": imagenet_labels}

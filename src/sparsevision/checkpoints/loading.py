@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
-from sparsevision.checkpoints.fitting import config_fields, disagreements, likely_variants
+from sparsevision.checkpoints.infer_config import disagreements, infer_config, likely_variants
+from sparsevision.checkpoints.layouts import OTHER, OURS, layout_named, layouts
 from sparsevision.errors import CheckpointError
-
-_SPARSEFORMERS = ("v1", "v2", "bootstrapped")
 
 
 def load_into(
@@ -28,7 +27,7 @@ def load_into(
     """Copies a checkpoint's tensors into a model; every tensor of either side must have its counterpart.
 
     Nothing is copied before everything is known to fit. Two cases are tolerated: a head under its former name, and a
-    missing stage embedding in a released layout, which becomes zeros with a warning.
+    missing tensor that early files of a released layout lack, which becomes zeros with a warning.
 
     Args:
         model: what to fill; parameters keep their dtype and device.
@@ -48,7 +47,7 @@ def load_into(
     for name in unused:
         del state[name]
     adapted = fit_channels(model, own, state) if adapt_channels else []
-    missing = _zero_stage_embedding(own, state, checkpoint)
+    missing = _zeros_for_absent(own, state, checkpoint)
     # A counter that only some batch norms use; files made for inference leave it out.
     uncounted = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
     _check_names_and_shapes(model, own, state, kept.union(uncounted), checkpoint)
@@ -111,9 +110,10 @@ def fit_channels(model: nn.Module, own: Mapping[str, Tensor], state: dict[str, T
     return [name]
 
 
-def _zero_stage_embedding(own: Mapping[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> list[str]:
-    absent = [name for name in own if name.endswith(".stage_embedding") and name not in state]
-    if checkpoint.layout not in _SPARSEFORMERS or not absent:
+def _zeros_for_absent(own: Mapping[str, Tensor], state: dict[str, Tensor], checkpoint: Checkpoint) -> list[str]:
+    layout = layout_named(checkpoint.layout)
+    absent = [name for name in own if layout and name.endswith(layout.zeros) and name not in state]
+    if not absent:
         return []
     for name in absent:
         state[name] = torch.zeros(own[name].shape)
@@ -127,17 +127,17 @@ def _zero_stage_embedding(own: Mapping[str, Tensor], state: dict[str, Tensor], c
 def _check_names_and_shapes(
     model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], kept: set[str], checkpoint: Checkpoint
 ) -> None:
-    if checkpoint.layout == "other" and not set(own) & set(state):
+    if checkpoint.layout == OTHER and not set(own) & set(state):
         raise CheckpointError(
-            f"The tensors of {checkpoint.origin} ({_listed(list(state))}) are named in none of the known layouts: "
-            "SparseFormer's and Sparse DETR's released ones, transformers' of Deformable DETR, and ours."
+            f"The tensors of {checkpoint.origin} ({_listed(list(state))}) are named in none of the known layouts "
+            f"({', '.join([OURS, *(layout.name for layout in layouts())])})."
         )
     missing = [name for name in own if name not in state and name not in kept]
     unexpected = [name for name in state if name not in own]
     shapes = [name for name in state if name in own and state[name].shape != own[name].shape]
     if not missing and not unexpected and not shapes:
         return
-    fields = config_fields(checkpoint.state)
+    fields = infer_config(checkpoint.state)
     contradictions = disagreements(fields, getattr(model, "config", None))
     described = [f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}" for name in shapes]
     findings = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,9 @@ from torch import Tensor
 
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, Checkpoint
 from sparsevision.checkpoints.description import Description, parse_description
-from sparsevision.checkpoints.layouts import detect_layout, renamed_to_ours
-from sparsevision.checkpoints.transformers_config import Settings, describe, transformers_settings
-from sparsevision.checkpoints.transformers_layout import joined
+from sparsevision.checkpoints.layouts import OURS, detect_layout, layout_named, layouts, renamed_to_ours
 from sparsevision.errors import CheckpointError
+from sparsevision.models.registry import variant_named
 
 # Where training loops keep weights, the averaged ones first: they are what a model is evaluated with.
 _NESTED = ("model_ema", "model", "model_best", "state_dict")
@@ -33,7 +34,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
 
     Args:
         source: a folder or a safetensors file of ours, or a run folder, of which best/ is taken; a .pth or .safetensors
-            file in one of the released layouts; a folder or file of transformers' Deformable DETR; a training file (of
+            file, or a folder, in one of the layouts of other libraries; a training file (of
             which `model_ema` is taken, else `model`); or a state dict in memory in any of these.
 
     Raises:
@@ -64,7 +65,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{str(description)!r} cannot be read ({_first_line(error)}).") from error
     state, _ = _read_safetensors(weights)
-    if (settings := transformers_settings(text)) is not None:
+    if (settings := _settings_of_others(text)) is not None:
         return _checkpoint(state, None, str(folder), settings)
     return _checkpoint(state, parse_description(text, str(description)), str(folder))
 
@@ -90,28 +91,37 @@ def _read_file(path: Path) -> Checkpoint:
 
 
 def _checkpoint(
-    state: Mapping[str, Tensor], described: Description | None, origin: str, settings: Settings | None = None
+    state: Mapping[str, Tensor], described: Description | None, origin: str, settings: Mapping[str, Any] | None = None
 ) -> Checkpoint:
     # What our own format describes may be any model; its names are ours as they stand.
-    layout = "sparsevision" if described else detect_layout(state)
-    named = renamed_to_ours(joined(state) if layout == "transformers" else state, layout)
+    layout = OURS if described else detect_layout(state)
+    named = renamed_to_ours(state, layout)
     tensors = {ours: tensor for ours, (_, tensor) in named.items()}
     originals = {ours: name for ours, (name, _) in named.items()}
-    if layout == "transformers":
-        described = describe(tensors, settings or {}, origin)
+    read = Checkpoint(layout=layout, state=tensors, origin=origin, original_names=originals)
+    known = layout_named(layout)
+    if known is not None and known.describe is not None:
+        stored = known.describe(tensors, settings or {}, origin)
+        preprocessing = variant_named(stored.name).preprocessing
+        return replace(
+            read, model_name=stored.name, config=stored.config, preprocessing=preprocessing, labels=stored.labels
+        )
     if described is None:
-        return Checkpoint(layout, tensors, origin=origin, original_names=originals)
-    return Checkpoint(
-        layout,
-        tensors,
-        described.model,
-        described.config,
-        described.preprocessing,
-        described.labels,
-        origin,
-        originals,
-        described.facts,
-    )
+        return read
+    return replace(
+        read, model_name=described.model, config=described.config, preprocessing=described.preprocessing,
+        labels=described.labels, facts=described.facts,
+    )  # fmt: skip
+
+
+def _settings_of_others(text: str) -> Mapping[str, Any] | None:
+    """Returns the content of a config.json that another library wrote beside one of the known layouts."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    known = isinstance(content, dict) and any(layout.has_settings(content) for layout in layouts())
+    return content if known else None
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,16 +1,16 @@
-"""What timm's tools want to know of a model, in timm's words."""
+"""A model's input, head and weights under the names that timm's tools read."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sparsevision.models.registry import Variant
+from sparsevision.models.registry import NamedVariant
 
 
-def timm_settings(variant: Variant) -> dict[str, Any]:
+def timm_settings(variant: NamedVariant) -> dict[str, Any]:
     """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
     preprocessing = variant.preprocessing
-    model: Any = variant.model_class
+    model: Any = variant.family.model_class
     heads = model.class_heads  # of a detector they depend on its configuration
     weights = variant.weights.location if variant.weights is not None else None
     return {

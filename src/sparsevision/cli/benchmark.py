@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from sparsevision.measure.candidates import Candidate, Size
+    from sparsevision.measure.cases import Candidate, Size
     from sparsevision.measure.machine import Machine
     from sparsevision.measure.report import Result
     from sparsevision.measure.speed import Settings
@@ -49,8 +49,8 @@ def benchmark(
     """Measure speed, memory, multiply-adds and parameters, beside other models.
 
     All models of one size, batch and precision take turns in one run, so that the ratios hold although machines
-    drift. With --macs alone, the published rows of SparseFormer's and Sparse DETR's tables are counted and compared;
-    status 1 if any is off.
+    drift. With --macs alone, the published rows of every family's tables are counted and compared; status 1 if any is
+    off.
 
     Parameters
     ----------
@@ -180,32 +180,33 @@ def _count(models: Sequence[str] | None, sizes: Sequence[Size], paths: Sequence[
     """Counts multiply-adds: of the published rows, or of the models that are named."""
     from rich.console import Console
 
-    from sparsevision.measure import published, published_detectors, published_visual_transformers
+    from sparsevision.measure.cost_table import cost_tables
     from sparsevision.measure.report import markdown_table
 
     if models is not None:
         return _count_models(models, sizes, paths)
-    console, accounts = _output(), []
-    for module in (published, published_detectors, published_visual_transformers):
-        with Console(stderr=True).status("counting"):
-            accounts.append(account := module.account())
-        console.print(account.title, highlight=False)
-        console.print(_table(account.columns, account.rows))
-        console.print(account.summary, highlight=False)
+    console, tables = _output(), []
+    with Console(stderr=True).status("counting"):
+        for table in cost_tables():
+            tables.append(table)
+            console.print(table.title, highlight=False)
+            console.print(_table(table.columns, table.cells()))
+            console.print(table.summary(), highlight=False)
     for path in paths:
         if path.suffix == ".json":
-            text = json.dumps({account.family: account.records for account in accounts}, indent=1)
+            rows = {table.family: [row.to_dict() for row in table.counted] for table in tables}
+            text = json.dumps(rows, indent=1)
         else:
-            tables = [[*markdown_table(one.columns, one.rows), "", one.summary, ""] for one in accounts]
-            text = "\n".join(line for table in tables for line in table).rstrip()
+            parts = [[*markdown_table(one.columns, one.cells()), "", one.summary(), ""] for one in tables]
+            text = "\n".join(line for part in parts for line in part).rstrip()
         with naming(path):
             path.write_text(text + "\n", encoding="utf-8")
-    return 0 if all(account.agrees for account in accounts) else 1
+    return 0 if all(table.agrees for table in tables) else 1
 
 
 def _count_models(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) -> int:
     from sparsevision.measure.benchmark import cost_of
-    from sparsevision.measure.candidates import size_text
+    from sparsevision.measure.cases import size_text
     from sparsevision.measure.report import markdown_table
 
     rows = []

@@ -17,7 +17,7 @@ from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of,
 from sparsevision.inference.controls import checked_options, options_of
 from sparsevision.inference.options import checked_value
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
-from sparsevision.layers.packing import pack_weights
+from sparsevision.packing import pack_weights
 from sparsevision.tasks import Task, task_named
 from sparsevision.types import (
     TRACE_KINDS,
@@ -266,7 +266,7 @@ def _labels(model: nn.Module, given: Sequence[str] | None) -> tuple[str, ...]:
                 f"The model has {outputs} outputs and was given {len(given)} labels: they must be as many."
             )
         return tuple(given)
-    embeds = getattr(getattr(model, "config", None), "head_bias", "learned") == "none"
+    embeds = getattr(model, "outputs", "classes") == "embedding"
     return () if embeds else tuple(str(index) for index in range(outputs))
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import task_of
-from sparsevision.measure.candidates import (
+from sparsevision.measure.cases import (
     Candidate,
     Dtype,
     Size,
@@ -23,9 +23,10 @@ from sparsevision.measure.candidates import (
     size_text,
 )
 from sparsevision.measure.memory import measure_memory
-from sparsevision.measure.operations import OperationCount, count_macs, count_parameters
+from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import Result
 from sparsevision.measure.speed import Progress, Settings, compare, group_by_workload
+from sparsevision.models.published import OperationCount, count_parameters
 
 
 def make_candidates(

@@ -18,12 +18,12 @@ import torch
 from sparsevision import __version__
 from sparsevision.errors import SparseVisionError
 from sparsevision.factory import create_model
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.measure.machine import available_memory, describe_machine, total_memory, usable_cores
+from sparsevision.models.registry import variants
 
 Status = Literal["ok", "note", "harm"]
 
-SMALL_MODEL = "sparseformer_nano"
 _NAME, _EXTRA = re.compile(r"[\w.-]+"), re.compile(r"extra == ['\"]([\w-]+)")
 _LEAST_MEMORY, _LEAST_DISK, _LEAST_SHARED = 2 * 2**30, 2 * 2**30, 512 * 2**20
 
@@ -135,10 +135,11 @@ def examine_shared_memory(size: int) -> Finding:
 
 
 def examine_model() -> Finding:
-    """Runs the smallest model with its shipped weights, on the default and on the plain path, and compares."""
-    name = f"self-check, {SMALL_MODEL}"
+    """Runs the first model whose weights ship with the package, on the default and on the plain path, and compares."""
+    shipped = next(name for name, one in variants().items() if one.weights and "://" not in one.weights.location)
+    name = f"self-check, {shipped}"
     try:
-        model = create_model(SMALL_MODEL, pretrained=True).eval()
+        model = create_model(shipped, pretrained=True).eval()
     except SparseVisionError as failure:
         return Finding(name, "no weights", "harm", str(failure))
     rows = torch.linspace(-1, 1, 160)

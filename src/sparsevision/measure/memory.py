@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from sparsevision.errors import SparseVisionError
-from sparsevision.measure.candidates import Candidate, MemoryFormat, Runner, Workload
+from sparsevision.measure.cases import Candidate, MemoryFormat, Runner, Workload
 from sparsevision.measure.machine import read_kibibytes
 
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")

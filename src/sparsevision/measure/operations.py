@@ -2,7 +2,7 @@
 
 Counted are convolutions and matrix products, by `torch.utils.flop_counter` (which counts a multiplication and an
 addition as two; halved here). Norms, activations, softmax and pooling are elementwise and not counted, as is the
-custom; the numbers that sampling reads and norms produce are told beside, for those who count them too. Our models are
+custom; the numbers that sampling reads and norms produce are given beside, for those who count them too. Our models are
 counted on their plain path: a fused form does the same work under names that no counter knows.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -22,38 +21,17 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsevision.layers.mixing import AdaptiveMixing
-from sparsevision.layers.paths import plain_operators
+from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.models.published import OperationCount
 
 _BATCHED_PRODUCTS = ("bmm", "baddbmm")
 _SAMPLING, _NORMS = ("grid_sampler_2d",), ("native_layer_norm", "native_group_norm")
 
 
-@dataclass(frozen=True)
-class OperationCount:
-    """Multiply-adds of one forward pass.
-
-    `total` is everything counted; `mixing` the batched products inside adaptive mixing, which are in `total` too (some
-    counters know no rule for them, and papers leave them out); `by_kind` splits the total by operator. Not in the total
-    are `sampled`, the numbers that bilinear sampling reads, and `normalised`, those that layer and group norms produce.
-    """
-
-    total: int
-    mixing: int = 0
-    by_kind: Mapping[str, int] = field(default_factory=dict)
-    sampled: int = 0
-    normalised: int = 0
-
-    @property
-    def without_mixing(self) -> int:
-        """What a counter reports that has no rule for the batched products of mixing."""
-        return self.total - self.mixing
-
-
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount:
     """Counts the multiply-adds of one forward pass in evaluation mode; nothing is computed, whatever the size.
 
-    `input_shape` is (channels, height, width) of one picture, or (batch, channels, height, width). The model may live
+    `input_shape` is (channels, height, width) of one image, or (batch, channels, height, width). The model may live
     on any device, the meta device included. It is left as it was.
     """
     shape = input_shape if len(input_shape) == 4 else (1, *input_shape)
@@ -70,28 +48,9 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
     by_kind = {_kind(operator): count // 2 for operator, count in by_module.get("Global", {}).items()}
     sampled, normalised = (sum(by_kind.pop(kind, 0) for kind in kinds) for kinds in (_SAMPLING, _NORMS))
     return OperationCount(
-        sum(by_kind.values()), _mixing_products(model, by_module), by_kind, sampled=sampled, normalised=normalised
-    )
-
-
-def count_sampling(num_tokens: int, num_points: int, channels: int, samplings: int) -> int:
-    """Returns the multiply-adds of bilinear sampling, which no counter sees: four per value read."""
-    return num_tokens * num_points * channels * 4 * samplings
-
-
-def sampling_of(model: nn.Module) -> int:
-    """Returns the sampling multiply-adds of a SparseFormer for one picture, and 0 for a model that does not sample."""
-    config: Any = getattr(model, "config", None)
-    if not hasattr(config, "num_points"):
-        return 0
-    looks = config.focusing_repeats * ("sample" in config.focusing_order)
-    looks += sum("sample" in order for order in config.cortex_orders)
-    return count_sampling(config.num_tokens, config.num_points, config.sampled_channels, looks)
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Returns the number of parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+        total=sum(by_kind.values()), mixing=_mixing_products(model, by_module), by_kind=by_kind, sampled=sampled,
+        normalised=normalised,
+    )  # fmt: skip
 
 
 def _tallies() -> dict[Any, Any]:
@@ -113,7 +72,7 @@ def _kind(operator: Any) -> str:
 
 def _mixing_products(model: nn.Module, by_module: Mapping[str, Mapping[Any, int]]) -> int:
     root = type(model).__name__
-    mixings = [f"{root}.{name}" for name, module in model.named_modules() if isinstance(module, AdaptiveMixing)]
+    mixings = [f"{root}.{name}" for name, module in model.named_modules() if hasattr(module, "generates_matrices")]
     counts = [(_kind(operator), count) for name in mixings for operator, count in by_module.get(name, {}).items()]
     return sum(count // 2 for kind, count in counts if kind in _BATCHED_PRODUCTS)
 

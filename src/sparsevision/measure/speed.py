@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from sparsevision.errors import ConfigError
-from sparsevision.measure.candidates import Candidate, MemoryFormat, Runner, Workload
+from sparsevision.measure.cases import Candidate, MemoryFormat, Runner, Workload
 from sparsevision.measure.statistics import Spread, median_and_quartiles, ratio_of_medians
 
 Progress = Callable[[str], None]

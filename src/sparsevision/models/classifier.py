@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -53,3 +53,12 @@ def _statistics_kept(unit: nn.Module) -> Iterator[None]:
     finally:
         for norm, name, value in kept:
             setattr(norm, name, value)
+
+
+def unit_indices(count: int, indices: int | Sequence[int] | None) -> list[int]:
+    """Reads timm's ways to choose blocks: all, the last n, or a list in which negative numbers count from the end."""
+    chosen = range(count - indices, count) if isinstance(indices, int) else range(count) if indices is None else indices
+    wanted = [index + count if index < 0 and not isinstance(indices, int) else index for index in chosen]
+    if not wanted or not all(0 <= index < count for index in wanted):
+        raise ConfigError(f"indices is {indices!r}; the model has {count} units, numbered from 0.")
+    return wanted

@@ -12,7 +12,7 @@ import timm
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import preprocessing_of, task_of
-from sparsevision.models.registry import VARIANTS
+from sparsevision.models.registry import variants
 from sparsevision.tasks import task_named, task_of_data
 from sparsevision.tasks.registry import DEFAULT_TASK
 from sparsevision.training.recipe import Recipe, read_recipe
@@ -88,9 +88,9 @@ def _fitted(recipe: Recipe, backbone: str | None) -> dict[str, Any]:
 
 
 def _has_weights(name: str) -> bool:
-    if name not in VARIANTS:
+    if name not in variants():
         return bool(timm.is_model_pretrained(name.removeprefix("timm/").split(".", 1)[0]))
-    weights = VARIANTS[name].weights
+    weights = variants()[name].weights
     if weights is None or "://" in weights.location:
         return weights is not None
     return (resources.files("sparsevision") / "weights" / weights.location).is_file()

@@ -5,9 +5,3 @@ rho of them by deformable attention to all. The first stage turns the best token
 their boxes layer by layer. What the decoder's cross-attention reads is what the scoring network learns to predict.
 Deformable DETR (arXiv 2010.04159) is the same network with every token updated.
 """
-
-# The network itself is in .network: its backbone comes from timm, which takes seconds to import.
-from sparsevision.models.sparse_detr.config import NUMERICS, Numerics, SparseDETRConfig
-from sparsevision.models.sparse_detr.variants import CONFIGS
-
-__all__ = ["CONFIGS", "NUMERICS", "Numerics", "SparseDETRConfig"]

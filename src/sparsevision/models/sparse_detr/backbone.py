@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import timm
 import torch
 from jaxtyping import Bool, Float
-from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError
-from sparsevision.layers.folding import fold_fixed_norms
-from sparsevision.layers.paths import channels_last_on_cpu
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
-from sparsevision.models.sparse_detr.encoder import Pyramid
+from sparsevision.models.sparse_detr.encoder import TokenPyramid
 from sparsevision.models.sparse_detr.geometry import level_masks, sine_encoding, token_references, valid_ratios
 from sparsevision.models.sparse_detr.swin import SwinTiny
+from sparsevision.models.timm_backbone import TimmBackbone
 
 # Levels that come from the backbone: strides 8, 16 and 32.
 BACKBONE_LEVELS = 3
-
-
-class TimmBackbone(nn.Module):
-    """A timm model's last feature maps; its batch norms are fixed affine maps, trained nowhere."""
-
-    def __init__(self, name: str, num_maps: int, options: dict[str, Any]) -> None:
-        super().__init__()
-        self.name = name
-        try:
-            with torch.device("meta"):
-                info: Any = timm.create_model(name, features_only=True, **options).feature_info
-            strides = info.reduction()
-            last = tuple(range(len(strides)))[-num_maps:]
-            body: Any = timm.create_model(name, features_only=True, out_indices=last, **options)
-        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
-            raise ConfigError(
-                f"timm makes no feature maps with {name!r} and {options}: {str(error).splitlines()[0]}"
-            ) from error
-        self.early = str(info.info[max(i for i, stride in enumerate(strides) if stride <= 4)]["module"])
-        self.channels: list[int] = body.feature_info.channels()
-        self.body = freeze_batch_norm_2d(body)
-        fold_fixed_norms(self.body)
-
-    def freeze_early_stages(self) -> None:
-        """Stops training the stem and the first stage, up to stride 4."""
-        names = [name for name, _ in self.body.named_parameters()]
-        prefix = self.early if any(name.startswith(self.early) for name in names) else self.early.replace(".", "_")
-        last = max(index for index, name in enumerate(names) if name.startswith(f"{prefix}."))
-        for name in names[: last + 1]:
-            self.body.get_parameter(name).requires_grad_(False)
-
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
-        """Returns the maps, finest first."""
-        return list(self.body(channels_last_on_cpu(images)))
 
 
 def classifier_names(backbone: nn.Module) -> dict[str, str]:
@@ -75,7 +35,7 @@ def make_backbone(config: SparseDETRConfig) -> TimmBackbone | SwinTiny:
     return backbone
 
 
-class Projection(nn.Module):
+class LevelProjection(nn.Module):
     """One level: a convolution to the tokens' width, and a norm over groups of channels of the padded map."""
 
     def __init__(self, channels: int, width: int, *, halves: bool) -> None:
@@ -94,7 +54,7 @@ class Projection(nn.Module):
         return self.norm(self.conv(features))
 
 
-class Neck(nn.Module):
+class LevelNeck(nn.Module):
     """Projects the backbone's maps to levels, and lays these out as tokens with positions."""
 
     def __init__(self, channels: list[int], config: SparseDETRConfig) -> None:
@@ -102,19 +62,19 @@ class Neck(nn.Module):
         extra = config.num_levels - len(channels)
         sources = [(count, False) for count in channels]
         sources += [(channels[-1] if index == 0 else config.width, True) for index in range(extra)]
-        self.levels = nn.ModuleList(Projection(count, config.width, halves=halves) for count, halves in sources)
+        self.levels = nn.ModuleList(LevelProjection(count, config.width, halves=halves) for count, halves in sources)
         self.level_embed = nn.Parameter(torch.empty(config.num_levels, config.width))
 
     def init_weights(self) -> None:
         """Draws projections by Xavier's rule and the levels' embeddings from a normal distribution."""
         nn.init.normal_(self.level_embed)
         for level in self.levels:
-            assert isinstance(level, Projection)
+            assert isinstance(level, LevelProjection)
             level.init_weights()
 
     def forward(
         self, features: list[Float[Tensor, "batch _ _ _"]], mask: Bool[Tensor, "batch height width"]
-    ) -> tuple[Pyramid, list[Bool[Tensor, "batch _ _"]]]:
+    ) -> tuple[TokenPyramid, list[Bool[Tensor, "batch _ _"]]]:
         """Returns the levels as tokens, and the padding mask of each."""
         maps = [level(source) for level, source in zip(self.levels, features, strict=False)]
         source = features[-1]  # the first extra level reads the backbone's last map, not its projection
@@ -128,7 +88,7 @@ class Neck(nn.Module):
         positions = [
             sine_encoding(level, width) + embedding for level, embedding in zip(masks, self.level_embed, strict=True)
         ]
-        pyramid = Pyramid(
+        pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
             positions=torch.cat(positions, dim=1),
             references=token_references(shapes, ratios),

@@ -10,7 +10,7 @@ from sparsevision.errors import ConfigError, UnknownNameError
 
 
 @dataclass(frozen=True)
-class Numerics:
+class SparseDETRNumerics:
     """Where the released code does what a clean one would not; its weights were trained so (released README).
 
     Attributes:
@@ -26,9 +26,9 @@ class Numerics:
     centred_map: bool
 
 
-NUMERICS: Mapping[str, Numerics] = {
-    "released": Numerics(own_budgets=False, ignores_padding=False, centred_map=False),
-    "clean": Numerics(own_budgets=True, ignores_padding=True, centred_map=True),
+NUMERICS: Mapping[str, SparseDETRNumerics] = {
+    "released": SparseDETRNumerics(own_budgets=False, ignores_padding=False, centred_map=False),
+    "clean": SparseDETRNumerics(own_budgets=True, ignores_padding=True, centred_map=True),
 }
 
 

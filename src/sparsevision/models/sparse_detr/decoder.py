@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import DeformableAttention, Looks
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
-from sparsevision.models.sparse_detr.encoder import Pyramid
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, SamplingLocations
+from sparsevision.models.sparse_detr.encoder import TokenPyramid
 from sparsevision.models.sparse_detr.geometry import embed_boxes, inverse_sigmoid
-from sparsevision.models.sparse_detr.heads import FeedForward, Head
+from sparsevision.models.sparse_detr.heads import BoxHead, PostNormFeedForward
 
 
-class Queries(NamedTuple):
+class ObjectQueries(NamedTuple):
     """What the decoder starts from; `references` are points or boxes as fractions of the valid picture."""
 
     content: Float[Tensor, "batch queries width"]
@@ -39,10 +39,10 @@ class LearnedQueries(nn.Module):
         nn.init.xavier_uniform_(self.reference.weight)
         nn.init.zeros_(self.reference.bias)
 
-    def forward(self, batch: int) -> Queries:
+    def forward(self, batch: int) -> ObjectQueries:
         """Returns the queries, once for every picture."""
         positions, content = self.embedding.expand(batch, -1, -1).chunk(2, dim=-1)
-        return Queries(content, positions, self.reference(positions).sigmoid())
+        return ObjectQueries(content, positions, self.reference(positions).sigmoid())
 
 
 class ProposedQueries(nn.Module):
@@ -58,16 +58,18 @@ class ProposedQueries(nn.Module):
         self.project = nn.Linear(2 * config.width, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]) -> Queries:
+    def forward(
+        self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]
+    ) -> ObjectQueries:
         """Returns the queries for boxes, as fractions of the picture, and the tokens that proposed them."""
         embedded = self.norm(self.project(embed_boxes(boxes)))
         if self.from_tokens:
-            return Queries(tokens, embedded, boxes)
+            return ObjectQueries(tokens, embedded, boxes)
         positions, content = embedded.chunk(2, dim=-1)
-        return Queries(content, positions, boxes)
+        return ObjectQueries(content, positions, boxes)
 
 
-class DecoderLayer(nn.Module):
+class DeformableDecoderLayer(nn.Module):
     """Attention among the queries, deformable attention to the picture's tokens, a feed-forward network."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
@@ -76,7 +78,7 @@ class DecoderLayer(nn.Module):
         self.norm_self = nn.LayerNorm(config.width)
         self.cross_attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
         self.norm_cross = nn.LayerNorm(config.width)
-        self.ffn = FeedForward(config.width, config.ffn_width, config.dropout)
+        self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -84,8 +86,8 @@ class DecoderLayer(nn.Module):
         content: Float[Tensor, "batch queries width"],
         positions: Float[Tensor, "batch queries width"],
         references: Float[Tensor, "batch queries levels coordinates"],
-        memory: Pyramid,
-    ) -> tuple[Float[Tensor, "batch queries width"], Looks]:
+        memory: TokenPyramid,
+    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
         """Returns the queries' content after the layer, and where they looked."""
         placed = content + positions
         exchanged, _ = self.self_attn(placed, placed, content, need_weights=False)
@@ -94,24 +96,24 @@ class DecoderLayer(nn.Module):
         return self.ffn(self.norm_cross(content + self.dropout(read))), looks
 
 
-class Decoded(NamedTuple):
+class DecodedLayer(NamedTuple):
     """What one layer says: its queries' `content`, their `logits`, their `boxes`, and where they looked."""
 
     content: Float[Tensor, "batch queries width"]
     logits: Float[Tensor, "batch queries classes"]
     boxes: Float[Tensor, "batch queries 4"]
-    looks: Looks
+    looks: SamplingLocations
 
 
-class Decoder(nn.Module):
+class DeformableDecoder(nn.Module):
     """Layers with a head each; with refinement, a layer starts from the boxes of the layer before."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_depth))
+        self.layers = nn.ModuleList(DeformableDecoderLayer(config) for _ in range(config.decoder_depth))
         self.refines = config.boxes == "refined"
 
-    def forward(self, queries: Queries, memory: Pyramid, heads: Sequence[Head]) -> list[Decoded]:
+    def forward(self, queries: ObjectQueries, memory: TokenPyramid, heads: Sequence[BoxHead]) -> list[DecodedLayer]:
         """Returns every layer's answer; boxes (cx, cy, w, h) are fractions of the valid picture."""
         content, positions, references = queries
         decoded = []
@@ -120,7 +122,7 @@ class Decoder(nn.Module):
             content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory)
             start = inverse_sigmoid(references)
             boxes = (head.shift(content) + F.pad(start, (0, 4 - start.shape[-1]))).sigmoid()
-            decoded.append(Decoded(content, head.classes(content), boxes, looks))
+            decoded.append(DecodedLayer(content, head.classes(content), boxes, looks))
             if self.refines:
                 references = boxes.detach()
         return decoded

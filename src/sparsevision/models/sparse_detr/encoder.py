@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
-from sparsevision.models.sparse_detr.heads import FeedForward
-from sparsevision.models.sparse_detr.selection import Selection
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
+from sparsevision.models.sparse_detr.heads import PostNormFeedForward
+from sparsevision.models.sparse_detr.selection import TokenSelection
 
 
-class Pyramid(NamedTuple):
+class TokenPyramid(NamedTuple):
     """A batch's feature levels as tokens, one level after another, each row by row.
 
     `positions` are their encodings, `references` their places (x, y) as fractions of the valid picture; `padding` says
@@ -29,14 +29,14 @@ class Pyramid(NamedTuple):
     shapes: Shapes
 
 
-class EncoderLayer(nn.Module):
+class SparseEncoderLayer(nn.Module):
     """Deformable attention from tokens to all tokens, then a feed-forward network, each with residual and norm."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
         self.attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
         self.norm = nn.LayerNorm(config.width)
-        self.ffn = FeedForward(config.width, config.ffn_width, config.dropout)
+        self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
@@ -53,15 +53,15 @@ class EncoderLayer(nn.Module):
         return self.ffn(self.norm(tokens + self.dropout(read)))
 
 
-class Encoder(nn.Module):
+class SparseEncoder(nn.Module):
     """Layers that update the selected tokens, or all of them."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_depth))
+        self.layers = nn.ModuleList(SparseEncoderLayer(config) for _ in range(config.encoder_depth))
 
     def forward(
-        self, pyramid: Pyramid, selection: Selection | None
+        self, pyramid: TokenPyramid, selection: TokenSelection | None
     ) -> tuple[Float[Tensor, "batch tokens width"], list[Float[Tensor, "batch chosen width"]]]:
         """Returns all tokens, and the updated ones after every layer; the others come out as they were."""
         memory, positions, references, padding, ratios, shapes = pyramid
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         return memory, states
 
 
-def _written_back(memory: Tensor, tokens: Tensor, selection: Selection) -> Tensor:
+def _written_back(memory: Tensor, tokens: Tensor, selection: TokenSelection) -> Tensor:
     """Puts a picture's own tokens where they came from; rows beyond its budget write back what is there."""
     tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
     return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

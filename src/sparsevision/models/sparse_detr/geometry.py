@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sparsevision.layers.deformable import Shapes
+from sparsevision.models.sparse_detr.deformable import Shapes
 
 # The first stage proposes squares of this share of the picture on the finest level, twice as large on each next one.
 PROPOSAL_SIDE = 0.05

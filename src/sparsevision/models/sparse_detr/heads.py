@@ -12,7 +12,7 @@ from torch import Tensor, nn
 PRIOR = 0.01
 
 
-class FeedForward(nn.Module):
+class PostNormFeedForward(nn.Module):
     """Two linear layers with a ReLU between them, the residual, and the norm after it."""
 
     def __init__(self, width: int, inner_width: int, dropout: float) -> None:
@@ -27,7 +27,7 @@ class FeedForward(nn.Module):
         return self.norm(x + self.dropout(self.fc2(self.dropout(F.relu(self.fc1(x))))))
 
 
-class Head(nn.Module):
+class BoxHead(nn.Module):
     """Class logits and a box, relative to some reference, for every token."""
 
     def __init__(self, width: int, num_classes: int) -> None:

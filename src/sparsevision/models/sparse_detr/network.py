@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.deformable import DeformableAttention
-from sparsevision.layers.groups import ParameterGroup
-from sparsevision.models.sparse_detr.backbone import Neck, classifier_names, make_backbone
+from sparsevision.models.parameter_groups import ParameterGroup
+from sparsevision.models.sparse_detr.backbone import LevelNeck, classifier_names, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
-from sparsevision.models.sparse_detr.decoder import Decoded, Decoder, LearnedQueries, ProposedQueries, Queries
-from sparsevision.models.sparse_detr.encoder import Encoder, Pyramid
+from sparsevision.models.sparse_detr.decoder import (
+    DecodedLayer,
+    DeformableDecoder,
+    LearnedQueries,
+    ObjectQueries,
+    ProposedQueries,
+)
+from sparsevision.models.sparse_detr.deformable import DeformableAttention
+from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
 from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
-from sparsevision.models.sparse_detr.heads import Head
+from sparsevision.models.sparse_detr.heads import BoxHead
 from sparsevision.models.sparse_detr.selection import (
-    Scorer,
-    Selection,
+    TokenScorer,
+    TokenSelection,
     attention_map,
     binarise,
     budgets,
@@ -46,7 +52,7 @@ from sparsevision.types import (
 MASK_LOSS = "mask_prediction"
 
 
-class Proposal(nn.Module):
+class ProposalProjection(nn.Module):
     """Projects tokens for the first stage, and for the scorer in front of the encoder, with the same weights."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
@@ -61,7 +67,7 @@ class Proposal(nn.Module):
         return self.norm(self.project(tokens.masked_fill(boxes.isinf().any(dim=-1, keepdim=True), 0)))
 
 
-class Proposed(NamedTuple):
+class TokenProposals(NamedTuple):
     """What a first stage says of every token, and which ones it would make queries, best first."""
 
     logits: Float[Tensor, "batch tokens classes"]
@@ -69,20 +75,20 @@ class Proposed(NamedTuple):
     foreground: Float[Tensor, "batch tokens"]
 
 
-class Run(NamedTuple):
+class DetectionPass(NamedTuple):
     """All that one pass computes; `forward` makes the output and the trace of it."""
 
-    pyramid: Pyramid
+    pyramid: TokenPyramid
     boxes: Float[Tensor, "batch tokens 4"]
-    objectness: Proposed | None
+    objectness: TokenProposals | None
     scores: Float[Tensor, "batch tokens"] | None
     counts: Int[Tensor, " batch"] | None
-    selection: Selection | None
-    memory: Pyramid
+    selection: TokenSelection | None
+    memory: TokenPyramid
     states: list[Float[Tensor, "batch chosen width"]]
-    proposed: Proposed | None
+    proposed: TokenProposals | None
     query_tokens: Int[Tensor, "batch queries"] | None
-    layers: list[Decoded]
+    layers: list[DecodedLayer]
 
 
 class SparseDETR(nn.Module):
@@ -92,25 +98,27 @@ class SparseDETR(nn.Module):
     layer's head alone. Pictures may be padded at the right and the bottom, `sizes` being their valid sides.
     """
 
+    outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
+
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
         self.config, self.numerics = config, NUMERICS[config.numerics]
         self.num_classes = config.num_classes
         self.backbone = make_backbone(config)
-        self.neck = Neck(self.backbone.channels, config)
-        self.scorer = Scorer(config.width) if config.selection == "dam" else None
-        self.objectness = Head(config.width, config.num_classes) if config.selection == "objectness" else None
-        self.encoder = Encoder(config)
+        self.neck = LevelNeck(self.backbone.channels, config)
+        self.scorer = TokenScorer(config.width) if config.selection == "dam" else None
+        self.objectness = BoxHead(config.width, config.num_classes) if config.selection == "objectness" else None
+        self.encoder = SparseEncoder(config)
         auxiliary = config.encoder_depth - 1 if config.encoder_heads == "auxiliary" else 0
-        self.encoder_heads = nn.ModuleList(Head(config.width, config.num_classes) for _ in range(auxiliary))
-        self.proposal = Proposal(config) if config.two_stage else None
+        self.encoder_heads = nn.ModuleList(BoxHead(config.width, config.num_classes) for _ in range(auxiliary))
+        self.proposal = ProposalProjection(config) if config.two_stage else None
         self.query = ProposedQueries(config) if config.two_stage else LearnedQueries(config)
-        self.decoder = Decoder(config)
+        self.decoder = DeformableDecoder(config)
         self.decoder_heads = nn.ModuleList(
-            Head(config.width, config.num_classes) for _ in range(config.num_decoder_heads)
+            BoxHead(config.width, config.num_classes) for _ in range(config.num_decoder_heads)
         )
         own = config.two_stage and config.heads == "own"
-        self.proposal_head = Head(config.width, config.num_classes) if own else None
+        self.proposal_head = BoxHead(config.width, config.num_classes) if own else None
         self.init_weights()
 
     @property
@@ -143,7 +151,9 @@ class SparseDETR(nn.Module):
     def class_heads(self) -> tuple[str, ...]:
         """The layers that have one output a class."""
         return tuple(
-            f"{name}.classes" for name, module in self.named_modules() if isinstance(module, Head) and self.num_classes
+            f"{name}.classes"
+            for name, module in self.named_modules()
+            if isinstance(module, BoxHead) and self.num_classes
         )
 
     @property
@@ -165,12 +175,12 @@ class SparseDETR(nn.Module):
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
         for module in self.modules():
-            if isinstance(module, DeformableAttention | LearnedQueries | Neck | Head):
+            if isinstance(module, DeformableAttention | LearnedQueries | LevelNeck | BoxHead):
                 module.init_weights()
         if isinstance(self.query, LearnedQueries):
             # Without proposals the first boxes have sides of sigma(-2) of the picture.
             first = self.decoder_heads[0]
-            assert isinstance(first, Head)
+            assert isinstance(first, BoxHead)
             first.init_weights(side=-2.0)
 
     def forward(
@@ -198,7 +208,7 @@ class SparseDETR(nn.Module):
         sizes: Int[Tensor, "batch 2"] | None = None,
         keep_ratio: float | None = None,
         selection: str | None = None,
-    ) -> Run:
+    ) -> DetectionPass:
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
         pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
@@ -219,7 +229,9 @@ class SparseDETR(nn.Module):
         proposed, query_tokens, queries = self._queries(memory, boxes)
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
         layers = self.decoder(queries, memory, heads)
-        return Run(pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers)
+        return DetectionPass(
+            pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers
+        )
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -238,7 +250,7 @@ class SparseDETR(nn.Module):
         if selection not in known:
             raise UnknownNameError("selection in this model", selection, known)
 
-    def _scores(self, pyramid: Pyramid, boxes: Tensor, way: str) -> tuple[Tensor | None, Proposed | None]:
+    def _scores(self, pyramid: TokenPyramid, boxes: Tensor, way: str) -> tuple[Tensor | None, TokenProposals | None]:
         """Ranks the backbone's tokens for the encoder."""
         if way == "all":
             return None, None
@@ -255,29 +267,31 @@ class SparseDETR(nn.Module):
         scores = self.scorer(projected)
         return torch.where(pyramid.padding, scores.min(), scores), None
 
-    def _propose(self, head: Head, projected: Tensor, boxes: Tensor) -> Proposed:
+    def _propose(self, head: BoxHead, projected: Tensor, boxes: Tensor) -> TokenProposals:
         logits = head.classes(projected)
         specific = self.config.first_stage == "class_specific"
         foreground = logits.amax(dim=-1) if specific else logits[..., 0]
-        return Proposed(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
+        return TokenProposals(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
 
-    def _queries(self, memory: Pyramid, boxes: Tensor) -> tuple[Proposed | None, Tensor | None, Queries]:
+    def _queries(
+        self, memory: TokenPyramid, boxes: Tensor
+    ) -> tuple[TokenProposals | None, Tensor | None, ObjectQueries]:
         """Makes the decoder's queries: a table, or the first stage's best tokens (Efficient DETR)."""
         if isinstance(self.query, LearnedQueries):
             return None, None, self.query(len(memory.tokens))
         assert self.proposal is not None
         head = self.proposal_head if self.proposal_head is not None else self.decoder_heads[0]
-        assert isinstance(head, Head)
+        assert isinstance(head, BoxHead)
         proposed = self._propose(head, self.proposal(memory.tokens, boxes), boxes)
         ranked = proposed.foreground
         if self.numerics.ignores_padding:
             ranked = ranked.masked_fill(boxes[..., 0].isinf(), -math.inf)
         chosen = ranked.topk(min(self.config.num_queries, ranked.shape[1]), dim=1).indices
-        best = Selection(chosen, torch.ones_like(chosen, dtype=torch.bool))
+        best = TokenSelection(chosen, torch.ones_like(chosen, dtype=torch.bool))
         queries = self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
         return proposed, chosen, queries
 
-    def _auxiliary_heads(self, run: Run) -> list[DetectionHead]:
+    def _auxiliary_heads(self, run: DetectionPass) -> list[DetectionHead]:
         """Returns the heads that only training reads: earlier decoder layers, first stage, encoder layers."""
         heads = [
             DetectionHead(f"decoder.{index}", layer.logits, layer.boxes) for index, layer in enumerate(run.layers[:-1])
@@ -293,24 +307,24 @@ class SparseDETR(nn.Module):
             starts = run.selection.gather(starts)
             valid = run.selection.kept if self.numerics.own_budgets else None
         for index, (head, state) in enumerate(zip(self.encoder_heads, run.states, strict=False)):
-            assert isinstance(head, Head)
+            assert isinstance(head, BoxHead)
             boxes = (starts + head.shift(state)).sigmoid()
             heads.append(DetectionHead(f"encoder.{index}", head.classes(state), boxes, valid))
         return heads
 
-    def attention_map(self, run: Run) -> Float[Tensor, "batch tokens"]:
+    def attention_map(self, run: DetectionPass) -> Float[Tensor, "batch tokens"]:
         """Returns the decoder's cross-attention map (DAM): how much of each token the decoder has read."""
         looks = [layer.looks for layer in run.layers]
         return attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
 
-    def _auxiliary_losses(self, run: Run) -> dict[str, Tensor]:
+    def _auxiliary_losses(self, run: DetectionPass) -> dict[str, Tensor]:
         if self.scorer is None or run.scores is None or run.counts is None:
             return {}
         target = binarise(self.attention_map(run), run.pyramid.padding, run.counts)
         ignored = run.pyramid.padding if self.numerics.ignores_padding else None
         return {MASK_LOSS: mask_losses(run.scores, target, ignored)}
 
-    def _record(self, run: Run, trace: Trace) -> None:
+    def _record(self, run: DetectionPass, trace: Trace) -> None:
         """Fills a trace: how tokens were scored and which were updated, where queries sampled and what they found.
 
         The decoder's layers have points and answers; regions are the boxes after each layer, and "proposals" those that
@@ -371,7 +385,7 @@ def _maps(
     return tuple(level.view(-1, 1, *shape) for level, shape in zip(levels, shapes, strict=True))
 
 
-def _by_level(selection: Selection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
+def _by_level(selection: TokenSelection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
     """Says each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
     found, first = [], 0
     for height, width in shapes:

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sparsevision.layers.deformable import Looks, Shapes
+from sparsevision.models.sparse_detr.deformable import SamplingLocations, Shapes
 
 
-class Selection(NamedTuple):
+class TokenSelection(NamedTuple):
     """The tokens that are updated: `indices` (B, K), best first; a picture's own are the first that are `kept`."""
 
     indices: Int[Tensor, "batch chosen"]
@@ -26,7 +26,7 @@ class Selection(NamedTuple):
         return tokens.gather(1, self.indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
-class Scorer(nn.Module):
+class TokenScorer(nn.Module):
     """The scoring network: one logit a token, from the token and the mean over the picture's tokens."""
 
     def __init__(self, width: int) -> None:
@@ -63,14 +63,18 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
-def select(scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"], most: int | None = None) -> Selection:
+def select(
+    scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"], most: int | None = None
+) -> TokenSelection:
     """Chooses each picture's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
     most = int(counts.max()) if most is None else most
     indices = scores.topk(most, dim=1).indices
-    return Selection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
+    return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 
 
-def attention_map(looks: Sequence[Looks], shapes: Shapes, *, centred: bool) -> Float[Tensor, "batch tokens"]:
+def attention_map(
+    looks: Sequence[SamplingLocations], shapes: Shapes, *, centred: bool
+) -> Float[Tensor, "batch tokens"]:
     """Sums over layers, heads, queries and points what the decoder's cross-attention reads of each token (DAM).
 
     A point's weight goes to the four tokens around it, by their nearness. `centred` counts from the pixels' centres,
@@ -126,7 +130,7 @@ def mask_losses(
     return losses.masked_fill(ignored, 0).sum(dim=1) / (~ignored).sum(dim=1).clamp(min=1)
 
 
-def captured_share(attention: Float[Tensor, "batch tokens"], selection: Selection) -> Float[Tensor, ""]:
+def captured_share(attention: Float[Tensor, "batch tokens"], selection: TokenSelection) -> Float[Tensor, ""]:
     """Returns which share of the decoder's attention falls on the chosen tokens, as a mean over the pictures."""
     captured = attention.gather(1, selection.indices).sum(dim=1)
     return (captured / attention.sum(dim=1)).mean()

@@ -13,7 +13,7 @@ DEPTHS, HEADS, WIDTH, WINDOW = (2, 2, 6, 2), (3, 6, 12, 24), 96, 7
 DROP_PATH_RATE = 0.2
 
 
-class Block(SwinTransformerBlock):
+class PaddedSwinBlock(SwinTransformerBlock):
     """timm's block, padding the map to whole windows before it is shifted; timm's own pads after."""
 
     def _attn(self, x: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class Block(SwinTransformerBlock):
         return attended[:, :height, :width]
 
 
-class Stage(nn.Module):
+class SwinStage(nn.Module):
     """Blocks of one resolution, after the four neighbours of a pixel have been merged into one (but in stage 0)."""
 
     def __init__(self, index: int, drop_paths: list[float]) -> None:
@@ -32,7 +32,7 @@ class Stage(nn.Module):
         self.downsample = PatchMerging(width // 2, width) if index else nn.Identity()
         self.blocks = nn.Sequential(
             *(
-                Block(
+                PaddedSwinBlock(
                     width, (8 * WINDOW, 8 * WINDOW), HEADS[index], window_size=WINDOW, drop_path=rate,
                     shift_size=0 if block % 2 == 0 else WINDOW // 2, always_partition=True, dynamic_mask=True,
                 )
@@ -59,7 +59,7 @@ class SwinTiny(nn.Module):
             img_size=None, patch_size=4, embed_dim=WIDTH, norm_layer=nn.LayerNorm, output_fmt="NHWC",
             dynamic_img_pad=True, strict_img_size=False,
         )  # fmt: skip
-        self.layers = nn.ModuleList(Stage(index, some) for index, some in enumerate(drop_paths))
+        self.layers = nn.ModuleList(SwinStage(index, some) for index, some in enumerate(drop_paths))
         self.first = len(DEPTHS) - num_maps
         self.channels = [WIDTH * 2**index for index in range(self.first, len(DEPTHS))]
         self.norms = nn.ModuleList(nn.LayerNorm(count) for count in self.channels)
@@ -67,7 +67,7 @@ class SwinTiny(nn.Module):
     def freeze_early_stages(self) -> None:
         """Stops training the patch embedding, the first stage and the merging behind it."""
         second = self.layers[1]
-        assert isinstance(second, Stage)
+        assert isinstance(second, SwinStage)
         for module in (self.patch_embed, self.layers[0], second.downsample):
             module.requires_grad_(False)
 

@@ -1,11 +1,13 @@
-"""The named detectors: the rows of the released table, what they are compared with, and this project's nano."""
+"""The named detectors: the released table's rows, the forms beside them, this project's nano; with their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sparsevision.models.registry import Variant, Weights
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
+from sparsevision.types import Preprocessing
 
 _SPARSE = SparseDETRConfig()
 _EFFICIENT = replace(_SPARSE, selection="all", encoder_heads="none")
@@ -40,3 +42,32 @@ CONFIGS: Mapping[str, SparseDETRConfig] = (
         for percent in KEPT_PERCENT
     }
 )
+
+# Short side 800, long side at most 1333.
+_INPUT = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
+_SMALL_INPUT = Preprocessing(size=(320, 533), fit="short", interpolation="bilinear")
+_SERVER = "https://twg.kakaocdn.net/brainrepo/sparse_detr/"
+# AP on COCO val2017 by backbone and kept tokens in percent.
+_REPORTED: Mapping[str, Mapping[int, float]] = {
+    "r50": {10: 45.3, 20: 45.6, 30: 46.0, 40: 46.2, 50: 46.3},
+    "swin_t": {10: 48.2, 20: 48.8, 30: 49.1, 40: 49.2, 50: 49.3},
+}
+_WEIGHTS: Mapping[str, Weights] = {
+    "sparse_detr_nano": Weights(location="sparse_detr_nano.safetensors", source="this project, BCCD")
+} | {
+    f"sparse_detr_{short}_{percent}": Weights(
+        location=f"{_SERVER}sparse_detr_{short.replace('_', '')}_{percent}.pth", source="released", reported=reported
+    )
+    for short, rows in _REPORTED.items()
+    for percent, reported in rows.items()
+}
+
+VARIANTS: Mapping[str, Variant] = {
+    name: Variant(
+        config=config,
+        preprocessing=_SMALL_INPUT if name.endswith("_nano") else _INPUT,
+        paper="arXiv 2111.14330" if name.startswith("sparse_detr_") else "arXiv 2010.04159",
+        weights=_WEIGHTS.get(name),
+    )
+    for name, config in CONFIGS.items()
+}

@@ -5,12 +5,3 @@ what they read (Eqs. 4 to 6) and adjust their regions (Eqs. 7 to 9). The *focusi
 same weights; the *cortex* does it once more and goes on as a plain transformer over the tokens. The bootstrapped models
 of arXiv 2312.01987 are the same parts in another order, with a class token and an encoding of the regions.
 """
-
-from sparsevision.models.sparseformer.config import NUMERICS, PLAIN, Numerics, Operation, SparseFormerConfig
-from sparsevision.models.sparseformer.network import SparseFormer
-from sparsevision.models.sparseformer.unit import FeatureMap, Unit
-from sparsevision.models.sparseformer.variants import CONFIGS
-
-__all__ = [
-    "CONFIGS", "NUMERICS", "PLAIN", "FeatureMap", "Numerics", "Operation", "SparseFormer", "SparseFormerConfig", "Unit",
-]  # fmt: skip

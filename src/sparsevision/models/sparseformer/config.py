@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.rois import RoIInit
-from sparsevision.layers.sampling import Padding
+from sparsevision.models.sparseformer.rois import RoIInit
+from sparsevision.models.sparseformer.sampling import Padding
 
 Operation = Literal["attention", "adjust", "sample", "encode", "ffn"]
 OPERATIONS: tuple[Operation, ...] = ("attention", "adjust", "sample", "encode", "ffn")
@@ -16,7 +16,7 @@ PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 
 
 @dataclass(frozen=True)
-class Numerics:
+class SparseFormerNumerics:
     """Values in which the released codes differ; weights want those that they were trained with."""
 
     channel_norm_unbiased: bool
@@ -28,10 +28,10 @@ class Numerics:
     clamps_point_gradients: bool
 
 
-NUMERICS: Mapping[str, Numerics] = {
-    "v1": Numerics(True, 1e-7, 1e-7, 1e-6, 1e-6, "zeros", True),
-    "v2": Numerics(False, 1e-5, 1e-5, 1e-6, 1e-5, "zeros", False),
-    "bootstrapped": Numerics(False, 1e-5, 1e-5, 1e-5, 1e-5, "border", False),
+NUMERICS: Mapping[str, SparseFormerNumerics] = {
+    "v1": SparseFormerNumerics(True, 1e-7, 1e-7, 1e-6, 1e-6, "zeros", True),
+    "v2": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-6, 1e-5, "zeros", False),
+    "bootstrapped": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-5, 1e-5, "border", False),
 }
 
 
@@ -55,7 +55,8 @@ class SparseFormerConfig:
         in_chans: channels of the image.
         drop_path_rate: of the last unit, rising linearly from 0 at the first (stochastic depth).
         focusing_order: operations of the focusing unit, in order.
-        cortex_orders: operations of each cortex unit; the default is one like the focusing unit, then plain ones.
+        cortex_orders: operations of the first cortex units, whatever the depth; the others are plain. Empty: one like
+            the focusing unit. `orders` has those of all.
         head_width: width of an attention head; None is the released 64 heads whatever the width.
         generator_width: inner width of the generator of mixing matrices; None is a quarter of the unit's width.
         mixing: "biased" as in the paper, or "bare": no biases and no GELU between the two products.
@@ -99,11 +100,11 @@ class SparseFormerConfig:
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; a frozen config is hashed and compared.
         object.__setattr__(self, "focusing_order", tuple(self.focusing_order))
-        orders = tuple(tuple(order) for order in self.cortex_orders)
-        if not orders:
-            first = tuple(op for op in self.focusing_order if self.focusing_repeats or op != "adjust")
-            orders = (first, *[PLAIN] * (self.cortex_depth - 1))
-        object.__setattr__(self, "cortex_orders", orders)
+        given = [tuple(order) for order in self.cortex_orders]
+        # Plain units at the end follow from the depth, which may change without them.
+        while len(given) > 1 and given[-1] == PLAIN:
+            given.pop()
+        object.__setattr__(self, "cortex_orders", () if given == [self._first_order] else tuple(given))
         self._check()
 
     def _check(self) -> None:
@@ -126,12 +127,12 @@ class SparseFormerConfig:
                 raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
         if not 0 <= self.drop_path_rate < 1:
             raise ConfigError(f"drop_path_rate is {self.drop_path_rate}; it must be at least 0 and below 1.")
-        if len(self.cortex_orders) != self.cortex_depth:
+        if len(self.cortex_orders) > self.cortex_depth:
             raise ConfigError(
                 f"cortex_orders names {len(self.cortex_orders)} units but cortex_depth is {self.cortex_depth}; "
                 "make them agree."
             )
-        for order in (self.focusing_order, *self.cortex_orders):
+        for order in (self.focusing_order, *self.orders):
             if len(set(order)) != len(order):
                 raise ConfigError(f"The unit {order} names an operation twice; each may stand in it once.")
             for operation in order:
@@ -142,12 +143,23 @@ class SparseFormerConfig:
                 raise ConfigError(
                     f"A width of {width} does not divide into {self.num_heads(width)} attention heads; choose another."
                 )
-            if any("encode" in order for order in (self.focusing_order, *self.cortex_orders)) and width % 8:
+            if any("encode" in order for order in (self.focusing_order, *self.orders)) and width % 8:
                 raise ConfigError(f"A width of {width} cannot hold the encoding of regions; choose a multiple of 8.")
 
     def num_heads(self, width: int) -> int:
         """Returns the attention heads of a unit: 64, or as many as there are channels if there are fewer."""
         return min(64, width) if self.head_width is None else max(1, width // self.head_width)
+
+    @property
+    def orders(self) -> tuple[tuple[Operation, ...], ...]:
+        """Operations of each cortex unit, in order."""
+        first = self.cortex_orders or (self._first_order,)
+        return (*first, *[PLAIN] * (self.cortex_depth - len(first)))
+
+    @property
+    def _first_order(self) -> tuple[Operation, ...]:
+        """Operations of a cortex unit like the focusing unit; without one, regions do not move."""
+        return tuple(op for op in self.focusing_order if self.focusing_repeats or op != "adjust")
 
     @property
     def out_points(self) -> int:
@@ -162,7 +174,7 @@ class SparseFormerConfig:
     @property
     def looks_are_fixed(self) -> bool:
         """Whether nothing ever moves: the paper's "nil", where neither regions nor offsets are learned (Table 3b)."""
-        return not self.focusing_repeats and not any("adjust" in order for order in self.cortex_orders)
+        return not self.focusing_repeats and not any("adjust" in order for order in self.orders)
 
     @property
     def token_width(self) -> int:

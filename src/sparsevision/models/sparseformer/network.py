@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -9,14 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.errors import UnknownNameError
-from sparsevision.layers.groups import ParameterGroup, decay_groups
-from sparsevision.layers.image_features import EarlyConv, PatchEmbedding, Pixels
-from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
-from sparsevision.layers.rois import grid_rois
-from sparsevision.models.classifier import Classifier
-from sparsevision.models.sparseformer.config import NUMERICS, Numerics, SparseFormerConfig
-from sparsevision.models.sparseformer.unit import Adjust, FeatureMap, FixedOffsets, Offsets, Unit
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.models.classifier import Classifier, unit_indices
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
+from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
+from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.models.sparseformer.rois import grid_rois
+from sparsevision.models.sparseformer.unit import (
+    FixedPointOffsets,
+    PointOffsets,
+    RoIAdjustment,
+    SampledMap,
+    SparseFormerUnit,
+)
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
 
 
@@ -44,20 +51,21 @@ class TokenTable(nn.Module):
         return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
 
 
-class Bridge(nn.Module):
+class TokenBridge(nn.Module):
     """Widens the tokens between the focusing unit and the cortex."""
 
-    def __init__(self, width: int, out_width: int, kind: str, eps: float) -> None:
+    def __init__(self, config: SparseFormerConfig, eps: float) -> None:
         super().__init__()
-        self.fc = nn.Linear(width, out_width)
-        self.norm = nn.LayerNorm(out_width, eps=eps) if kind == "norm" else nn.Identity()
+        width = config.cortex_width
+        self.fc = nn.Linear(config.focusing_width, width)
+        self.norm = nn.LayerNorm(width, eps=eps) if config.bridge == "norm" else nn.Identity()
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens out_width"]:
         """Returns the tokens in the width of the cortex."""
         return self.norm(self.fc(tokens))
 
 
-class Head(nn.Module):
+class PooledHead(nn.Module):
     """Pools the tokens, normalises, classifies; the mean comes before the norm."""
 
     def __init__(self, config: SparseFormerConfig) -> None:
@@ -103,17 +111,15 @@ class SparseFormer(Classifier):
         ).tolist()
         focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
         if config.focusing_repeats:
-            self.focusing = Unit(config, config.focusing_width, config.focusing_order, focusing_rates)
-            self.bridge = Bridge(config.focusing_width, config.cortex_width, config.bridge, numerics.norm_eps)
+            self.focusing = SparseFormerUnit(config, config.focusing_width, config.focusing_order, focusing_rates)
+        self.bridge = TokenBridge(config, numerics.norm_eps) if config.focusing_repeats else nn.Identity()
         self.cortex = nn.ModuleList(
-            Unit(config, config.cortex_width, order, [rate])
-            for order, rate in zip(config.cortex_orders, cortex_rates, strict=True)
+            SparseFormerUnit(config, config.cortex_width, order, [rate])
+            for order, rate in zip(config.orders, cortex_rates, strict=True)
         )
         # The class token takes no part in sampling, so it enters after the last unit that samples.
-        self.class_token_at = 1 + max(
-            (i for i, order in enumerate(config.cortex_orders) if "sample" in order), default=-1
-        )
-        self.head = Head(config)
+        self.class_token_at = 1 + max((i for i, order in enumerate(config.orders) if "sample" in order), default=-1)
+        self.head = PooledHead(config)
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -127,15 +133,34 @@ class SparseFormer(Classifier):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         for module in self.modules():
-            if isinstance(module, Offsets | FixedOffsets):
+            if isinstance(module, PointOffsets | FixedPointOffsets):
                 module.init_weights(self.config.numerics)
             elif isinstance(
                 module,
-                Adjust | TokenTable | AdaptiveMixing | StaticMixing | LinearDecoding | EarlyConv | PatchEmbedding,
+                RoIAdjustment
+                | TokenTable
+                | AdaptiveMixing
+                | StaticMixing
+                | LinearDecoding
+                | EarlyConv
+                | PatchEmbedding,
             ):
                 module.init_weights()
-            elif isinstance(module, Unit) and module.stage_embedding is not None:
+            elif isinstance(module, SparseFormerUnit) and module.stage_embedding is not None:
                 nn.init.normal_(module.stage_embedding)
+
+    @property
+    def outputs(self) -> Literal["classes", "embedding"]:
+        """Whether the outputs are logits of classes, or an embedding, as of the models that were trained with CLIP."""
+        return "embedding" if self.config.head_bias == "none" else "classes"
+
+    @property
+    def sampling_macs(self) -> int:
+        """Multiply-adds of the bilinear sampling of one image, which no counter knows: four per value read."""
+        config = self.config
+        samplings = config.focusing_repeats * ("sample" in config.focusing_order)
+        samplings += sum("sample" in order for order in config.orders)
+        return config.num_tokens * config.num_points * config.sampled_channels * 4 * samplings
 
     def forward(
         self,
@@ -150,6 +175,44 @@ class SparseFormer(Classifier):
             trace.record("head", Response(self.head.fc(self.head.norm(tokens))))
         return self.forward_head(tokens)
 
+    def encode(
+        self,
+        images: Float[Tensor, "batch in_chans height width"],
+        *,
+        sizes: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> tuple[
+        Float[Tensor, "batch tokens cortex_width"],
+        Float[Tensor, "batch sampling 4"],
+        Float[Tensor, "batch channels h w"],
+    ]:
+        """Returns the tokens after the last cortex unit, the regions that they ended with, and the feature map.
+
+        The class token stands first if there is one; it has no region.
+        """
+        return self._encode(images, sizes, trace)
+
+    def _encode(
+        self, images: Tensor, sizes: Tensor | None = None, trace: Trace | None = None, after: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encodes images, and appends the tokens after each cortex unit to `after`."""
+        self._check_images(images, self.config.in_chans)
+        view = SampledMap(self.early_conv(images), _valid_share(images, sizes), trace=trace)
+        tokens, rois = self.tokens(images.shape[0])
+        if trace is not None:
+            trace.record("initial", Regions(rois))
+        for repeat in range(self.config.focusing_repeats):
+            seen = view._replace(repeat=repeat, stage=f"focusing.{repeat + 1}")
+            tokens, rois = self._run(self.focusing, tokens, rois, seen)
+        tokens = self.bridge(tokens)
+        for index, unit in enumerate(self.cortex):
+            if index == self.class_token_at and self.tokens.cls is not None:
+                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
+            tokens, rois = self._run(unit, tokens, rois, view._replace(stage=f"cortex.{index + 1}"))
+            if after is not None:
+                after.append(tokens)
+        return tokens, rois, view.features
+
     def forward_features(
         self,
         images: Float[Tensor, "batch in_chans height width"],
@@ -158,20 +221,7 @@ class SparseFormer(Classifier):
         trace: Trace | None = None,
     ) -> Float[Tensor, "batch tokens cortex_width"]:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
-        self._check_images(images, self.config.in_chans)
-        view = FeatureMap(self.early_conv(images), _valid_share(images, sizes))
-        tokens, rois = self.tokens(images.shape[0])
-        if trace is not None:
-            trace.record("initial", Regions(rois))
-        if self.config.focusing_repeats:
-            for repeat in range(self.config.focusing_repeats):
-                tokens, rois = self._run(self.focusing, tokens, rois, view, repeat, trace, f"focusing.{repeat + 1}")
-            tokens = self.bridge(tokens)
-        for index, unit in enumerate(self.cortex):
-            if index == self.class_token_at and self.tokens.cls is not None:
-                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
-            tokens, rois = self._run(unit, tokens, rois, view, 0, trace, f"cortex.{index + 1}")
-        return tokens
+        return self.encode(images, sizes=sizes, trace=trace)[0]
 
     def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
         """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
@@ -180,7 +230,7 @@ class SparseFormer(Classifier):
     def set_gradient_scale(self, scale: float) -> None:
         """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
         for unit in self.modules():
-            if isinstance(unit, Unit):
+            if isinstance(unit, SparseFormerUnit):
                 unit.gradient_scale = scale
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -217,6 +267,26 @@ class SparseFormer(Classifier):
         if bias:
             nn.init.zeros_(self.head.fc.bias)
 
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NLC",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Returns the tokens after chosen cortex units, as timm's method of this name does with blocks.
+
+        `stop_early` is taken for timm's sake: the last units are run all the same.
+        """
+        if output_fmt != "NLC":
+            raise ConfigError(f"output_fmt is {output_fmt!r}; tokens that lie on no grid come out as 'NLC' only.")
+        chosen, after = unit_indices(len(self.cortex), indices), list[Tensor]()
+        final = self._encode(x, after=after)[0]
+        tokens = [self.head.norm(after[index]) if norm else after[index] for index in chosen]
+        return tokens if intermediates_only else (final, tokens)
+
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
         blocks: Any = [
@@ -228,11 +298,13 @@ class SparseFormer(Classifier):
         return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
 
 
-def _image_feature(config: SparseFormerConfig, numerics: Numerics) -> EarlyConv | PatchEmbedding | Pixels:
+def _image_feature(
+    config: SparseFormerConfig, numerics: SparseFormerNumerics
+) -> EarlyConv | PatchEmbedding | RawPixels:
     """Builds what tokens sample from (Table 3d)."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
-        return Pixels()
+        return RawPixels()
     kind = EarlyConv if config.image_feature == "early_conv" else PatchEmbedding
     return kind(config.in_chans, config.feature_channels, eps=eps, unbiased=unbiased)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,22 +11,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
-from sparsevision.layers.attention import FeedForward, SelfAttention
-from sparsevision.layers.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
-from sparsevision.layers.rois import adjust_rois, encode_rois, grid_offsets
-from sparsevision.layers.sampling import clamp_gradient, decode_points, sample_points
-from sparsevision.models.sparseformer.config import NUMERICS, Numerics, Operation, SparseFormerConfig
+from sparsevision.models.sparseformer.attention import TokenFeedForward, TokenSelfAttention
+from sparsevision.models.sparseformer.config import NUMERICS, Operation, SparseFormerConfig, SparseFormerNumerics
+from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
+from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets
+from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.types import Points, Regions, Trace
 
+Tokens = Float[Tensor, "batch tokens width"]
+RoIs = Float[Tensor, "batch tokens 4"]
 
-class FeatureMap(NamedTuple):
-    """What all samplings of one forward pass read: the feature map, and the valid share (x, y) of a padded batch."""
+
+class SampledMap(NamedTuple):
+    """What one run of a unit reads: the feature map, and the valid share (x, y) of a padded batch.
+
+    `repeat` counts the runs of the same unit; `trace` is filled under the name `stage`.
+    """
 
     features: Float[Tensor, "batch channels height width"]
     valid: Float[Tensor, "batch 1 1 2"] | None
+    repeat: int = 0
+    trace: Trace | None = None
+    stage: str = ""
 
 
-class Adjust(nn.Module):
+class RoIAdjustment(nn.Module):
     """Says how a token moves its region: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
 
     def __init__(self, width: int, kind: str, eps: float) -> None:
@@ -47,7 +57,7 @@ class Adjust(nn.Module):
         return self.fc(tokens).float()
 
 
-class Offsets(nn.Module):
+class PointOffsets(nn.Module):
     """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
 
     def __init__(self, width: int, num_points: int, eps: float) -> None:
@@ -77,7 +87,7 @@ class Offsets(nn.Module):
         return (self.fc(self.norm(tokens)).float() + self.bias).unflatten(-1, (-1, 2))
 
 
-class FixedOffsets(nn.Module):
+class FixedPointOffsets(nn.Module):
     """The grid of offsets, for every token and every picture the same (Table 3b, "nil")."""
 
     def __init__(self, num_points: int) -> None:
@@ -117,7 +127,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-class DropPath(nn.Module):
+class LateDropPath(nn.Module):
     """timm's stochastic depth, imported when something is dropped: that takes seconds, and predicting drops nothing."""
 
     def __init__(self, rate: float) -> None:
@@ -133,11 +143,11 @@ class DropPath(nn.Module):
         return drop_path(delta, self.rate, self.training)
 
 
-class Unit(nn.Module):
+class SparseFormerUnit(nn.Module):
     """One transformer stage: its operations in their order, run once or several times with the same weights.
 
     The paper's order is attention, region adjustment, sampling with mixing, feed-forward (Section 3.1); a plain cortex
-    unit has the first and the last only.
+    unit has the first and the last only. An operation takes and returns the tokens and their regions.
     """
 
     def __init__(
@@ -145,62 +155,67 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         numerics = NUMERICS[config.numerics]
-        self.order, self.numerics, self.offset_scale = order, numerics, config.offset_scale
+        self.numerics, self.offset_scale = numerics, config.offset_scale
         self.gradient_scale = 1.0
-        self.drops = nn.ModuleList(DropPath(rate) for rate in drop_rates)
+        self.drops = nn.ModuleList(LateDropPath(rate) for rate in drop_rates)
         # The second released code drops no deltas of its two-layer adjustment.
-        self.drops_deltas = config.adjustment == "linear"
+        delta_rates = drop_rates if config.adjustment == "linear" else [0.0] * len(drop_rates)
+        self.delta_drops = nn.ModuleList(LateDropPath(rate) for rate in delta_rates)
         plain = len(drop_rates) == 1 and "sample" not in order
         activation = quick_gelu if plain and config.cortex_activation == "quick_gelu" else F.gelu
         learned = config.stage_embedding == "learned" and len(drop_rates) > 1
         self.stage_embedding = nn.Parameter(torch.empty(len(drop_rates), width)) if learned else None
         if "attention" in order:
-            self.attn = SelfAttention(width, config.num_heads(width), numerics.norm_eps)
+            self.attn = TokenSelfAttention(width, config.num_heads(width), numerics.norm_eps)
         if "adjust" in order:
-            self.adjust = Adjust(width, config.adjustment, numerics.norm_eps)
+            self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
         if "sample" in order:
-            points = config.num_points
-            self.offset = FixedOffsets(points) if config.looks_are_fixed else Offsets(width, points, numerics.norm_eps)
+            self.offset = _offsets(config, width, numerics)
             self.mixing = _decoder(config, width, numerics)
         if "encode" in order:
             self.pe = RoIEncoding(width, numerics.norm_eps)
         if "ffn" in order:
-            self.ffn = FeedForward(width, numerics.norm_eps, activation)
+            self.ffn = TokenFeedForward(width, numerics.norm_eps, activation)
+        self.operations = tuple(_OPERATIONS[operation] for operation in order)
 
-    def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], rois: Float[Tensor, "batch tokens 4"], view: FeatureMap,
-        repeat: int = 0, trace: Trace | None = None, stage: str = "",
-    ) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:  # fmt: skip
-        """Returns the tokens and their regions after one run; `repeat` says which one it is."""
-        drop = self.drops[repeat]
+    def forward(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Returns the tokens and their regions after one run."""
         if self.stage_embedding is not None:
-            tokens = tokens + self.stage_embedding[repeat]
-        for operation in self.order:
-            if operation == "attention":
-                tokens = tokens + drop(self.attn(tokens))
-            elif operation == "adjust":
-                delta = self.adjust(tokens)
-                rois = adjust_rois(rois, drop(delta) if self.drops_deltas else delta)
-            elif operation == "sample":
-                tokens = tokens + drop(self.mixing(self._look(tokens, rois, view, trace, stage), tokens))
-            elif operation == "encode":
-                tokens = tokens + self.pe(rois)
-            else:
-                tokens = tokens + drop(self.ffn(tokens))
+            tokens = tokens + self.stage_embedding[view.repeat]
+        for operation in self.operations:
+            tokens, rois = operation(self, tokens, rois, view)
         return tokens, rois
 
-    def _look(
-        self, tokens: Tensor, rois: Tensor, view: FeatureMap, trace: Trace | None, stage: str
-    ) -> Float[Tensor, "batch tokens points channels"]:
+    def attend(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Exchanges features among the tokens."""
+        return tokens + self.drops[view.repeat](self.attn(tokens)), rois
+
+    def move(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Moves each token's region by the token's own deltas (Eqs. 7 to 9)."""
+        return tokens, adjust_rois(rois, self.delta_drops[view.repeat](self.adjust(tokens)))
+
+    def look(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Reads the feature map inside the regions, and decodes what was read (Eqs. 2 to 6)."""
+        samples = self.sample(tokens, rois, view)
+        return tokens + self.drops[view.repeat](self.mixing(samples, tokens)), rois
+
+    def locate(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Adds the encoding of the regions."""
+        return tokens + self.pe(rois), rois
+
+    def digest(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
+        """Passes each token through the feed-forward network."""
+        return tokens + self.drops[view.repeat](self.ffn(tokens)), rois
+
+    def sample(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
         with torch.autocast(tokens.device.type, enabled=False):
-            points = decode_points(
-                rois, self.offset(tokens.float()), eps=self.numerics.offset_eps, scale=self.offset_scale
-            )
-            if trace is not None:
-                trace.record(stage, Points(points))
-                trace.record(stage, Regions(rois))
+            offsets = self.offset(tokens.float())
+            points = decode_points(rois, offsets, eps=self.numerics.offset_eps, scale=self.offset_scale)
+            if view.trace is not None:
+                view.trace.record(view.stage, Points(points))
+                view.trace.record(view.stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
                 points = clamp_gradient(points, self.gradient_scale / view.features.shape[2])
             if view.valid is not None:
@@ -208,8 +223,26 @@ class Unit(nn.Module):
             return sample_points(view.features.float(), points, self.numerics.padding)
 
 
+_OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {
+    "attention": SparseFormerUnit.attend,
+    "adjust": SparseFormerUnit.move,
+    "sample": SparseFormerUnit.look,
+    "encode": SparseFormerUnit.locate,
+    "ffn": SparseFormerUnit.digest,
+}
+
+
+def _offsets(
+    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
+) -> PointOffsets | FixedPointOffsets:
+    """Builds the part that places sampling points (Table 3b)."""
+    if config.looks_are_fixed:
+        return FixedPointOffsets(config.num_points)
+    return PointOffsets(width, config.num_points, numerics.norm_eps)
+
+
 def _decoder(
-    config: SparseFormerConfig, width: int, numerics: Numerics
+    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
 ) -> AdaptiveMixing | StaticMixing | LinearDecoding:
     """Builds the part that decodes samples (Table 3e)."""
     channels, num_points, out_points = config.sampled_channels, config.num_points, config.out_points

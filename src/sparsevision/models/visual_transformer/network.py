@@ -13,18 +13,18 @@ from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.layers.groups import ParameterGroup, decay_groups
-from sparsevision.layers.paths import channels_last_on_cpu
-from sparsevision.layers.projector import Projector
-from sparsevision.layers.token_transformer import DenseTokens, TokenTransformer
-from sparsevision.layers.tokenizers import (
+from sparsevision.kernels.memory_format import channels_last_on_cpu
+from sparsevision.models.classifier import Classifier
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
+from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
+from sparsevision.models.visual_transformer.projector import TokenProjector
+from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
+from sparsevision.models.visual_transformer.tokenizers import (
     ClusteringTokenizer,
     FilterTokenizer,
     PoolingTokenizer,
     RecurrentTokenizer,
 )
-from sparsevision.models.classifier import Classifier
-from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
 from sparsevision.types import Control, Heat, Response, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
@@ -43,7 +43,7 @@ class VisualTransformer(nn.Module):
         self.transformer = _relation(config)
         self.projector = None
         if projects and not last:
-            self.projector = Projector(
+            self.projector = TokenProjector(
                 width, config.feature_width, config.token_width, config.form,
                 heads=config.num_heads, groups=config.groups(config.feature_width),
                 drop_path_rate=config.drop_path_rate,
@@ -99,6 +99,7 @@ def record_attention(
 class VTResNet(Classifier):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
+    outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
     controls: ClassVar[dict[str, Control]] = {}
     traces: ClassVar[tuple[TraceKind, ...]] = ("heat", "response")
     first_conv: ClassVar[str] = "conv1"
@@ -176,7 +177,8 @@ class VTResNet(Classifier):
             raise ConfigError(
                 "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
             )
-        features = self.maxpool(self.act1(self.bn1(self.conv1(channels_last_on_cpu(images)))))
+        images = channels_last_on_cpu(images)
+        features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
         if self.training:
             self._check_norms(len(images), images.shape[2:], features.shape[2:])
         for stage in self.stages:

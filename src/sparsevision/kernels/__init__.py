@@ -1,0 +1,1 @@
+"""Fast forms of operators, and the rule by which they stand in for the plain ones that models are written in."""

@@ -1,0 +1,86 @@
+"""Published costs: what a paper or a released code states of a model's multiply-adds and parameters, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationCount:
+    """Multiply-adds of one forward pass.
+
+    `total` is everything counted; `mixing` the batched products whose two factors the network generates, which are in
+    `total` too (some counters know no rule for them, and papers leave them out); `by_kind` splits the total by
+    operator. Not in the total are `sampled`, the numbers that bilinear sampling reads, and `normalised`, those that
+    layer and group norms produce.
+    """
+
+    total: int
+    mixing: int = 0
+    by_kind: Mapping[str, int] = field(default_factory=dict)
+    sampled: int = 0
+    normalised: int = 0
+
+    @property
+    def without_mixing(self) -> int:
+        """The count of a counter that has no rule for the batched products of mixing."""
+        return self.total - self.mixing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A published number beside the one that is counted here; `digits` are printed behind the point.
+
+    `tolerance` is the share by which the two may differ, 0 for equality in the printed digits; None: not compared.
+    """
+
+    name: str
+    counted: float
+    stated: float | None = None
+    tolerance: float | None = None
+    digits: int = 0
+
+    @property
+    def difference(self) -> float:
+        """The share by which the compared numbers differ."""
+        if self.stated is None or self.tolerance is None:
+            return 0.0
+        return abs(self.counted / self.stated - 1)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the numbers agree, if they are compared."""
+        if self.stated is None or self.tolerance is None:
+            return True
+        return self.difference <= self.tolerance if self.tolerance else round(self.counted, self.digits) == self.stated
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow:
+    """One row of a published table: `model` with `config` overrides for images of `size` (height, width)."""
+
+    name: str
+    model: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] = (224, 224)
+    remark: str = ""
+
+    def figures(self, model: Any, count: OperationCount) -> Sequence[Figure]:
+        """Returns the row's numbers beside those of this package's model."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCosts:
+    """The rows of one family, and what a reader of their table needs to know."""
+
+    title: str
+    rows: Sequence[CostRow]
+    note: str = ""
+
+
+def count_parameters(model: Any, *, trained: bool | None = None) -> int:
+    """Returns the number of parameters, shared ones once; of those alone that are `trained`, or are not."""
+    return sum(one.numel() for one in model.parameters() if trained is None or one.requires_grad == trained)

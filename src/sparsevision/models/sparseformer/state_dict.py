@@ -1,0 +1,146 @@
+"""Names and shapes of a SparseFormer's tensors: the released layouts, and the configuration that shapes determine.
+
+"v1" is the released ImageNet code's layout, "v2" the released library's (for the v1 models), and "bootstrapped" the
+library's for the models that were grown out of ViTs. Every mapping is a renaming.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from sparsevision.models.layouts import Layout, ShapeReader, renamed_by
+
+OWN_TENSORS = ("tokens.roi",)
+LABEL_SETS: Mapping[int, str] = {1000: "imagenet-1k"}
+
+# The tensors outside of the units. Keys ending in a dot rename a module, the others a single tensor.
+_COMMON = {
+    "feat_extractor.conv1.": "early_conv.",
+    "layers.1.0.": "bridge.fc.",
+    "layers.1.1.": "bridge.norm.",
+    "head.norm.": "head.norm.",
+    "head.classifier.": "head.fc.",
+}
+_V1 = {**_COMMON, "token_roi.weight": "tokens.roi", "token_embedding.weight": "tokens.embedding"}
+_V2 = {
+    **_COMMON,
+    "initial_roi.weight": "tokens.roi",
+    "initial_embedding.weight": "tokens.embedding",
+    "cls_embedding.weight": "tokens.cls",
+    # The head was renamed late in the library's history, so that files with either name may be about.
+    "norm.": "head.norm.",
+    "proj.": "head.fc.",
+}
+
+_UNIT_COMMON = {
+    "roi_adjust_module.0.": "adjust.norm.",
+    "roi_offset_module.0.": "offset.norm.",
+    "roi_offset_module.1.": "offset.fc.",
+    "roi_offset_bias": "offset.bias",
+    "adaptive_mixing.parameter_generator.0.": "mixing.norm.",
+    "adaptive_mixing.parameter_generator.1.": "mixing.reduce.",
+    "adaptive_mixing.parameter_generator.2.": "mixing.generate.",
+    "adaptive_mixing.m_beta": "mixing.channel_bias",
+    "adaptive_mixing.s_beta": "mixing.point_bias",
+}
+_UNIT_V1 = {
+    **_UNIT_COMMON,
+    "ln_attn.": "attn.norm.",
+    "attn.in_proj_": "attn.qkv.",
+    "attn.out_proj.": "attn.proj.",
+    "ffn.0.": "ffn.norm.",
+    "ffn.1.": "ffn.fc1.",
+    "ffn.3.": "ffn.fc2.",
+    "adaptive_mixing.tuo_proj.": "mixing.out.",
+}
+_UNIT_V2 = {
+    **_UNIT_COMMON,
+    "norm1.": "attn.norm.",
+    "attn.qkv.": "attn.qkv.",
+    "attn.proj.": "attn.proj.",
+    "norm2.": "ffn.norm.",
+    "mlp.fc1.": "ffn.fc1.",
+    "mlp.fc2.": "ffn.fc2.",
+    "adaptive_mixing.out_proj.": "mixing.out.",
+    "pe_transition.0.": "pe.norm.",
+    "pe_transition.1.": "pe.fc.",
+    "stage_embedding.weight": "stage_embedding",
+}
+# The adjustment is one linear layer, or two with a GELU between them; only the presence of a layer 3 tells which.
+_ADJUST_ONE_LAYER = {"roi_adjust_module.1.": "adjust.fc."}
+_ADJUST_TWO_LAYERS = {"roi_adjust_module.1.": "adjust.hidden.", "roi_adjust_module.3.": "adjust.fc."}
+
+_UNIT = re.compile(r"layers\.(\d{1,4})\.(.+)", flags=re.DOTALL)
+_CORTEX = re.compile(r"cortex\.(\d{1,4})\.")
+
+
+def _renaming(
+    whole_model: Mapping[str, str], unit_table: Mapping[str, str], names: Collection[str]
+) -> Callable[[str], str]:
+    return partial(_our_name, whole_model=whole_model, unit_table=unit_table, names=names)
+
+
+def _our_name(
+    name: str, *, whole_model: Mapping[str, str], unit_table: Mapping[str, str], names: Collection[str]
+) -> str:
+    unit = _UNIT.fullmatch(name)
+    if unit is None or unit[1] == "1":
+        return renamed_by(whole_model, name) or name
+    index = int(unit[1])
+    two_layers = f"layers.{unit[1]}.roi_adjust_module.3.weight" in names
+    adjustment = _ADJUST_TWO_LAYERS if two_layers else _ADJUST_ONE_LAYER
+    found = renamed_by(adjustment, unit[2]) or renamed_by(unit_table, unit[2])
+    if found is None:
+        return name
+    return f"focusing.{found}" if index == 0 else f"cortex.{index - 2}.{found}"
+
+
+def _layout(
+    name: str, matches: Callable[[Collection[str]], bool], *, bootstrapped: bool = False, first_code: bool = False
+) -> Layout:
+    tables = (_V1, _UNIT_V1) if first_code else (_V2, _UNIT_V2)
+    return Layout(
+        name=name,
+        matches=matches,
+        renaming=partial(_renaming, *tables),
+        fields={"numerics": name},
+        # AugReg's and CLIP's base models have the shapes of others; only the layout tells them apart.
+        holds=lambda config: (config.numerics == "bootstrapped") == bootstrapped,
+        zeros=(".stage_embedding",),
+    )
+
+
+LAYOUTS = (
+    _layout("v1", lambda names: "token_roi.weight" in names, first_code=True),
+    _layout(
+        "bootstrapped", lambda names: "initial_roi.weight" in names and "cls_embedding.weight" in names,
+        bootstrapped=True,
+    ),
+    _layout("v2", lambda names: "initial_roi.weight" in names),
+)  # fmt: skip
+
+
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Returns the configuration's fields that names and shapes determine.
+
+    How often the focusing unit is repeated, the number of heads and the order of operations leave no trace in the
+    shapes of a v1 model, so they are not among them.
+    """
+    read = ShapeReader(state)
+    read.note("num_tokens", "tokens.roi", 0)
+    if any(name.startswith("focusing.") for name in state):
+        read.note("focusing_width", "tokens.embedding", 1)
+        read.note("num_points", "focusing.offset.bias", 0, divisor=2)
+        read.note("focusing_repeats", "focusing.stage_embedding", 0)
+    read.note("cortex_width", "head.norm.weight", 0)
+    read.note("num_points", "cortex.0.offset.bias", 0, divisor=2)
+    read.note("feature_channels", "early_conv.weight", 0)
+    read.note("in_chans", "early_conv.weight", 1)
+    read.note("num_classes", "head.fc.weight", 0)
+    units = [int(match[1]) for match in map(_CORTEX.match, state) if match]
+    return {**read.fields, "cortex_depth": 1 + max(units)} if units else read.fields

@@ -1,0 +1,50 @@
+"""Feature maps of any timm model, for families that stand on a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from timm.layers.norm_act import freeze_batch_norm_2d
+from torch import Tensor, nn
+
+from sparsevision.errors import ConfigError
+from sparsevision.kernels.memory_format import channels_last_on_cpu
+from sparsevision.packing.folding import fold_fixed_norms
+
+
+class TimmBackbone(nn.Module):
+    """A timm model's last feature maps; its batch norms are fixed affine maps, trained nowhere."""
+
+    def __init__(self, name: str, num_maps: int, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.name = name
+        try:
+            with torch.device("meta"):
+                info: Any = timm.create_model(name, features_only=True, **options).feature_info
+            strides = info.reduction()
+            last = tuple(range(len(strides)))[-num_maps:]
+            body: Any = timm.create_model(name, features_only=True, out_indices=last, **options)
+        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
+            raise ConfigError(
+                f"timm makes no feature maps with {name!r} and {options}: {str(error).splitlines()[0]}"
+            ) from error
+        self.early = str(info.info[max(i for i, stride in enumerate(strides) if stride <= 4)]["module"])
+        self.channels: list[int] = body.feature_info.channels()
+        self.body = freeze_batch_norm_2d(body)
+        fold_fixed_norms(self.body)
+
+    def freeze_early_stages(self) -> None:
+        """Stops training the stem and the first stage, up to stride 4."""
+        names = [name for name, _ in self.body.named_parameters()]
+        prefix = self.early if any(name.startswith(self.early) for name in names) else self.early.replace(".", "_")
+        last = max(index for index, name in enumerate(names) if name.startswith(f"{prefix}."))
+        for name in names[: last + 1]:
+            self.body.get_parameter(name).requires_grad_(False)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
+        """Returns the maps, finest first."""
+        images = channels_last_on_cpu(images)
+        return list(self.body(images))
