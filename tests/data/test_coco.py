@@ -22,7 +22,7 @@ from sparsevision.data.objects import Objects
 from sparsevision.data.preprocessing import short_side_size
 from sparsevision.errors import ConfigError, DataError, UnreadablePictureError
 from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.tasks.detection.transforms import Transforms, evaluation_transform, train_transform
+from sparsevision.tasks.detection.transforms import DetectionTransforms, evaluation_transform, train_transform
 from sparsevision.types import Preprocessing
 
 
@@ -153,7 +153,7 @@ def _record(boxes: list[list[float]]) -> Record:
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_stay_on_what_they_frame(seed: int) -> None:
     torch.manual_seed(seed)
-    settings = Transforms(
+    settings = DetectionTransforms(
         short_sides=(100, 160), longest=300, crop=0.7, crop_from=(200,), crop_sides=(120, 200), mean=(0, 0, 0),
         std=(1, 1, 1),
     )  # fmt: skip
@@ -174,7 +174,7 @@ def test_boxes_stay_on_what_they_frame(seed: int) -> None:
 def test_crowds_are_not_taught_but_known_when_scoring() -> None:
     record = _record([[0.4, 0.3, 0.6, 0.7], [0.1, 0.1, 0.9, 0.9]])
     record.target.crowds[1] = True
-    assert train_transform(Transforms(crop=0))(record).target["labels"].tolist() == [0]
+    assert train_transform(DetectionTransforms(crop=0))(record).target["labels"].tolist() == [0]
     scored = evaluation_transform(Preprocessing(size=(100, 120), fit="short"))(record)
     assert tuple(scored.image.shape) == (3, 80, 120)
     assert scored.target["crowds"].tolist() == [False, True]
@@ -188,7 +188,7 @@ def test_no_shape_is_too_odd(size: tuple[int, int]) -> None:
     record = Record(Image.new("RGB", size, "red"), objects, "odd", size[::-1])
     for crop in (0.0, 1.0):
         torch.manual_seed(0)
-        settings = Transforms(
+        settings = DetectionTransforms(
             short_sides=(100,), longest=300, crop=crop, crop_from=(200,), crop_sides=(120, 200), color_jitter=0.1
         )
         sample = train_transform(settings)(record)
@@ -200,6 +200,6 @@ def test_no_shape_is_too_odd(size: tuple[int, int]) -> None:
 def test_settings_and_pictures_that_make_no_sense_are_sentences() -> None:
     for options in ({"flip": 2.0}, {"short_sides": ()}, {"longest": 10}, {"crop_sides": (700, 800)}):
         with pytest.raises(ValidationError):
-            Transforms(**options)
+            DetectionTransforms(**options)
     with pytest.raises(ConfigError, match="whole pictures"):
         evaluation_transform(Preprocessing())

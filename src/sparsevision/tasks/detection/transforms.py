@@ -89,12 +89,12 @@ def train_transform(settings: DetectionTransforms) -> Callable[[Record], Sample]
     """Returns the random transform from a record to a sample; crowds and what is cut away leave the target."""
     from torchvision.transforms import v2
 
-    from sparsevision.data.transforms import RandomSizeCrop, TrainTransform
+    from sparsevision.data.transforms import RandomShortSide, RandomSizeCrop, TrainTransform
 
     steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
     if settings.crop:
         steps.append(v2.RandomApply([RandomSizeCrop(settings.crop_from, settings.crop_sides)], p=settings.crop))
-    steps.append(v2.RandomShortestSize(list(settings.short_sides), max_size=settings.longest))
+    steps.append(RandomShortSide(settings.short_sides, settings.longest))
     if settings.color_jitter:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     steps.append(v2.ClampBoundingBoxes())
