@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from coco_folder import draw_coco_folder
 from pydantic import ValidationError
+
+from coco_folder import draw_coco_folder
 from sparsevision.data.dataset import Record
 from sparsevision.data.layouts.coco import recognises
 from sparsevision.data.objects import Objects

@@ -6,25 +6,27 @@ import pickle
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sparsevision.tasks import open_dataset
 from sparsevision.data.loading import Loader, make_loader
-from sparsevision.data.mixing import Mixing
+from sparsevision.data.objects import Objects
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.sampling import EpochPlan
-from sparsevision.data.transforms import TrainTransform, TransformSettings
 from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks import open_dataset
 from sparsevision.tasks.classification.task import ClassificationTask
+from sparsevision.tasks.classification.transforms import ClassificationTransforms, MixedCollate, train_transform
+from sparsevision.tasks.detection.transforms import DetectionTransforms
+from sparsevision.tasks.detection.transforms import train_transform as detection_transform
 from sparsevision.types import Batch, Preprocessing, Sample
 
 Make = Callable[..., Path]
-TRAIN = TrainTransform(TransformSettings(size=(24, 24), erasing=0.5))
+TRAIN = train_transform(ClassificationTransforms(size=24, erasing=0.5, rand_augment="rand-m9-mstd0.5-inc1"))
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -37,7 +39,8 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
-MIXED = Mixing(3, probability=0.8).after(collate)
+MIXING = ClassificationTransforms(mixup=0.8, cutmix=1.0, mix_probability=0.8)
+MIXED = MixedCollate(collate, MIXING, 3)
 
 
 def loader_of(root: Path, **options: object) -> Loader:
@@ -87,7 +90,7 @@ def test_workers_change_nothing(root: Path) -> None:
 def test_a_spawned_worker_changes_nothing(root: Path) -> None:
     # A fresh process imports what it is sent: parts without timm, whose import takes seconds; mixing is random enough.
     transform = EvaluationTransform(Preprocessing(size=(24, 24)))
-    mixed = Mixing(3).after(ClassificationTask(("ant", "bee", "cat")).collate)
+    mixed = MixedCollate(ClassificationTask(("ant", "bee", "cat")).collate, MIXING, 3)
     dataset = open_dataset(root, "train", cache=1)
     spawned = [
         list(make_loader(dataset, transform, mixed, batch_size=4, seed=5, **options))
@@ -185,7 +188,7 @@ def test_a_batch_may_come_out_empty(root: Path) -> None:
     batches = list(loader_of(root))
     assert [len(batch) for batch in batches] == [0] * 4
     assert [len(batch.skipped) for batch in batches] == [4] * 4
-    assert batches[0].targets.shape == (0, 3)
+    assert len(batches[0].targets) == 0
 
 
 @dataclass
@@ -282,4 +285,14 @@ def test_data_sets_and_transforms_survive_pickling(root: Path) -> None:
         dataset = open_dataset(spec, "val", cache=1)
         again = pickle.loads(pickle.dumps(dataset))
         assert again.read(1).image.tobytes() == dataset.read(1).image.tobytes()
-    assert pickle.loads(pickle.dumps(TRAIN)).settings == TRAIN.settings
+    detection = detection_transform(DetectionTransforms(short_sides=(24,), longest=40, crop_sides=(20, 30)))
+    shown = open_dataset(root, "train").read(0)
+    nothing = Objects(np.zeros((0, 4)), *(np.zeros(0, kind) for kind in (np.int64, np.float64, bool)))
+    for transform, target in ((TRAIN, shown.target), (detection, nothing)):
+        samples = []
+        for one in (transform, pickle.loads(pickle.dumps(transform))):
+            random.seed(1)
+            np.random.seed(1)
+            torch.manual_seed(1)
+            samples.append(one(replace(shown, target=target)).image)
+        assert torch.equal(*samples)
