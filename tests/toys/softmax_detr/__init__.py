@@ -1,0 +1,1 @@
+"""A detector whose scores are a softmax with a background output."""
