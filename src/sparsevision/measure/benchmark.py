@@ -27,6 +27,7 @@ from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import Result
 from sparsevision.measure.speed import Progress, Settings, compare, group_by_workload
 from sparsevision.models.published import OperationCount, count_parameters
+from sparsevision.tasks import task_named
 
 
 def make_candidates(
@@ -89,9 +90,9 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
         load = candidate.workload
         if min(*sides(load.size), load.batch) < 1:
             raise ConfigError(f"Sizes and batches must be at least 1; {load} was asked for.")
-        if load.work == "training" and task_of(candidate.model) == "detection":
+        if load.work == "training" and not task_named(task_of(candidate.model)).returns_logits:
             raise ConfigError(
-                f"A training step of {candidate.model} needs objects to find, which random pictures have not: measure "
+                f"A training step of {candidate.model} needs targets that random images do not have: measure "
                 "its inference, or read the seconds a step takes off `sparsevision train`."
             )
     for model, size in dict.fromkeys((one.model, one.workload.size) for one in candidates):

@@ -166,7 +166,7 @@ class Task(ABC):
         measures: of a report; the first one decides which weights are better.
         recipe: the default recipe's name.
         evaluation_batch, prediction_batch: images at once where nothing else is asked for.
-        distils: whether a classifier can teach it (`training.distillation`).
+        returns_logits: whether the output is one tensor of logits (B, K), so that a classifier can teach it.
         writers, report_writers: files that `predict` and `evaluate` can write, by option.
     """
 
@@ -176,7 +176,7 @@ class Task(ABC):
     recipe: ClassVar[str]
     evaluation_batch: ClassVar[int] = 16
     prediction_batch: ClassVar[int] = 4
-    distils: ClassVar[bool] = False
+    returns_logits: ClassVar[bool] = False
     writers: ClassVar[Mapping[str, WriterEntry]] = {}
     report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {}
 

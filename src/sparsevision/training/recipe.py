@@ -66,7 +66,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _teacher_fits(self) -> Self:
-        if self.distillation.teacher is not None and not self.task_class.distils:
+        if self.distillation.teacher is not None and not self.task_class.returns_logits:
             raise ValueError(f"distillation.teacher teaches classifiers: omit it with task = {self.task!r}")
         return self
 

@@ -44,7 +44,7 @@ class ClassificationTask(Task):
     recipe: ClassVar[str] = "folder_nano"
     evaluation_batch: ClassVar[int] = 64
     prediction_batch: ClassVar[int] = 16
-    distils: ClassVar[bool] = True
+    returns_logits: ClassVar[bool] = True
     report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {
         "confusion": ReportWriterEntry(
             description="the whole matrix of confusions (rows: true, columns: predicted), as CSV", write=write_confusion
