@@ -11,27 +11,33 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from names import folders, mentions
+
+# The rooms from the ground up: each may import those below it on its own chain, as docs/design.md draws them.
 GROUND = {"errors", "types"}
-FORMS = GROUND | {"kernels", "packing"}
-MODELS = FORMS | {"models", "checkpoints", "factory"}
-INPUTS = {"data", "tasks"}
-USES = {"training", "inference", "measure", "export"}
+NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "factory"]
+INPUTS = [*GROUND, "outputs", "drawing", "data", "tasks"]
+USES = ["inference", "measure", "evaluation", "training"]
+
+
+def _below(chain: list[str], room: str) -> set[str]:
+    return set(chain[: chain.index(room)])
+
 
 # What a room may import besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
-    "kernels": GROUND,
-    "packing": GROUND | {"kernels"},
+    "outputs": GROUND,
+    "drawing": GROUND,
+    **{room: _below(NETWORKS, room) for room in ("kernels", "packing", "models", "checkpoints", "factory")},
+    "timm": set(NETWORKS),
     "data": GROUND,
-    "tasks": GROUND,
-    "explain": GROUND,
-    "models": FORMS,
-    "checkpoints": FORMS | {"models"},
-    "factory": FORMS | {"models", "checkpoints"},
-    "timm": MODELS,
-    **dict.fromkeys(USES, MODELS | INPUTS | USES | {"explain"}),
-    "cli": MODELS | INPUTS | USES | {"explain", "timm"},
+    "tasks": _below(INPUTS, "tasks"),
+    "explain": GROUND | {"drawing"},
+    **{room: {*NETWORKS, *INPUTS, "explain", *_below(USES, room)} for room in USES},
+    "cli": {*NETWORKS, *INPUTS, *USES, "explain", "timm"},
     "__main__": {"cli"},
     "__init__": {*GROUND, "factory", "inference"},
 }
@@ -148,6 +154,33 @@ def test_files_and_functions_stay_short(package: Path, files: list[Path]) -> Non
         functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
         wrong += [f"{name}:{f.lineno} {f.name} has {_body_lines(f)} lines" for f in functions if _body_lines(f) >= 60]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", sorted(folders()))
+def test_no_file_outside_of_its_folder_names_a_task_or_a_family(name: str) -> None:
+    wrong = [f"{each.file}:{each.line}: {each.what}" for each in mentions(name) if not each.allowed]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_two_classes_of_the_package_share_a_name(files: list[Path], package: Path) -> None:
+    homes: dict[str, list[str]] = {}
+    for path in files:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path.relative_to(package).as_posix())
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def test_every_training_transform_takes_the_one_road(files: list[Path], package: Path) -> None:
+    """Images and targets are changed together, by torchvision's transforms alone."""
+    wrong = []
+    for path in files:
+        text, name = path.read_text(), path.relative_to(package).as_posix()
+        if name.startswith("tasks/") and "def train_transform(settings" in text and "TrainTransform(" not in text:
+            wrong.append(f"{name} makes no TrainTransform")
+        if name.startswith(("tasks/", "data/transforms")) and "Transpose.FLIP" in text:
+            wrong.append(f"{name} flips by hand")
+    assert not wrong, wrong
 
 
 def test_names_of_files_say_what_is_in_them(package: Path, files: list[Path]) -> None:
