@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sparsevision import create_model
+from sparsevision.tasks.detection.transforms import DetectionLoss, DetectionTransforms
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
-from sparsevision.training.recipe import DetectionSection, Recipe, read_recipe, recipe_names
+from sparsevision.training.recipe import Recipe, read_recipe, recipe_names
 
 IMAGENET = ("imagenet1k_tiny", "imagenet1k_small", "imagenet1k_base")
 PROMISED = {
@@ -66,14 +67,14 @@ def test_fine_tuning(name: str, size: int, tokens: int | None) -> None:
     assert (recipe.transforms.size, recipe.model.config.get("num_tokens")) == (size, tokens)
     assert recipe.model.fresh_tokens == (tokens is not None)
     assert (recipe.schedule.epochs, recipe.peak_lr, recipe.optimiser.weight_decay) == (30, 2e-4, 1e-8)
-    assert not recipe.data.mixes
+    assert (recipe.transforms.mixup, recipe.transforms.cutmix) == (0.0, 0.0)
 
 
 def test_peers_are_trained_like_nano() -> None:
     nano = read_recipe("caltech101_nano")
     for name in ("caltech101_resnet18", "caltech101_deit", "caltech101_vt_resnet18"):
         peer = read_recipe(name)
-        assert peer.data == nano.data
+        assert (peer.data, peer.transforms) == (nano.data, nano.transforms)
         assert peer.distillation == nano.distillation
         assert peer.schedule.epochs == nano.schedule.epochs
 
@@ -128,11 +129,12 @@ def test_detectors_as_released(name: str) -> None:
     recipe = read_recipe(name)
     assert (recipe.data.batch, recipe.schedule.epochs, recipe.run.seed) == (16, 50, 42)
     assert (recipe.optimiser.name, recipe.optimiser.weight_decay, recipe.optimiser.clip) == ("adamw", 1e-4, 0.1)
-    assert recipe.data.detection == DetectionSection()
-    evaluation = recipe.data.evaluation
-    assert (evaluation.fit, evaluation.size, evaluation.longest, evaluation.interpolation) == (
-        "short", 800, 1333, "bilinear",
-    )  # fmt: skip
+    published = DetectionTransforms()
+    drawn = {"flip", "crop", "crop_from", "crop_sides", "short_sides", "longest", "color_jitter", "mean", "std"}
+    assert recipe.transforms.model_dump(include=drawn) == published.model_dump(include=drawn)
+    assert recipe.loss == DetectionLoss()
+    evaluation = recipe.preprocessing
+    assert (evaluation.fit, evaluation.size, evaluation.interpolation) == ("short", (800, 1333), "bilinear")
     assert [rate(recipe, epoch * 100, 100) for epoch in (0, 39, 40, 49)] == pytest.approx([2e-4, 2e-4, 2e-5, 2e-5])
     assert rate(recipe, 40 * 100 - 1, 100) == pytest.approx(2e-4)
     assert read_recipe(name, ["data.batch=4"]).peak_lr == pytest.approx(1e-4)

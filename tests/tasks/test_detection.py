@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD
+from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.tasks.detection.matching import HungarianMatcher, SetWeights
+from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD
+from sparsevision.tasks.detection.post_processing import PostProcess
 from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.tasks.matching import Costs, match
-from sparsevision.tasks.post_processing import best_detections
-from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
+from sparsevision.types import Batch, ClassMetadata, Geometry, Sample
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -31,7 +33,7 @@ def target(labels: list[int], boxes: list[list[float]], crowds: list[bool] | Non
 
 
 def batch(targets: list[dict[str, Tensor]], size: tuple[int, int] = (100, 200), first: int = 0) -> Batch:
-    geometry = Geometry(size, (50, 100), (0, 0, size[1], size[0]))
+    geometry = Geometry(size, (0, 0, size[1], size[0]))
     samples = [Sample(torch.zeros(3, 50, 100), one, f"{i}.jpg", first + i, geometry) for i, one in enumerate(targets)]
     return DetectionTask(CLASSES).collate(samples)
 
@@ -46,28 +48,35 @@ def head(batch_size: int = 2, queries: int = 6, seed: int = 0) -> DetectionHead:
 BOXES = [[0.3, 0.3, 0.2, 0.2], [0.7, 0.6, 0.3, 0.4]]
 
 
-def test_every_object_gets_a_query_of_its_own() -> None:
-    two = head(2, 6)
-    labels = [torch.tensor([0, 0, 2]), torch.tensor([1])]
+def head_losses(head: DetectionHead, targets: list[dict[str, Tensor]], objects: float) -> dict[str, Tensor]:
+    return SetCriterion().of_head(head, targets, torch.tensor(objects), torch.tensor(float(len(targets))))
+
+
+@pytest.mark.parametrize("scores", ["sigmoid", "softmax"])
+def test_every_object_gets_a_query_of_its_own(scores: str) -> None:
+    two, match = replace(head(2, 6), scores=scores), HungarianMatcher(SetWeights())
+    labels = [torch.tensor([0, 0, 1]), torch.tensor([1])]
     boxes = [torch.tensor([*BOXES, BOXES[0]]), torch.tensor(BOXES[:1])]
-    found = match(two.logits, two.boxes, labels, boxes, Costs())
-    assert found.pictures.tolist() == [0, 0, 0, 1]
+    found = match(two, labels, boxes)
+    assert found.images.tolist() == [0, 0, 0, 1]
     assert len(set(found.queries[:3].tolist())) == 3
     assert sorted(found.objects.tolist()) == [0, 1, 2, 3]
-    few = match(two.logits[:, :2], two.boxes[:, :2], labels, boxes, Costs())
-    assert few.pictures.tolist() == [0, 0, 1]
+    few = match(replace(two, logits=two.logits[:, :2], boxes=two.boxes[:, :2]), labels, boxes)
+    assert few.images.tolist() == [0, 0, 1]
 
 
 def test_a_picture_is_matched_as_if_it_were_alone() -> None:
-    two, valid = head(2, 6), torch.tensor([[True] * 6, [False, True, True, False, True, True]])
+    valid, match = torch.tensor([[True] * 6, [False, True, True, False, True, True]]), HungarianMatcher(SetWeights())
+    two = replace(head(2, 6), valid=valid)
     labels, boxes = [torch.tensor([1, 2]), torch.tensor([0, 1])], [torch.tensor(BOXES), torch.tensor(BOXES).flip(0)]
-    both = match(two.logits, two.boxes, labels, boxes, Costs(), valid)
+    both = match(two, labels, boxes)
     for picture in range(2):
+        one = [picture]
         alone = match(
-            two.logits[[picture]], two.boxes[[picture]], labels[picture : picture + 1], boxes[picture : picture + 1],
-            Costs(), valid[[picture]],
+            replace(two, logits=two.logits[one], boxes=two.boxes[one], valid=valid[one]), [labels[picture]],
+            [boxes[picture]],
         )  # fmt: skip
-        mine = both.pictures == picture
+        mine = both.images == picture
         assert both.queries[mine].tolist() == alone.queries.tolist()
         assert (both.objects[mine] - 2 * picture).tolist() == alone.objects.tolist()
 
@@ -213,22 +222,22 @@ def test_average_precision_is_cocos() -> None:
         output = DetectionOutput((DetectionHead("decoder", answer.logits[part], answer.boxes[part]),))
         metrics.update(output, batch(targets[part], size, part.start))
     report = metrics.compute()
-    found = best_detections(answer, torch.tensor([size] * 12))
+    found = PostProcess()(answer, torch.tensor([size] * 12))
     expected = _coco(targets, found, size)
     got = [report.ap, report.ap50, report.ap75, report.small, report.medium, report.large]
     assert got == pytest.approx(expected[:6].tolist(), abs=1e-6)
     assert report.recall == pytest.approx(expected[8], abs=1e-6)
     assert 0.1 < report.ap < 0.95
-    assert report.pictures == len(whole) == 12
+    assert report.images == len(whole) == 12
     assert report.classes == CLASSES
 
 
 def test_nothing_scored_is_a_report_of_nothing() -> None:
-    assert DetectionTask(CLASSES).metrics().compute().pictures == 0
+    assert DetectionTask(CLASSES).metrics().compute().images == 0
 
 
 def _task_with(thresholds: tuple[float, ...] | None) -> DetectionTask:
-    return DetectionTask(CLASSES, (3, 7, 90), thresholds)
+    return DetectionTask(CLASSES, ClassMetadata((3, 7, 90), thresholds))
 
 
 def _scored(task: DetectionTask, scores: list[float]) -> Any:
@@ -249,8 +258,8 @@ def test_a_class_gets_the_threshold_of_its_best_f1() -> None:
     assert 0.5 < bee.threshold <= 0.6 + 1e-6
     assert (bee.objects, bee.found, bee.count_error, bee.f1) == (4, 4, 0.0, pytest.approx(1.0))
     assert (ant.objects, ant.ap, ant.f1) == (0, None, None)
-    assert report.facts().category_ids == (3, 7, 90)
-    assert report.facts().thresholds == tuple(one.threshold for one in report.per_class)
+    assert report.class_metadata().category_ids == (3, 7, 90)
+    assert report.class_metadata().thresholds == tuple(one.threshold for one in report.per_class)
 
 
 def test_a_class_of_which_nothing_is_found_right_gets_the_neutral_threshold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 
 from sparsevision.errors import DataError
 from sparsevision.factory import create_model
-from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.outputs import DetectionHead
 from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.types import Batch, DetectionHead, Geometry, Sample
+from sparsevision.types import Batch, Geometry, Sample
 
 CLASSES = ("ant", "bee", "cat")
 SMALL = {
@@ -41,7 +42,7 @@ def target(*boxes: list[float], label: int = 0, crowd: bool = False) -> Target:
 
 def sample(target: Target, height: int = 64, width: int = 96, seed: int = 0) -> Sample:
     image = torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed))
-    whole = Geometry((height, width), (height, width), (0, 0, width, height))
+    whole = Geometry((height, width), (0, 0, width, height))
     return Sample(image, target, f"{seed}.png", seed, whole)
 
 
@@ -49,7 +50,7 @@ def learned(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """A batch's losses, after a backward pass whose gradients are all finite."""
     model.train()
     model.zero_grad()
-    losses = TASK.loss(model(batch.images, sizes=batch.sizes), batch, TASK.count(batch).clamp(min=1))
+    losses = TASK.loss(model(batch.images, sizes=batch.sizes), batch, TASK.count(batch))
     sum(losses.values()).backward()
     assert all(math.isfinite(loss.item()) for loss in losses.values())
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
@@ -88,7 +89,7 @@ def test_odd_batches_are_learned_from_and_predicted(model: nn.Module, samples: l
     assert len(TASK.results(model(batch.images, sizes=batch.sizes), batch)) == len(samples)
     metrics = TASK.metrics()
     metrics.update(model(batch.images, sizes=batch.sizes), batch)
-    assert metrics.compute().pictures == len(samples)
+    assert metrics.compute().images == len(samples)
 
 
 def test_crowds_teach_nothing_in_a_batch(model: nn.Module) -> None:
@@ -152,8 +153,8 @@ def test_neighbours_of_a_picture_change_no_loss_of_its_own(model: nn.Module) -> 
         found = {"mask": output.auxiliary_losses["mask_prediction"][0].detach()}
         for head in output.heads:
             valid = None if head.valid is None else head.valid[:1]
-            own = DetectionHead(head.name, head.logits[:1], head.boxes[:1], valid, head.labels)
-            terms = head_losses(own, [SHOWN.target], 1.0)
+            own = replace(head, logits=head.logits[:1], boxes=head.boxes[:1], valid=valid)
+            terms = TASK.criterion.of_head(own, [SHOWN.target], torch.tensor(1.0), torch.tensor(1.0))
             found |= {f"{head.name}.{name}": loss.detach() for name, loss in terms.items()}
         losses.append(found)
     for others in losses[1:]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from stand_ins import TinyFeed, parts, recipe
+from stand_ins import TinyLoaders, parts, recipe
 from torch import nn
 
 from sparsevision.training import fit
@@ -17,7 +17,7 @@ from sparsevision.types import Batch
 LAYOUTS = {"equal": (slice(0, 2), slice(2, 4)), "unequal": (slice(0, 1), slice(1, 4))}
 
 
-class Share(TinyFeed):
+class Share(TinyLoaders):
     """What one process sees of the joint batches; what is scored is dealt out unevenly, nothing twice."""
 
     def __init__(self, rank: int, world: int, layout: str) -> None:

@@ -44,7 +44,7 @@ class TinyNet(nn.Module):
         return self.forward_head(self.forward_features(images))
 
 
-class TinyFeed:
+class TinyLoaders:
     """Pictures drawn from (epoch, batch), so that any batch can be had again."""
 
     classes = CLASSES
@@ -93,11 +93,11 @@ def recipe(**values: object) -> Recipe:
     return Recipe().with_values({**base, **values})
 
 
-def parts(recipe: Recipe, feed: TinyFeed | None = None, *, teacher: bool = False) -> Parts:
-    task = ClassificationTask(CLASSES, label_smoothing=recipe.loss.label_smoothing)
+def parts(recipe: Recipe, loaders: TinyLoaders | None = None, *, teacher: bool = False) -> Parts:
+    task = ClassificationTask(CLASSES, settings=recipe.settings)
     view = Preprocessing(size=(8, 8))
     taught = Teacher(TinyNet(width=5), view, recipe.distillation, view) if teacher else None
-    return Parts(TinyNet(), task, feed or TinyFeed(), taught)
+    return Parts(TinyNet(), task, loaders or TinyLoaders(), taught)
 
 
 def final_weights(out: Path) -> dict[str, Tensor]:

@@ -36,12 +36,12 @@ def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.C
     matrix = tmp_path / "confusion.csv"
     assert main(["evaluate", str(out), "--data", data, "--json"]) == 0
     whole = json.loads(capsys.readouterr().out)
-    assert whole["pictures"] == 6
+    assert whole["images"] == 6
     assert set(whole["per_class"]) == {"round", "square"}
     # A data set with some of the model's classes is scored too, and what cannot be read is named.
     options = ["--data", str(tmp_path / "part"), "--split", "all", "--json", "--confusion", str(matrix)]
     assert main(["evaluate", str(out / "best"), *options]) == 0
     part = json.loads(capsys.readouterr().out)
-    assert (part["pictures"], len(part["skipped"])) == (3, 1)
+    assert (part["images"], len(part["skipped"])) == (3, 1)
     assert part["per_class"] == {"round": whole["per_class"]["round"], "square": None}
     assert next(csv.reader(matrix.open()))[1:] == ["round", "square"]

@@ -11,15 +11,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
-from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
-from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.errors import CheckpointError, ConfigError
+from sparsevision.evaluation.evaluate import evaluate_batches
 from sparsevision.factory import create_model, load_model
 from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe, train
-from sparsevision.training.loop import evaluate
 from sparsevision.training.recipe import Recipe
+from sparsevision.training.session import Session
+from sparsevision.types import Batch
 
 SMALL = [
     "model.config.backbone=test_efficientnet", "model.config.backbone_options=[]", "model.config.encoder_depth=1",
@@ -54,11 +54,10 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
     assert model.identity.labels == ("disc", "square")
     assert model.identity.facts.category_ids == (3, 7)
     assert len(model.identity.facts.thresholds) == 2
-    loader = make_loader(
-        open_objects(folder, "val"), DetectionEvaluation(model.identity.preprocessing),
-        DetectionTask(model.identity.labels).collate, batch_size=1,
-    )  # fmt: skip
-    assert evaluate(model, DetectionTask(model.identity.labels), loader).ap == pytest.approx(whole.best_score)
+    task = DetectionTask(model.identity.labels)
+    transform = task.evaluation_transform(model.identity.preprocessing)
+    loader = make_loader(task.open(str(folder), "val"), transform, task.collate, batch_size=1)
+    assert evaluate_batches(model, task, loader).ap == pytest.approx(whole.best_score)
 
     class StoppedError(Exception):
         pass
@@ -91,9 +90,23 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> 
     assert [Path(name).name for name in summary.skipped] == ["002.png"]
 
 
+def test_what_is_held_out_is_scored_and_not_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, trained = draw_coco_folder(tmp_path / "data"), set()
+    place = Session.placed
+
+    def noting(run: Session, batch: Batch) -> Batch:
+        trained.update(batch.names)
+        return place(run, batch)
+
+    monkeypatch.setattr(Session, "placed", noting)
+    train(recipe("data.held_out=0.3", "data.batch=1", "schedule.epochs=1"), data=str(folder), out=tmp_path / "run")
+    scored = {json.loads(line) for line in (tmp_path / "run" / "scored.txt").read_text().splitlines()}
+    assert 1 <= len(scored) <= 3
+    assert {Path(name).name for name in trained} == {f"{number:03}.png" for number in range(6)} - scored
+    assert {Path(name).parent.name for name in trained} == {"train"}
+
+
 def test_what_detection_does_not_take_is_a_sentence(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="held_out"):
-        train(recipe("data.held_out=0.2"), data=str(folder), out=tmp_path / "run")
     with pytest.raises(ConfigError, match="teaches classifiers"):
         recipe("distillation.teacher=runs/teacher")
     with pytest.raises(ConfigError, match="must be 'short'"):

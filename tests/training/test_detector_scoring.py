@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision import cli
 from sparsevision.errors import ConfigError
+from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.inference import Predictor
-from sparsevision.evaluation.evaluate import score
 from tiny_detector import FACTS, save_tiny_detector
 
 
@@ -28,11 +28,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_counts_are_those_of_predict_and_of_the_data(weights: Path, data: Path) -> None:
-    report, skipped = score(weights, str(data), split="train")
+    report, skipped = evaluate(weights, str(data), split="train")
     results = Predictor(weights, "cpu")(sorted((data / "train").iterdir()))
     content = json.loads((data / "annotations" / "train.json").read_text())
     assert skipped == []
-    assert report.pictures == 6
+    assert report.images == 6
     for one, category, threshold in zip(report.per_class, (3, 7), FACTS.thresholds, strict=True):
         assert one.threshold == threshold
         assert one.objects == sum(row["category_id"] == category for row in content["annotations"])
@@ -42,20 +42,20 @@ def test_counts_are_those_of_predict_and_of_the_data(weights: Path, data: Path) 
 def test_the_table_tells_sizes_and_classes(weights: Path, data: Path, capsys) -> None:
     assert cli.main(["evaluate", str(weights), "--data", str(data)]) == 0
     headline, heading, *rows = capsys.readouterr().out.splitlines()
-    assert headline.startswith("3 pictures: AP ")
+    assert headline.startswith("3 images: AP ")
     assert all(said in headline for said in ("AP50 ", "small ", "medium –", "large –"))
-    assert heading.split() == ["class", "objects", "found", "count", "error", "threshold", "F1", "AP", "AP50"]
+    assert heading.split() == ["class", "objects", "found", "count", "error", "minimum", "score", "F1", "AP", "AP50"]
     assert [row.split()[0] for row in rows] == ["disc", "square"]
     assert [row.split()[4] for row in rows] == ["0.450", "0.550"]
     assert cli.main(["evaluate", str(weights), "--data", str(data), "--json", "--keep-ratio", "0.05"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert {"small", "medium", "large", "recall"} <= set(printed)
     assert {"ap", "ap50", "threshold", "f1", "count_error"} <= set(printed["per_class"][0])
-    assert printed["per_class"] != score(weights, str(data))[0].to_dict()["per_class"]
+    assert printed["per_class"] != evaluate(weights, str(data))[0].to_dict()["per_class"]
 
 
 def test_classes_are_matched_by_name(weights: Path, data: Path) -> None:
-    before = [one.objects for one in score(weights, str(data), split="train")[0].per_class]
+    before = [one.objects for one in evaluate(weights, str(data), split="train")[0].per_class]
     path = data / "annotations" / "train.json"
     content = json.loads(path.read_text())
     numbers = {3: 20, 7: 10}
@@ -64,29 +64,29 @@ def test_classes_are_matched_by_name(weights: Path, data: Path) -> None:
     for row in content["annotations"]:
         row["category_id"] = numbers[row["category_id"]]
     path.write_text(json.dumps(content))
-    report, _ = score(weights, str(data), split="train")
+    report, _ = evaluate(weights, str(data), split="train")
     assert report.classes == ("disc", "square")
     assert [one.objects for one in report.per_class] == before
     content["categories"][0]["name"] = "star"
     path.write_text(json.dumps(content))
     with pytest.raises(ConfigError, match="does not know \\('star'"):
-        score(weights, str(data), split="train")
+        evaluate(weights, str(data), split="train")
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_named(weights: Path, data: Path, capsys) -> None:
     (data / "val" / "001.png").write_bytes(b"no picture")
     assert cli.main(["evaluate", str(weights), "--data", str(data)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("2 pictures: ")
+    assert printed.out.startswith("2 images: ")
     assert "001.png" in printed.err
 
 
-def test_a_layout_changes_no_score(weights: Path, data: Path, tmp_path: Path) -> None:
+def test_a_layout_changes_no_evaluate(weights: Path, data: Path, tmp_path: Path) -> None:
     reports = []
     for folder in (data, as_yolo_folder(data, tmp_path / "yolo"), as_voc_folder(data, tmp_path / "voc")):
-        report, _ = score(weights, str(folder), split="train")
+        report, _ = evaluate(weights, str(folder), split="train")
         reports.append(report)
-    assert len({(report.pictures, round(report.ap, 6), round(report.recall, 6)) for report in reports}) == 1
+    assert len({(report.images, round(report.ap, 6), round(report.recall, 6)) for report in reports}) == 1
     assert [sorted((one.name, one.objects) for one in report.per_class) for report in reports[1:]] == [
         sorted((one.name, one.objects) for one in reports[0].per_class)
     ] * 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.training.distillation import Learner, Teacher, logits_and_features, pooled_width
-from sparsevision.training.recipe import DistillationSection
+from sparsevision.training.sections import DistillationSection
 from sparsevision.types import Preprocessing
 
 

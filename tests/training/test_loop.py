@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from stand_ins import TinyFeed, TinyNet, final_weights, parts, recipe
+from stand_ins import TinyLoaders, TinyNet, final_weights, parts, recipe
 
 from sparsevision.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
 from sparsevision.training import Parts, Recipe, RunSummary, fit
@@ -19,7 +19,7 @@ from sparsevision.types import Batch, Skipped
 UNREPEATABLE = ("seconds", "images_per_second")
 
 
-class Interrupted(TinyFeed):
+class Interrupted(TinyLoaders):
     """Breaks off before the given batch of the given epoch."""
 
     def __init__(self, epoch: int, batch: int) -> None:
@@ -33,7 +33,7 @@ class Interrupted(TinyFeed):
             yield batch
 
 
-def run(recipe: Recipe, out: Path, feed: TinyFeed | None = None, **options: Any) -> RunSummary:
+def run(recipe: Recipe, out: Path, feed: TinyLoaders | None = None, **options: Any) -> RunSummary:
     teacher = recipe.distillation.teacher is not None
     return fit(recipe, lambda _: parts(recipe, feed, teacher=teacher), out=out, **options)
 
@@ -59,7 +59,7 @@ def test_a_resumed_run_equals_the_unbroken_one(epoch: int, batch: int, every: in
 
 
 def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
-    class Halved(TinyFeed):
+    class Halved(TinyLoaders):
         batches = 12
 
         def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
@@ -69,13 +69,13 @@ def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
                 for rows in (slice(0, 1), slice(1, 4)):
                     yield Batch(batch.images[rows], batch.targets[rows], batch.names[rows], batch.indices[rows])
 
-    def made(settings: Recipe, feed: TinyFeed) -> Parts:
+    def made(settings: Recipe, feed: TinyLoaders) -> Parts:
         built = parts(settings, feed)
         built.model.norm, built.model.drop = torch.nn.Identity(), torch.nn.Identity()
         return built
 
     weights = []
-    for accumulation, feed in ((1, TinyFeed()), (2, Halved())):
+    for accumulation, feed in ((1, TinyLoaders()), (2, Halved())):
         # Plain descent: Adam would hide a gradient of the wrong length.
         plain = {"name": "sgd", "betas": None, "eps": None, "momentum": 0.9, "clip": None, "lr": 0.1}
         settings = recipe(optimiser=plain, **{"run.accumulation": accumulation, "schedule.epochs": 1})
@@ -87,7 +87,7 @@ def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_nan_names_the_pictures_and_leaves_the_last_state(tmp_path: Path) -> None:
-    feed = TinyFeed()
+    feed = TinyLoaders()
     feed.poison = 1003
     with pytest.raises(NonFiniteLossError, match="'picture-1003-0'"):
         run(recipe(), tmp_path, feed)
@@ -96,7 +96,7 @@ def test_a_loss_that_is_nan_names_the_pictures_and_leaves_the_last_state(tmp_pat
 
 
 def test_unreadable_pictures_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path) -> None:
-    class Empty(TinyFeed):
+    class Empty(TinyLoaders):
         def batch(self, seed: int, size: int) -> Batch:
             whole = super().batch(seed, size)
             if seed != 2:
@@ -113,7 +113,7 @@ def test_unreadable_pictures_are_named_once_and_an_empty_batch_is_passed_over(tm
 
 
 def test_memory_that_runs_out_is_one_sentence(tmp_path: Path) -> None:
-    class Greedy(TinyFeed):
+    class Greedy(TinyLoaders):
         def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -13,7 +13,8 @@ from torch import nn
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.training.optimisation import Schedule, make_optimiser, parameter_groups
-from sparsevision.training.recipe import DataSection, OptimiserSection, Recipe, ScheduleSection
+from sparsevision.training.recipe import Recipe
+from sparsevision.training.sections import DataSection, OptimiserSection, ScheduleSection
 
 
 def named(model: nn.Module, section: OptimiserSection) -> dict[str, tuple[float, float]]:

@@ -42,5 +42,5 @@ def test_two_processes_learn_what_one_does(layout: str, tmp_path: Path) -> None:
         assert torch.allclose(alone[name], joint[name], atol=1e-4), name
     scored = [[line for line in read_metrics(tmp_path / str(n)) if line["kind"] == "val"] for n in (1, 2)]
     for first, second in zip(*scored, strict=True):
-        assert first["pictures"] == second["pictures"] == 21
+        assert first["images"] == second["images"] == 21
         assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)

@@ -10,8 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
-from sparsevision.training.recipe_defaults import choose_recipe
 from sparsevision.training.recipe import Recipe, read_recipe
+from sparsevision.training.recipe_defaults import choose_recipe
 
 
 def test_overrides_are_read_as_toml() -> None:
@@ -51,7 +51,9 @@ def test_train_needs_only_data_and_model_and_says_what_it_took() -> None:
     assert "from scratch" in notes[0]
     [note] = choose_recipe("caltech101_vt_resnet18", data="x", model=None)[1]
     assert note.endswith("Teacher: none, though the recipe distils (--set distillation.teacher=NAME).")
-    assert choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")[0].transforms.mean == (0.5,) * 3
+    assert (
+        choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")[0].transforms.mean == (0.5,) * 3
+    )
     with pytest.raises(ConfigError, match="--data"):
         choose_recipe(None, data=None, model=None)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from stand_ins import CLASSES, TinyFeed, final_weights, parts, recipe
+from stand_ins import CLASSES, TinyLoaders, final_weights, parts, recipe
 
 from sparsevision.errors import CheckpointError, ConfigError, DataError, SparseVisionError
 from sparsevision.training import Recipe, RunSummary, fit, read_recipe
@@ -19,7 +19,7 @@ from sparsevision.training import state as state_module
 from sparsevision.training.run_folder import RunFolder, read_metrics
 
 
-def run(recipe: Recipe, out: Path, feed: TinyFeed | None = None, **options: Any) -> RunSummary:
+def run(recipe: Recipe, out: Path, feed: TinyLoaders | None = None, **options: Any) -> RunSummary:
     return fit(recipe, lambda _: parts(recipe, feed), out=out, **options)
 
 
@@ -41,7 +41,7 @@ def test_everything_is_there(finished: Path) -> None:
     assert (config["model"], tuple(config["labels"])) == ("tiny_net", CLASSES)
     weights = load_file(finished / "best" / "model.safetensors")
     summary = json.loads((finished / "best" / "report.json").read_text())
-    assert summary["pictures"] == 21
+    assert summary["images"] == 21
     last = final_weights(finished)
     prefixes = {name.rsplit(f".{key}", 1)[0] for key in weights for name in last if name.endswith(f".{key}")}
     assert {"learner.model", "ema"} <= prefixes
@@ -66,7 +66,7 @@ def test_a_run_is_not_overwritten(finished: Path) -> None:
 def test_a_resumed_run_keeps_its_recipe_and_its_data(finished: Path) -> None:
     with pytest.raises(ConfigError, match=r"optimiser\.lr = 0\.001, now it is 0\.5"):
         run(recipe(**{"optimiser.lr": 0.5}), finished, resume=True)
-    changed = TinyFeed()
+    changed = TinyLoaders()
     changed.fingerprint = "other"
     with pytest.raises(ConfigError, match="data set is not the one"):
         run(recipe(), finished, changed, resume=True)

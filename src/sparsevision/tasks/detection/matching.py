@@ -18,7 +18,7 @@ EPS = 1e-8
 
 
 class SetWeights(NamedTuple):
-    """SetWeights of the classes, the distance and the overlap: in the costs of the assignment, and in the loss."""
+    """Weights of the classes, the distance and the overlap: in the costs of the assignment, and in the loss."""
 
     classes: float = 2.0
     l1: float = 5.0

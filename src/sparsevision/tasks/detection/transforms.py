@@ -71,7 +71,7 @@ class DetectionTransforms(TransformSettings):
 
 
 class DetectionLoss(Section):
-    """SetWeights of the parts of the loss, and of the costs of the assignment."""
+    """Weights of the parts of the loss, and of the costs of the assignment."""
 
     classes: NonNegativeFloat = 2.0
     l1: NonNegativeFloat = 5.0
