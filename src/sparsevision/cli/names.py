@@ -30,6 +30,25 @@ def refuse_options(pictures: Sequence[str], options: Sequence[str]) -> None:
             raise UnknownNameError("option", word, options, advice="A file of that name: write ./ before it.")
 
 
+def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Divides words into sources and options that the command does not name: `--name value` or `--name=value`.
+
+    An option without a value has an empty one. A file that begins with a dash is a source, and so is "-".
+    """
+    sources: list[str] = []
+    options: dict[str, str] = {}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("-") or word == "-" or os.path.lexists(word):
+            sources.append(word)
+            continue
+        name, given, value = word.partition("=")
+        follows = waiting and (not waiting[0].startswith("--") or os.path.lexists(waiting[0]))
+        options[name.lstrip("-")] = value if given else waiting.pop(0) if follows else ""
+    return sources, options
+
+
 def report_left_out(skipped: Sequence[Skipped], number: int) -> None:
     """Names on stderr what was left out beside the `number` of pictures that were used; none used is a mistake."""
     if skipped and number:

@@ -85,7 +85,7 @@ def predict(
     refuse_options(pictures, _OPTIONS)
 
     from sparsevision.inference import Predictor
-    from sparsevision.inference.finding import find_pictures
+    from sparsevision.inference.sources import find_images
     from sparsevision.inference.video import is_camera, with_frames
 
     if batch_size is None and any(map(is_camera, pictures)):
@@ -95,7 +95,7 @@ def predict(
     chosen = {"top_k": top_k, "threshold": threshold, "keep_ratio": keep_ratio}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     skipped: list[Skipped] = []
-    sources: Iterator[Any] = with_frames(find_pictures(pictures, sys.stdin.buffer, skipped), skipped)
+    sources: Iterator[Any] = with_frames(find_images(pictures, sys.stdin.buffer, skipped), skipped)
     # Asked for before anything is written: what is wrong with the options is said here.
     predictor.stream([], features=features is not None, **options)
     with ExitStack() as stack:

@@ -1,13 +1,14 @@
-"""What may change per call on a trained model, checked against what the model names."""
+"""Controls and choices of a trained model, which may change per call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError
+from sparsevision.inference.options import checked_value
 from sparsevision.types import Choice, Control
 
 
@@ -23,8 +24,8 @@ def choices_of(model: nn.Module) -> Mapping[str, Choice]:
     return found
 
 
-def checked_options(model: nn.Module, given: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Returns what is given for the model's controls and choices; `others` are options that somebody else takes.
+def checked_options(model: nn.Module, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns what is given for the model's controls and choices; `others` are options of somebody else.
 
     Raises:
         ConfigError: a name is neither, or a value is out of its control's range or none of the ways to choose.
@@ -34,18 +35,4 @@ def checked_options(model: nn.Module, given: Mapping[str, Any], others: tuple[st
         if name not in known and name not in others:
             listed = ", ".join([*others, *known]) or "none"
             raise ConfigError(f"{type(model).__name__} takes no {name}: what may be chosen for it is {listed}.")
-    return {name: _checked(known[name], value) for name, value in given.items() if name in known}
-
-
-def _checked(control: Control | Choice, value: Any) -> float | str:
-    if isinstance(control, Choice):
-        if value not in control.values:
-            raise UnknownNameError(f"{control.name} in this model", str(value), control.values)
-        return str(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not control.minimum <= value <= control.maximum:
-        raise ConfigError(
-            f"{control.name} is {value}; it must be from {control.minimum:g} to {control.maximum:g} "
-            f"({control.description})."
-        )
-    return float(value)
+    return {name: checked_value(known[name], value) for name, value in given.items() if name in known}

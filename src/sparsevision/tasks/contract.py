@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from sparsevision.types import Batch, ClassFacts, Result, Sample
+from sparsevision.types import Batch, ClassFacts, Control, Result, Sample
 
 
 class Report(Protocol):
@@ -55,7 +55,7 @@ class Task(Protocol):
 
     classes: tuple[str, ...]
     score_name: str
-    options: tuple[str, ...]
+    options: Mapping[str, Control]
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Puts samples together; an empty list gives an empty batch."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparsevision.errors import ConfigError, MissingExtraError
 from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.types import Batch, ClassFacts, Sample
+from sparsevision.types import Batch, ClassFacts, Control, Sample
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ class ClassificationTask:
     """
 
     score_name = "top-1"
-    options: tuple[str, ...] = ("top_k",)
+    options: ClassVar[dict[str, Control]] = {
+        "top_k": Control("top_k", 5, 1, 100_000, "number of the best classes that a result lists", whole=True)
+    }
 
     def __init__(
         self, classes: Sequence[str], *, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None
@@ -124,7 +126,10 @@ class ClassificationTask:
         geometries = batch.geometries or [None] * len(batch)
         return [
             ClassificationResult(
-                name=name, classes=self.classes, labels=tuple(self.classes[i] for i in row), scores=tuple(values),
+                name=name,
+                classes=self.classes,
+                labels=tuple(self.classes[i] for i in row),
+                scores=tuple(values),
                 geometry=geometry,
             )  # fmt: skip
             for name, row, values, geometry in zip(

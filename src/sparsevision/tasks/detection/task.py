@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +13,12 @@ from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.classification.task import stacked
 from sparsevision.tasks.detection.matching import ALPHA, GAMMA, Costs, match
+from sparsevision.tasks.detection.metrics import NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.detection.post_processing import BEST, Detections, best_detections, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
-from sparsevision.types import Batch, DetectionHead, DetectionOutput, Geometry, Sample
+from sparsevision.types import Batch, Control, DetectionHead, DetectionOutput, Geometry, Sample
 
 Target = dict[str, Tensor]
 WEIGHTS = Costs()
@@ -64,7 +64,9 @@ class DetectionTask:
     """
 
     score_name = "AP"
-    options: tuple[str, ...] = ("threshold",)
+    options: ClassVar[dict[str, Control]] = {
+        "threshold": Control("threshold", NEUTRAL_THRESHOLD, 0.0, 1.0, "score from which on an object counts")
+    }
 
     def __init__(
         self,

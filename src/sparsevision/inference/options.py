@@ -1,0 +1,78 @@
+"""Options of a model, a task or a figure: values that are given as text or in Python, checked against declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.types import Choice, Control, Option, TextOption
+
+
+def resolve_options(
+    given: Mapping[str, str | Sequence[str]], known: Iterable[Option], *, others: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Turns options of a command line into checked values.
+
+    Args:
+        given: text by option name, "keep-ratio" and "keep_ratio" being the same; several texts become a list of values.
+        known: the declarations, of the model, its task and whatever else takes options.
+        others: names of the command's own options, which a mistyped name may have meant.
+
+    Returns:
+        {name: value} of the given options, in their order, with underscores: numbers for controls, text for others.
+
+    Raises:
+        UnknownNameError: a name is not declared, or a value is not among those of a choice.
+        ConfigError: a value is missing, not a number or outside of its range.
+    """
+    declared = {option.name: option for option in known}
+    resolved: dict[str, Any] = {}
+    for name, texts in given.items():
+        name = name.lstrip("-").replace("-", "_")
+        if name not in declared:
+            flags = [flag(each) for each in (*declared, *others)]
+            raise UnknownNameError("option of this model or command", flag(name), flags)
+        if not texts:
+            raise ConfigError(f"{flag(name)} is given without a value ({declared[name].description}).")
+        option = declared[name]
+        resolved[name] = _parsed(option, texts) if isinstance(texts, str) else [_parsed(option, text) for text in texts]
+    return resolved
+
+
+def checked_value(option: Option, value: Any) -> Any:
+    """Returns a value that an option may have; numbers of a control as float, or int where it is whole.
+
+    Raises:
+        UnknownNameError: the value is not among those of a choice.
+        ConfigError: the value is not a number, or outside of the control's range.
+    """
+    if isinstance(option, TextOption):
+        return str(value)
+    if isinstance(option, Choice):
+        if value not in option.values:
+            raise UnknownNameError(f"{option.name} in this model", str(value), option.values)
+        return str(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not option.minimum <= value <= option.maximum or (option.whole and value != int(value)):
+        kind = "a whole number " if option.whole else ""
+        raise ConfigError(
+            f"{option.name} is {value}; it must be {kind}from {option.minimum:g} to {option.maximum:g} "
+            f"({option.description})."
+        )
+    return int(value) if option.whole else float(value)
+
+
+def flag(name: str) -> str:
+    """Returns an option as it is typed: "--keep-ratio"."""
+    return "--" + name.lstrip("-").replace("_", "-")
+
+
+def _parsed(option: Option, text: str) -> Any:
+    if not isinstance(option, Control):
+        return checked_value(option, text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"{option.name} is {text!r}; it must be a number ({option.description}).") from None
+    return checked_value(option, int(value) if option.whole and value.is_integer() else value)
