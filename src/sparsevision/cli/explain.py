@@ -1,4 +1,4 @@
-"""`sparsevision explain`: figures, animations and a page of what a model sampled and read; or a measure of their truth."""
+"""`sparsevision explain`: figures, animations and a page of what a model sampled and read; or faithfulness."""
 
 from __future__ import annotations
 

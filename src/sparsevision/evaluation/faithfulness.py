@@ -1,4 +1,4 @@
-"""Whether a model's drawn look is true, over a data set: deletion and insertion curves of its maps beside controls."""
+"""Faithfulness of a model's own maps over a data set: deletion and insertion curves beside controls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sparsevision.explain.attention_look import modules_in
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
+from sparsevision.inference.explaining import options_of
 from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training.scoring import split_seed_of
 from sparsevision.types import Batch, Preprocessing, Skipped, Trace
@@ -29,7 +29,7 @@ _STEPS = 20
 
 @dataclass
 class Faithfulness:
-    """What was measured: a row a map, as `explain.faithfulness` has them, and the pictures that could not be read."""
+    """A row for each map, as `explain.faithfulness` returns them, and the images that could not be read."""
 
     model: str
     data: str
@@ -49,23 +49,25 @@ def measure_faithfulness(
     device: str | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Faithfulness:
-    """Deletes and inserts pixels of a val split in the order of where a model looked, and of controls.
+    """Deletes and inserts pixels of a val split in the order of a model's own maps, and of controls.
 
     Args:
-        model: a checkpoint or a name, as `Predictor` takes it: of a SparseFormer, whose density of samples is measured,
-            or of a Visual Transformer, whose tokens' attention is.
+        model: a checkpoint or a name, as `Predictor` takes it, of a classifier: the density of its samples is measured,
+            or the attention of its tokens, by what its trace holds.
         data: the data set. One that is not divided on disk is divided as for the run that the weights lie in.
         peer: a convolutional model, as `Predictor` takes it, whose Grad-CAM is measured as well.
-        limit: measures on so many pictures, drawn at random with seed 0.
-        baseline: what stands where pixels are deleted: the blurred picture, or the data's mean.
+        limit: measures on so many images, drawn at random with seed 0.
+        baseline: the replacement of deleted pixels: the blurred image, or the data's mean.
         device: where to run.
-        progress: is told how many pictures are done, and of how many.
+        progress: called with the number of images that are done, and of all.
     """
     if limit is not None and limit < 1:
-        raise ConfigError(f"The limit is {limit} pictures; it must be at least 1.")
+        raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    if predictor.task != "classification":
-        raise ConfigError(f"{str(model)!r} is a detector, and faithfulness is measured of classifiers: name one.")
+    if "top_k" not in {option.name for option in options_of(predictor)}:
+        raise ConfigError(
+            f"{str(model)!r} gives no scores of classes, by which faithfulness is measured: name another."
+        )
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
         maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
@@ -74,21 +76,21 @@ def measure_faithfulness(
         return predictor.model(images).softmax(1)
 
     found = Faithfulness(str(model), data, baseline, _STEPS)
-    pictures = _pictures(predictor, data, split_seed_of(model), limit, found.skipped, progress)
-    found.rows = faithfulness(scores, pictures, maps, steps=_STEPS, baseline=baseline)
+    batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
+    found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
 
 
 def _short(peer: Path) -> str:
-    """Calls weights by their run's name, and anything else by its own."""
+    """Returns the name of weights: their run's, or else their own."""
     return peer.parent.name if peer.name in ("best", "last") else peer.name
 
 
-def _pictures(
+def _batches(
     predictor: Predictor, data: str, seed: int, limit: int | None, skipped: list[Skipped],
     progress: Callable[[int, int], None],
 ) -> Iterator[Batch]:  # fmt: skip
-    """Yields batches of the val split, all of it in order or `limit` pictures in an order drawn at random."""
+    """Yields batches of the val split, all of it in order or `limit` images in an order drawn at random."""
     transform = EvaluationTransform(predictor.preprocessing)
     dataset = open_dataset(data, "val", seed=seed, side=least_decoded_side(predictor.preprocessing))
     collate = ClassificationTask(dataset.classes).collate
@@ -106,23 +108,23 @@ def _pictures(
 
 
 def _own_maps(predictor: Predictor, name: str) -> dict[str, SaliencyMap]:
-    """Returns the maps of where the model looked, by what they show."""
+    """Returns the model's own maps, by name, for the kinds that its trace holds."""
     kinds = getattr(predictor.model, "traces", ())
     if "points" in kinds:
         return {
             "density, all stages": _sampling_density(predictor, last_only=False),
             "density, last stage": _sampling_density(predictor, last_only=True),
         }
-    if "heat" in kinds:
+    if "token_maps" in kinds:
         return {
             "attention, all modules": _token_attention(predictor, last_only=False),
             "attention, last module": _token_attention(predictor, last_only=True),
         }
-    raise ConfigError(f"{name!r} does not say where it looked: name a SparseFormer or a Visual Transformer.")
+    raise ConfigError(f"{name!r} records neither points nor maps of tokens, which are measured: name another.")
 
 
 def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """The model's own map: where it sampled, over all stages or in the last one."""
+    """Returns the map of where the model sampled, over all stages or in the last one."""
 
     @torch.no_grad()
     def saliency(images: Tensor, _: Tensor) -> Tensor:
@@ -137,16 +139,15 @@ def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
 
 
 def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """The model's own map: where its tokens were read, as a mean over them, over all modules or in the last one."""
+    """Returns the map of where tokens were read, a mean over them, over all modules or in the last one."""
 
     @torch.no_grad()
     def saliency(images: Tensor, _: Tensor) -> Tensor:
-        trace = Trace("heat")
+        trace = Trace("token_maps")
         predictor.model(images, trace=trace)
-        names = modules_in(trace.heat)
-        if not names:
+        if not trace.token_maps:
             raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
-        maps = [trace.heat[name].values[0].mean(dim=1) for name in names]
+        maps = [found.read.mean(dim=1) for found in trace.token_maps.values()]
         mean = maps[-1] if last_only else torch.stack(maps).mean(dim=0)
         return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
@@ -156,7 +157,7 @@ def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
 def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
     """Grad-CAM of another model on the same view, in that model's own normalisation and size.
 
-    It explains the class that our model predicted where both know the same classes, else the peer's own prediction.
+    It explains the class that our model predicted where both have the same classes, else the peer's own prediction.
     """
     other = Predictor(peer, predictor.device)
     layer = _last_features(other.model, str(peer))

@@ -197,7 +197,7 @@ class Explanation:
 
     @property
     def setting(self) -> str:
-        """The controls' values, and the choices that differ from the model's own: 'keep ratio 0.3, selection random'."""
+        """Values of the controls, and of choices other than the model's own: 'keep ratio 0.3, selection random'."""
         shown = [
             option
             for option in self.options

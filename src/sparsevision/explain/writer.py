@@ -99,8 +99,8 @@ class ExplanationWriter:
             owners = [kind.name for kind in all_figures() if option in _taken(kind)]
             offered = ", ".join(kind.name for kind in figures_for(sweep.has))
             raise ConfigError(
-                f"--{option.replace('_', '-')} is an option of the figures {', '.join(owners)}, of which none is drawn: "
-                f"omit it, or choose a figure from {offered}."
+                f"--{option.replace('_', '-')} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
+                f"or choose a figure from {offered}."
             )
 
     def _write_figure(self, kind: FigureKind, explanation: Explanation, path: Path) -> None:

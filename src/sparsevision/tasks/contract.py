@@ -55,7 +55,10 @@ class Task(Protocol):
 
     classes: tuple[str, ...]
     score_name: str
-    options: Mapping[str, Control]
+
+    @property
+    def options(self) -> Mapping[str, Control]:
+        """The options of how outputs become results, by name."""
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Puts samples together; an empty list gives an empty batch."""

@@ -126,10 +126,7 @@ class ClassificationTask:
         geometries = batch.geometries or [None] * len(batch)
         return [
             ClassificationResult(
-                name=name,
-                classes=self.classes,
-                labels=tuple(self.classes[i] for i in row),
-                scores=tuple(values),
+                name=name, classes=self.classes, labels=tuple(self.classes[i] for i in row), scores=tuple(values),
                 geometry=geometry,
             )  # fmt: skip
             for name, row, values, geometry in zip(
