@@ -18,7 +18,6 @@ from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
-from sparsevision.inference.explaining import options_of
 from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training.scoring import split_seed_of
 from sparsevision.types import Batch, Preprocessing, Skipped, Trace
@@ -64,10 +63,7 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    if "top_k" not in {option.name for option in options_of(predictor)}:
-        raise ConfigError(
-            f"{str(model)!r} gives no scores of classes, by which faithfulness is measured: name another."
-        )
+    _check_scores(predictor, str(model))
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
         maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
@@ -79,6 +75,16 @@ def measure_faithfulness(
     batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
     found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
+
+
+@torch.no_grad()
+def _check_scores(predictor: Predictor, name: str) -> None:
+    """Raises ConfigError for a model whose output is not one score for each class."""
+    blank = torch.zeros(1, len(predictor.preprocessing.mean), *predictor.preprocessing.size, device=predictor.device)
+    if not predictor.labels or not isinstance(predictor.model(blank), Tensor):
+        raise ConfigError(
+            f"{name!r} does not give one score for each class, from which faithfulness is measured: name a classifier."
+        )
 
 
 def _short(peer: Path) -> str:

@@ -97,9 +97,9 @@ class ExplanationWriter:
         taken = set().union(*map(_taken, chosen), *map(_taken, panels))
         for option in self.options.keys() - taken:
             owners = [kind.name for kind in all_figures() if option in _taken(kind)]
-            offered = ", ".join(kind.name for kind in figures_for(sweep.has))
+            offered, flag = ", ".join(kind.name for kind in figures_for(sweep.has)), "--" + option.replace("_", "-")
             raise ConfigError(
-                f"--{option.replace('_', '-')} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
+                f"{flag} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
                 f"or choose a figure from {offered}."
             )
 
