@@ -14,7 +14,7 @@ _HOMES = {
     "create_model": "factory",
     "list_models": "factory",
     "Predictor": "inference",
-    "explain": "inference.explaining",
+    "explain_images": "inference.explaining",
     "explain_sweep": "inference.explaining",
     "Explanation": "explain",
     "ExplanationWriter": "explain",

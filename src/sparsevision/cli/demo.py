@@ -35,12 +35,12 @@ def demo(*images: str, out: Path = Path("demo-output")) -> int:
     """
     from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor
-    from sparsevision.inference.explaining import explain
+    from sparsevision.inference.explaining import explain_images
 
     predictor = Predictor(_MODEL, "cpu")
     writer = ExplanationWriter(out, page=True)
-    results = []
-    for explanation in explain(predictor, images or photographs(), top_k=3):
+    results: list[Result] = []
+    for explanation in explain_images(predictor, images or photographs(), top_k=3):
         # All figures once; each takes a second.
         writer.figure, writer.animate = (None, False) if results else ("all", True)
         writer.write(explanation)

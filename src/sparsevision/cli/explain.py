@@ -94,7 +94,7 @@ def explain(
     )
     run = {name: value for name, value in values.items() if name not in names}
     # One run is enough where nothing is drawn of the others.
-    several = explaining.explain_sweep if gif or page else explaining.explain
+    several = explaining.explain_sweep if gif or page else explaining.explain_images
     number = 0
     for each in several(predictor, sources, **run):
         print(printable(str(each.result)))

@@ -15,7 +15,7 @@ from sparsevision.explain import ControlSweep, Explanation, sweep_values
 from sparsevision.inference.controls import choices_of, controls_of
 from sparsevision.inference.predictor import Predictor
 from sparsevision.inference.sources import find_images
-from sparsevision.types import Control, Option, Result, Skipped
+from sparsevision.types import Choice, Control, Option, Result, Skipped
 
 # Images are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720
@@ -23,7 +23,7 @@ _DRAWN_SIDE = 720
 _TIMES = 3
 
 
-def explain(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
+def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
     """Predicts images with their traces, one batch after another, and yields the explanation of each.
 
     Args:
@@ -49,7 +49,7 @@ def explain_sweep(
         predictor: its `skipped` lists, once the last sweep is taken, what could not be found or read.
         sources: files, folders, patterns, or "-" for a list of paths on standard input.
         control: its name; the model's first one if None.
-        options: as `explain` takes them; the sweep starts from the control's value among them.
+        options: as `explain_images` takes them; the sweep starts from the control's value among them.
     """
     predictor.stream([], **options)  # refuses wrong options before anything is read
     chosen = _control(controls_of(predictor.model), control)
@@ -99,7 +99,7 @@ def _explanation(
     predictor: Predictor, image: Image.Image, result: Result, options: Mapping[str, Any], seconds: float | None = None
 ) -> Explanation:
     """Puts an image and its result together, with the values of the model's controls and choices."""
-    offered = (*controls_of(predictor.model).values(), *choices_of(predictor.model).values())
+    offered: tuple[Control | Choice, ...] = (*controls_of(predictor.model).values(), *choices_of(predictor.model).values())
 
     def rerun(version: Image.Image) -> Explanation:
         return _explanation(predictor, version, predictor(version, trace=True, **options), options)

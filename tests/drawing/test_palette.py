@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsevision.explain.palette import _DEUTAN, _linear, _oklab, hexadecimal, token_colours
+from sparsevision.drawing.palette import _DEUTAN, _linear, _oklab, hexadecimal, token_colours
 
 
 def least_distance(seen):

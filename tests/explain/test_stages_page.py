@@ -1,4 +1,4 @@
-"""The page in a browser without a screen, and what can be said of it without one."""
+"""The page of sampling stages: its content, and in a browser its buttons, keys, slider and pointer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HOSTILE_LABEL = "</script><img src=x onerror='window.broken = 2'>"
 
 
 @pytest.fixture
-def page_file(make_look, tmp_path) -> Path:
-    looks = [
-        make_look(Image.effect_noise((240, 160), 60).convert("RGB"), name="first.jpg"),
-        make_look(name=f"/home/somebody/{HOSTILE_NAME}", labels=(HOSTILE_LABEL, "ferry", "lotus")),
+def page_file(make_explanation, tmp_path) -> Path:
+    explanations = [
+        make_explanation(Image.effect_noise((240, 160), 60).convert("RGB"), name="first.jpg"),
+        make_explanation(name=f"/home/somebody/{HOSTILE_NAME}", labels=(HOSTILE_LABEL, "ferry", "lotus")),
     ]
-    return save_page(looks, tmp_path / "page.html", title="Where & <why>", model="nano")
+    return save_page(explanations, tmp_path / "page.html", title="Where & <why>", model="nano")
 
 
 def test_the_page_holds_everything_and_refers_to_nothing_else(page_file):
@@ -40,19 +40,20 @@ def test_the_page_holds_everything_and_refers_to_nothing_else(page_file):
     assert "somebody" not in text
 
 
-def test_a_page_needs_a_picture(tmp_path):
-    with pytest.raises(ConfigError, match="at least one picture"):
+def test_a_page_needs_an_image(tmp_path):
+    with pytest.raises(ConfigError, match="at least one image"):
         save_page([], tmp_path / "page.html")
 
 
-def test_a_look_without_response_or_regions_still_makes_a_page(make_look, tmp_path):
-    look = make_look()
-    look.trace.response.clear()
-    look.trace.regions.clear()
-    text = save_page([look], tmp_path / "page.html").read_text(encoding="utf-8")
+def test_an_explanation_without_response_or_regions_still_makes_a_page(make_explanation, tmp_path):
+    explanation = make_explanation()
+    explanation.trace.response.clear()
+    explanation.trace.regions.clear()
+    text = save_page([explanation], tmp_path / "page.html").read_text(encoding="utf-8")
     content = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
-    assert content["pictures"][0]["responses"] == []
-    assert content["pictures"][0]["stages"][0]["regions"] is None
+    panel = content["images"][0]["runs"][0]["panels"]["stages"]
+    assert panel["responses"] == []
+    assert panel["stages"][0]["regions"] is None
 
 
 @pytest.fixture
@@ -94,8 +95,8 @@ def test_buttons_keys_and_slider_step_through_the_stages(opened):
 
 
 @pytest.mark.slow
-def test_points_are_drawn_where_the_trace_has_them(opened, make_look):
-    stage = make_look(Image.new("RGB", (240, 160))).stages[0]
+def test_points_are_drawn_where_the_trace_has_them(opened, make_explanation):
+    stage = make_explanation(Image.new("RGB", (240, 160))).stages[0]
     assert first_point(drawn(opened, 7)) == pytest.approx(stage.points[7, 0], abs=0.1)
     box = opened.eval_on_selector(
         '#overlay rect.region[data-token="7"]', "node => ['x', 'y', 'width', 'height'].map(k => +node.getAttribute(k))"
@@ -117,7 +118,7 @@ def test_hovering_a_token_lights_its_region_and_points_in_all_stages(opened):
 
 
 @pytest.mark.slow
-def test_pointing_into_the_picture_finds_the_token_and_a_click_keeps_it(opened):
+def test_pointing_into_the_image_finds_the_token_and_a_click_keeps_it(opened):
     x, y = first_point(drawn(opened, 12))
     frame = opened.locator("#view").bounding_box()
     where = (frame["x"] + x / 240 * frame["width"], frame["y"] + y / 160 * frame["height"])
@@ -135,7 +136,7 @@ def test_the_keyboard_alone_reaches_tokens_and_playing(opened):
     opened.focus("#tokens")
     opened.keyboard.press("ArrowDown")
     opened.keyboard.press("ArrowDown")
-    second = opened.locator("#tokens .token").nth(1).get_attribute("data-token")
+    second = opened.locator("#tokens .token").nth(1).get_attribute("data-entry")
     assert lit(opened) == [second, second]
     assert opened.get_attribute("#tokens", "aria-activedescendant") == f"token-{second}"
     opened.keyboard.press("ArrowRight")
@@ -147,17 +148,17 @@ def test_the_keyboard_alone_reaches_tokens_and_playing(opened):
 
 @pytest.mark.slow
 def test_choosing_a_class_reorders_the_tokens(opened):
-    assert opened.locator("#tokens .token").first.get_attribute("data-token") == "0"
+    assert opened.locator("#tokens .token").first.get_attribute("data-entry") == "0"
     opened.select_option("#class", "lotus")
-    assert opened.locator("#tokens .token").first.get_attribute("data-token") == "2"
+    assert opened.locator("#tokens .token").first.get_attribute("data-entry") == "2"
 
 
 @pytest.mark.slow
 def test_density_is_drawn_on_request_and_changes_with_the_stage(opened):
     def pixels() -> str:
-        return opened.evaluate("document.getElementById('heat').toDataURL()")
+        return opened.evaluate("document.getElementById('density').toDataURL()")
 
-    assert not opened.is_visible("#heat")
+    assert not opened.is_visible("#density")
     opened.check("#show-density")
     first = pixels()
     opened.click("#next")
@@ -167,7 +168,7 @@ def test_density_is_drawn_on_request_and_changes_with_the_stage(opened):
 
 @pytest.mark.slow
 def test_hostile_names_are_shown_as_text(opened):
-    opened.click("#pictures button:nth-child(2)")
+    opened.click("#images button:nth-child(2)")
     assert opened.text_content("#name") == HOSTILE_NAME
     assert opened.text_content("#classes .label >> nth=0") == HOSTILE_LABEL
     assert opened.locator("body img[src=x]").count() == 0
@@ -184,15 +185,15 @@ def test_dark_and_light_can_be_switched(opened):
 
 
 @pytest.mark.slow
-def test_the_density_in_the_page_is_the_figures(opened, make_look):
-    look = make_look(Image.new("RGB", (240, 160)))
+def test_the_density_in_the_page_is_the_figures(opened, make_explanation):
+    explanation = make_explanation(Image.new("RGB", (240, 160)))
     opened.check("#show-density")
-    most = max(look.density(stage, (133, 200), 0.05).max() for stage in look.stages)
+    most = max(explanation.density(stage, (133, 200), 0.05).max() for stage in explanation.stages)
     assert float(opened.text_content("#most").split()[0]) == pytest.approx(most, rel=0.05)
 
 
-def test_looks_are_left_as_they_were(make_look, tmp_path):
-    look = make_look()
-    before = dataclasses.replace(look)
-    save_page([look], tmp_path / "page.html")
-    assert look == before
+def test_explanations_are_left_as_they_were(make_explanation, tmp_path):
+    explanation = make_explanation()
+    before = dataclasses.replace(explanation)
+    save_page([explanation], tmp_path / "page.html")
+    assert explanation == before

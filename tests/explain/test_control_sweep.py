@@ -1,4 +1,4 @@
-"""A picture looked at with rising values of a control, and its animation."""
+"""An image explained with rising values of a control, and its animation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from sparsevision.errors import ConfigError
-from sparsevision.explain import Sweep, save_sweep_animation, sweep_values
-from sparsevision.explain.animation import HOLD_MS
+from sparsevision.explain import ControlSweep, animations_for, save_animation, sweep_values
+from sparsevision.explain.animations.control_values import sweep_animation
+from sparsevision.explain.gif import HOLD_MS
 from sparsevision.types import Control
 
 CONTROL = Control("keep_ratio", 0.3, 0.01, 1.0, "share of the tokens")
@@ -22,14 +23,14 @@ def test_values_rise_within_the_range_and_hold_the_models_own() -> None:
 
 def test_a_sweep_knows_its_values(make_sweep) -> None:
     assert make_sweep().values == (0.1, 0.2, 1.0)
-    assert Sweep(make_sweep().looks[:1]).values == ()
-    with pytest.raises(ConfigError, match="at least one look"):
-        Sweep(())
+    assert ControlSweep(explanations=make_sweep().explanations[:1]).values == ()
+    with pytest.raises(ConfigError, match="at least one explanation"):
+        ControlSweep(explanations=())
 
 
 def test_the_animation_has_a_frame_for_each_value_and_brightens(make_sweep, tmp_path) -> None:
-    picture = Image.new("RGB", (360, 240), (200, 200, 200))
-    frames = Image.open(save_sweep_animation(make_sweep(picture, labels=()), tmp_path / "deep" / "a.gif"))
+    image = Image.new("RGB", (360, 240), (200, 200, 200))
+    frames = Image.open(save_animation(sweep_animation(make_sweep(image, labels=())), tmp_path / "deep" / "a.gif"))
     durations, bright = [], []
     for frame in ImageSequence.Iterator(frames):
         durations.append(frame.info["duration"])
@@ -40,6 +41,7 @@ def test_the_animation_has_a_frame_for_each_value_and_brightens(make_sweep, tmp_
     assert frames.info["loop"] == 0
 
 
-def test_without_values_there_is_nothing_to_animate(make_sweep, tmp_path) -> None:
-    with pytest.raises(ConfigError, match="no control to run through"):
-        save_sweep_animation(Sweep(make_sweep().looks[:1]), tmp_path / "a.gif")
+def test_values_are_animated_where_there_are_several(make_sweep) -> None:
+    assert [kind.name for kind in animations_for(make_sweep().has)] == ["control_values", "stages"]
+    alone = ControlSweep(explanations=make_sweep().explanations[:1])
+    assert [kind.name for kind in animations_for(alone.has)] == ["stages"]
