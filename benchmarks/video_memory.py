@@ -33,7 +33,7 @@ from sparsevision import create_model
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.data.reading import read_picture
 from sparsevision.errors import DataError, UnreadablePictureError
-from sparsevision.inference.finding import find_pictures
+from sparsevision.inference.sources import find_images
 from sparsevision.measure.machine import describe_machine, read_kibibytes
 from sparsevision.measure.report import markdown_table
 from sparsevision.types import Preprocessing
@@ -101,7 +101,7 @@ def film(pictures: str, frames: int, folder: Path) -> Path:
 def views(pictures: str) -> Iterator[Image.Image]:
     """Yields what a camera sees that moves over one photograph after another, and begins again."""
     photographs = []
-    for path in find_pictures([pictures], sys.stdin.buffer, []):
+    for path in find_images([pictures], sys.stdin.buffer, []):
         try:
             photographs.append(read_picture(path))
         except UnreadablePictureError:

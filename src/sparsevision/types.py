@@ -35,23 +35,48 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Heat:
-    """Attention on grids: for each level `values` (B, K, H, W), one map per token or head, laid over the picture.
+class TokenMaps:
+    """One map a token, on one grid over the image: `read` (B, L, H, W), the cells of which each token is a mean.
 
-    `ratios` (B, L, 2) say which share (x, y) of each level's grid is the valid picture, from its upper left corner;
-    None: all of it.
+    `interaction` (B, L, H, W) weights, for each token, the maps of the tokens that it attends to by its attention;
+    None where tokens do not attend to each other. All maps sum to one.
     """
 
-    kind: ClassVar[str] = "heat"
+    kind: ClassVar[str] = "token_maps"
+    read: Tensor
+    interaction: Tensor | None = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The maps that there are."""
+        return ("read",) if self.interaction is None else ("read", "interaction")
+
+
+@dataclass(frozen=True)
+class LevelMaps:
+    """One map a feature level: `values` (B, H, W) for each, over the image.
+
+    `role` is "read" for how much of every cell a later stage read, and "expected" for a model's prediction of that.
+    `ratios` (B, L, 2) are the shares (x, y) of each level's grid that the valid image covers, from its upper left
+    corner; None: all of it.
+    """
+
+    kind: ClassVar[str] = "level_maps"
     values: tuple[Tensor, ...]
+    role: Literal["read", "expected"] = "read"
     ratios: Tensor | None = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role."""
+        return (self.role,)
 
 
 @dataclass(frozen=True)
 class Kept:
     """Tokens that a sparse encoder updates: per level, `indices` (B, K) into the level's row-major grid (-1 pads).
 
-    `ratios` are those of `Heat`.
+    `ratios` are those of `LevelMaps`.
     """
 
     kind: ClassVar[str] = "kept"
@@ -68,9 +93,9 @@ class Response:
     logits: Tensor
 
 
-Observation = Points | Regions | Heat | Kept | Response
-TraceKind = Literal["points", "regions", "heat", "kept", "response"]
-TRACE_KINDS: tuple[TraceKind, ...] = ("points", "regions", "heat", "kept", "response")
+Observation = Points | Regions | TokenMaps | LevelMaps | Kept | Response
+TraceKind = Literal["points", "regions", "token_maps", "level_maps", "kept", "response"]
+TRACE_KINDS: tuple[TraceKind, ...] = ("points", "regions", "token_maps", "level_maps", "kept", "response")
 
 
 class Trace:
@@ -85,7 +110,8 @@ class Trace:
         self.kinds: tuple[TraceKind, ...] = kinds or TRACE_KINDS
         self.points: dict[str, Points] = {}
         self.regions: dict[str, Regions] = {}
-        self.heat: dict[str, Heat] = {}
+        self.token_maps: dict[str, TokenMaps] = {}
+        self.level_maps: dict[str, LevelMaps] = {}
         self.kept: dict[str, Kept] = {}
         self.response: dict[str, Response] = {}
 
@@ -102,6 +128,13 @@ class Trace:
         """Returns {stage: observation} of one kind."""
         found: dict[str, Any] = getattr(self, kind)
         return found
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The kinds that were recorded; those with roles also as "kind.role", as in "level_maps.read"."""
+        recorded = [observation for kind in self.kinds for observation in self.of(kind).values()]
+        roles = {f"{each.kind}.{role}" for each in recorded for role in getattr(each, "roles", ())}
+        return frozenset({each.kind for each in recorded} | roles)
 
     def __getitem__(self, index: int) -> Trace:
         """Returns one picture's trace: the same stages, every tensor without its batch axis, on the CPU."""

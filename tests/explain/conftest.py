@@ -11,24 +11,25 @@ import pytest
 import torch
 from PIL import Image
 
-from sparsevision.explain import DetectionLook, Look, Sweep
+from sparsevision.explain import ControlSweep, Explanation
+from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.types import (
-    Classification,
     Control,
-    DetectionResult,
     Geometry,
-    Heat,
     Kept,
+    LevelMaps,
     Points,
     Regions,
     Response,
     Trace,
 )
 
-MakeLook = Callable[..., Look]
+MakeExplanation = Callable[..., Explanation]
+CONTROL = Control("keep_ratio", 0.2, 0.01, 1.0, "share of the tokens")
 
 
-def a_picture(width: int = 120, height: int = 80) -> Image.Image:
+def an_image(width: int = 120, height: int = 80) -> Image.Image:
     across, down = np.linspace(0, 255, width), np.linspace(0, 255, height)
     pixels = np.stack(np.broadcast_arrays(across[None], down[:, None], 90.0), -1)
     return Image.fromarray(pixels.astype(np.uint8))
@@ -55,32 +56,34 @@ def a_trace(tokens: int = 25, points: int = 9, stages: int = 5, classes: int = 3
 
 
 @pytest.fixture
-def make_look() -> MakeLook:
+def make_explanation() -> MakeExplanation:
     def make(
-        picture: Image.Image | None = None,
+        image: Image.Image | None = None,
         *,
-        name: str = "picture.jpg",
+        name: str = "image.jpg",
         labels: Sequence[str] = ("pagoda", "ferry", "lotus"),
         trace: Trace | None = None,
         geometry: Geometry | None = None,
         tokens: int = 25,
-    ) -> Look:
-        picture = picture or a_picture()
-        width, height = picture.size
+    ) -> Explanation:
+        image = image or an_image()
+        width, height = image.size
         side = min(width, height)
         centred = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
         geometry = geometry or Geometry((height, width), (64, 64), centred)
-        result = Classification(name, tuple(labels), (0.8, 0.15, 0.05), geometry, trace or a_trace(tokens))
-        return Look(picture, result, tuple(labels))
+        result = ClassificationResult(
+            name=name, classes=tuple(labels), labels=tuple(labels), scores=(0.8, 0.15, 0.05), geometry=geometry,
+            trace=trace or a_trace(tokens),
+        )  # fmt: skip
+        return Explanation(image=image, result=result)
 
     return make
 
 
-MakeDetectionLook = Callable[..., DetectionLook]
 GRIDS = ((4, 6), (2, 3))
 
 
-def a_detection_trace(*, kept: Sequence[int] = (0, 7, 8, 9), chooses: bool = True) -> Trace:
+def an_objects_trace(*, kept: Sequence[int] = (0, 7, 8, 9), chooses: bool = True) -> Trace:
     """Two levels, two decoder layers and five queries, of which the last ones are the objects', in falling order.
 
     Of the first level the cells `kept` are updated and read three times as much as others; of the second none is
@@ -92,8 +95,8 @@ def a_detection_trace(*, kept: Sequence[int] = (0, 7, 8, 9), chooses: bool = Tru
     marked[list(kept)] = 1
     if chooses:
         trace.record("encoder", Kept((torch.tensor([[*kept, -1]]), torch.full((1, 1), -1)), GRIDS))
-        trace.record("scorer", Heat(((0.1 + 0.8 * marked).view(1, 1, 4, 6), torch.full((1, 1, 2, 3), 0.2))))
-    trace.record("decoder", Heat(((1 + 2 * marked).view(1, 1, 4, 6), torch.full((1, 1, 2, 3), 2.0))))
+        trace.record("scorer", LevelMaps(((0.1 + 0.8 * marked).view(1, 4, 6), torch.full((1, 2, 3), 0.2)), "expected"))
+    trace.record("decoder", LevelMaps(((1 + 2 * marked).view(1, 4, 6), torch.full((1, 2, 3), 2.0)), "read"))
     centre = torch.stack([0.15 * (torch.arange(queries) + 1), torch.full((queries,), 0.5)], -1)
     for layer, side in (("proposals", 0.4), ("decoder.1", 0.3), ("decoder.2", 0.2)):
         trace.record(layer, Regions(torch.cat([centre - side / 2, centre + side / 2], -1)[None]))
@@ -106,9 +109,11 @@ def a_detection_trace(*, kept: Sequence[int] = (0, 7, 8, 9), chooses: bool = Tru
 
 
 @pytest.fixture
-def make_detection_look() -> MakeDetectionLook:
+def make_objects() -> MakeExplanation:
+    """Makes explanations of objects that queries found."""
+
     def make(
-        picture: Image.Image | None = None,
+        image: Image.Image | None = None,
         *,
         name: str = "cells.jpg",
         labels: Sequence[str] = ("red", "white", "red"),
@@ -116,32 +121,36 @@ def make_detection_look() -> MakeDetectionLook:
         chooses: bool = True,
         keep_ratio: float = 0.2,
         geometry: Geometry | None = None,
-    ) -> DetectionLook:
-        picture = picture or a_picture()
-        trace = trace or a_detection_trace(chooses=chooses)
-        width, height = picture.size
+    ) -> Explanation:
+        image = image or an_image()
+        trace = trace or an_objects_trace(chooses=chooses)
+        width, height = image.size
         geometry = geometry or Geometry((height, width), (64, 96), (0.0, 0.0, width, height))
         corners = trace.regions["decoder.2"].xyxy.flip(0)[: len(labels)].view(-1, 2, 2)
         boxes = tuple(map(tuple, geometry.to_original(corners).view(-1, 4).tolist()))
         scores = tuple(0.9 - 0.2 * index for index in range(len(labels)))
-        result = DetectionResult(name, tuple(labels), scores, boxes, geometry=geometry, trace=trace)
-        return DetectionLook(picture, result, ("white", "red"), {"keep_ratio": keep_ratio}, 0.025)
+        result = DetectionResult(
+            name=name, classes=("white", "red"), labels=tuple(labels), scores=scores, boxes=boxes, geometry=geometry,
+            trace=trace,
+        )  # fmt: skip
+        settings = {"keep_ratio": keep_ratio}
+        return Explanation(image=image, result=result, options=(CONTROL,), settings=settings, seconds=0.025)
 
     return make
 
 
 @pytest.fixture
-def make_sweep(make_detection_look) -> Callable[..., Sweep]:
-    """Makes a picture's looks with a rising share of updated tokens; the last finds one object less."""
+def make_sweep(make_objects) -> Callable[..., ControlSweep]:
+    """Makes an image's explanations with a rising share of updated tokens; the last finds one object less."""
 
-    def make(picture: Image.Image | None = None, **options: Any) -> Sweep:
+    def make(image: Image.Image | None = None, **options: Any) -> ControlSweep:
         labels = options.pop("labels", ("red", "white", "red"))
         kept = ((0,), (0, 7, 8, 9), tuple(range(24)))
-        looks = [
-            make_detection_look(picture, trace=a_detection_trace(kept=cells), keep_ratio=ratio, labels=found, **options)
+        each = [
+            make_objects(image, trace=an_objects_trace(kept=cells), keep_ratio=ratio, labels=found, **options)
             for cells, ratio, found in zip(kept, (0.1, 0.2, 1.0), (labels, labels, labels[:-1]), strict=True)
         ]
-        return Sweep(tuple(looks), Control("keep_ratio", 0.2, 0.01, 1.0, "share of the tokens"), 1)
+        return ControlSweep(explanations=tuple(each), control=CONTROL, start=1)
 
     return make
 

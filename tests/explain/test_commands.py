@@ -10,9 +10,9 @@ from PIL import Image
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
-from sparsevision.tasks import open_dataset
+from sparsevision.data import open_dataset
+from sparsevision.evaluation.faithfulness import measure_faithfulness
 from sparsevision.factory import create_model, preprocessing_of
-from sparsevision.measure.faithfulness import measure_faithfulness
 from sparsevision.training import read_recipe
 
 CLASSES = ("ball", "box")
@@ -57,7 +57,7 @@ def test_explain_draws_what_is_asked_for_and_names_it(checkpoint, data, tmp_path
     )
     assert status == 0
     names = {path.name for path in tmp_path.iterdir()}
-    ends = ("-stages.png", "-tokens.png", "-disturbed.png", ".gif")
+    ends = ("-stages.png", "-tokens.png", "-disturbed.png", "-annotated.png", ".gif")
     assert names == {f"{stem}{end}" for stem in ("0", "0-2") for end in ends} | {"page.html"}
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith(tuple(names)) for line in lines) == len(names)
@@ -65,10 +65,10 @@ def test_explain_draws_what_is_asked_for_and_names_it(checkpoint, data, tmp_path
 
 def test_explain_leaves_out_what_it_cannot_read(checkpoint, data, tmp_path, capsys):
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
-    picture = data / "val" / "ball" / "0.png"
+    broken.write_bytes(b"no image")
+    image = data / "val" / "ball" / "0.png"
     arguments = ["explain", "--model", str(checkpoint), "--out", str(tmp_path / "out")]
-    assert main([*arguments, str(broken), str(picture)]) == 0
+    assert main([*arguments, str(broken), str(image)]) == 0
     assert "broken.jpg" in capsys.readouterr().err
     assert main([*arguments, str(broken)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -85,7 +85,7 @@ def test_faithfulness_measures_the_models_maps_and_a_peers(checkpoint, data, tmp
     rows = json.loads((out / "faithfulness.json").read_text())["rows"]
     named = [row["map"] for row in rows]
     assert named == ["random", "centre", "density, all stages", "density, last stage", "Grad-CAM of peer"]
-    assert all(row["pictures"] == 2 and 0 <= row["deletion"] <= 1 for row in rows)
+    assert all(row["images"] == 2 and 0 <= row["deletion"] <= 1 for row in rows)
     assert (out / "faithfulness.png").stat().st_size > 1000
     printed = [line for line in capsys.readouterr().out.splitlines() if "Grad-CAM of peer" in line]
     assert [line.count("]") for line in printed] == [3], "a row's numbers are not on one line"
@@ -96,22 +96,22 @@ def test_faithfulness_divides_a_folder_as_the_run_did(checkpoint, tmp_path, monk
     shutil.copytree(checkpoint, weights)
     recipe = read_recipe("folder_nano").with_values({"data.split_seed": 7})
     (tmp_path / "run" / "recipe.toml").write_text(recipe.to_toml())
-    pictures = tmp_path / "pictures"
+    images = tmp_path / "images"
     for index in range(20):
-        path = pictures / CLASSES[index % 2] / f"{index}.png"
+        path = images / CLASSES[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (10 * index, 60, 90)).save(path)
     measured = []
 
     def note(scores, batches, *_, **__):
         measured.extend(name for batch in batches for name in batch.names)
-        return [{"map": "random", "pictures": len(measured)}]
+        return [{"map": "random", "images": len(measured)}]
 
-    monkeypatch.setattr("sparsevision.measure.faithfulness.faithfulness", note)
-    measure_faithfulness(weights, str(pictures))
-    found = sorted(str(Path(name).relative_to(pictures)) for name in measured)
-    assert found == sorted(open_dataset(pictures, "val", seed=7).names)
-    assert found != sorted(open_dataset(pictures, "val").names)
+    monkeypatch.setattr("sparsevision.evaluation.faithfulness.faithfulness", note)
+    measure_faithfulness(weights, str(images))
+    found = sorted(str(Path(name).relative_to(images)) for name in measured)
+    assert found == sorted(open_dataset(images, "val", seed=7).names)
+    assert found != sorted(open_dataset(images, "val").names)
 
 
 def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path, capsys, monkeypatch):

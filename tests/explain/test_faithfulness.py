@@ -37,7 +37,7 @@ def batches():
 
 def test_areas_are_the_integrals_of_known_curves():
     images, targets = lit_images(2), torch.ones(2, dtype=torch.long)
-    steps = 16  # the box is one sixteenth of the picture
+    steps = 16  # the box is one sixteenth of the image
     curves = deletion_insertion(bright_box, images, true_map(images, targets), targets, steps=steps, baseline="mean")
     torch.testing.assert_close(curves.deletion[0], torch.tensor([1.0] + [0.0] * steps))
     torch.testing.assert_close(curves.insertion[0], torch.tensor([0.0] + [1.0] * steps))
@@ -48,7 +48,7 @@ def test_areas_are_the_integrals_of_known_curves():
 def test_a_true_map_beats_random_and_the_intervals_say_so():
     rows = {row["map"]: row for row in faithfulness(bright_box, batches(), {"true": true_map}, baseline="mean")}
     assert list(rows) == ["random", "true"]
-    assert rows["true"]["pictures"] == 6
+    assert rows["true"]["images"] == 6
     assert rows["true"]["deletion_minus_random_high"] < -0.3
     assert rows["true"]["insertion_minus_random_low"] > 0.3
     assert rows["random"]["insertion_low"] <= rows["random"]["insertion"] <= rows["random"]["insertion_high"]
@@ -80,7 +80,7 @@ def test_mistakes_are_named():
         deletion_insertion(bright_box, images, torch.rand(1, 8, 8), targets)
     with pytest.raises(ConfigError, match="expected one of blur, mean"):
         deletion_insertion(bright_box, images, torch.rand(1, 16, 16), targets, baseline="grey")
-    with pytest.raises(ConfigError, match="no picture"):
+    with pytest.raises(ConfigError, match="at least one image"):
         faithfulness(bright_box, [], {})
 
 

@@ -186,9 +186,10 @@ def test_a_trace_tells_of_tokens_queries_and_boxes() -> None:
     layers = ["decoder.1", "decoder.2", "decoder.3"]
     assert list(trace.points) == layers
     assert list(trace.regions) == ["proposals", *layers]
-    assert list(trace.heat) == ["scorer", "decoder"]
-    assert [tuple(values.shape[1:]) for values in trace.heat["decoder"].values] == [(1, *grid) for grid in GRIDS]
-    assert torch.cat([level.flatten(1) for level in trace.heat["decoder"].values], 1).equal(model.attention_map(run))
+    assert {name: maps.role for name, maps in trace.level_maps.items()} == {"scorer": "expected", "decoder": "read"}
+    assert [tuple(values.shape[1:]) for values in trace.level_maps["decoder"].values] == list(GRIDS)
+    read = torch.cat([level.flatten(1) for level in trace.level_maps["decoder"].values], 1)
+    assert read.equal(model.attention_map(run))
     centres = trace.regions["decoder.3"].xyxy.unflatten(-1, (2, 2)).mean(-2)
     assert torch.allclose(centres, output.heads[0].boxes[..., :2], atol=1e-6)
     assert trace.response["decoder.3"].logits.equal(output.heads[0].logits)
@@ -196,11 +197,11 @@ def test_a_trace_tells_of_tokens_queries_and_boxes() -> None:
     assert torch.allclose(weights, torch.ones_like(weights), atol=1e-5), "a query's points do not share one"
 
     one = trace[1]
-    kept, scores = one.kept["encoder"], one.heat["scorer"].values
+    kept, scores = one.kept["encoder"], one.level_maps["scorer"].values
     assert kept.ratios[0].tolist() == [0.75, pytest.approx(8 / 12)]
     chosen = [levels.flatten()[found[found >= 0]] for levels, found in zip(scores, kept.indices, strict=True)]
     present = [
-        values[0, : round(values.shape[1] * float(down)), : round(values.shape[2] * float(across))].flatten()
+        values[: round(values.shape[0] * float(down)), : round(values.shape[1] * float(across))].flatten()
         for values, (across, down) in zip(scores, kept.ratios, strict=True)
     ]
     wanted = torch.cat(present).topk(int(run.counts[1])).values
@@ -214,7 +215,7 @@ def test_a_trace_computes_only_what_was_asked_for(monkeypatch: pytest.MonkeyPatc
     trace = Trace("kept", "points")
     model(torch.rand(1, 3, 64, 64), trace=trace)
     assert list(trace.kept) == ["encoder"]
-    assert not trace.heat
+    assert not trace.level_maps
     assert not trace.regions
     dense = Trace("kept", "regions")
     create_model("deformable_detr_nano").eval()(torch.rand(1, 3, 64, 64), trace=dense)

@@ -123,28 +123,29 @@ def test_the_trace_says_where_tokens_were_read() -> None:
     trace = Trace()
     with torch.inference_mode():
         narrow()(torch.rand(PICTURES), trace=trace)
-    assert list(trace.heat) == ["module.1", "module.1.interaction", "module.2", "module.2.interaction"]
-    for heat in trace.heat.values():
-        [maps] = heat.values
-        assert maps.shape == (2, 16, 4, 6)
-        torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 16))
+    assert list(trace.token_maps) == ["module.1", "module.2"]
+    for found in trace.token_maps.values():
+        for maps in (found.read, found.interaction):
+            assert maps.shape == (2, 16, 4, 6)
+            torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(2, 16))
+    assert trace.has >= {"token_maps", "token_maps.read", "token_maps.interaction", "response"}
     assert trace.response["head"].logits.shape == (2, 16, 5)
-    half = Trace("heat")
+    half = Trace("token_maps")
     with torch.inference_mode():
         narrow(recurrence="half")(torch.rand(PICTURES), trace=half)
     # Half of the tokens stayed, and so did the places where they were read; they stand before the new ones.
-    first, second = (half.heat[f"module.{index}"].values[0] for index in (1, 2))
+    first, second = (half.token_maps[f"module.{index}"].read for index in (1, 2))
     assert torch.equal(second[:, :8], first[:, 8:])
-    interaction = half.heat["module.2.interaction"].values[0]
+    interaction = half.token_maps["module.2"].interaction
     torch.testing.assert_close(interaction.sum(dim=(2, 3)), torch.ones(2, 16))
 
 
 def test_without_a_projector_the_first_modules_places_stay() -> None:
-    trace = Trace("heat")
+    trace = Trace("token_maps")
     with torch.inference_mode():
         narrow(projector="none")(torch.rand(PICTURES), trace=trace)
-    assert torch.equal(trace.heat["module.1"].values[0], trace.heat["module.2"].values[0])
-    assert "module.2.interaction" in trace.heat
+    assert torch.equal(trace.token_maps["module.1"].read, trace.token_maps["module.2"].read)
+    assert trace.token_maps["module.2"].interaction is not None
 
 
 @pytest.mark.parametrize("fields", [{"num_tokens": 1}, {"num_tokens": 3, "recurrence": "half"}])

@@ -15,7 +15,7 @@ COMMANDS = {
     "train": "Train a model on a data set: needs only --data, --model and --out.",
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
     "predict": "Name what pictures show, or find and count objects in pictures and videos.",
-    "explain": "Draw where a model looked, stage by stage; or measure whether that is true.",
+    "explain": "Draw what a model sampled and read, stage by stage; or measure its faithfulness.",
     "models": "List the models, their sizes and their weights.",
     "benchmark": "Measure speed, memory, multiply-adds and parameters, beside other models.",
     "doctor": "Examine this machine, and a data set before training on it.",

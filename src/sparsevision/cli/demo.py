@@ -1,4 +1,4 @@
-"""`sparsevision demo`: photographs that are already on the machine, recognised by the shipped weights and drawn."""
+"""`sparsevision demo`: photographs that are already on the machine, recognised and explained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sparsevision.cli.names import printable, report_left_out
 from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
-    from sparsevision.explain import Look
+    from sparsevision.types import Result
 
 _MODEL = "sparseformer_nano"
 # Photographs inside other packages, by package and path, and what they show; the last one the model gets wrong.
@@ -23,36 +23,37 @@ _PHOTOGRAPHS = (
 )
 
 
-def demo(*pictures: str, out: Path = Path("demo-output")) -> int:
+def demo(*images: str, out: Path = Path("demo-output")) -> int:
     """Recognise photographs with the shipped weights and draw where the model looked.
 
     Parameters
     ----------
-    pictures
+    images
         Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
     out
         The folder that is written.
     """
+    from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor
-    from sparsevision.inference.drawers import Drawer
-    from sparsevision.inference.looking import look_at
+    from sparsevision.inference.explaining import explain_images
 
     predictor = Predictor(_MODEL, "cpu")
-    looks = list(look_at(predictor, pictures or photographs(), top_k=3))
-    report_left_out(predictor.skipped, len(looks))
-    drawer = Drawer(predictor, out)
-    for look in looks:
-        # All kinds of figures once; each takes a second.
-        first = look is looks[0]
-        drawer.draw(look, figure="all" if first else "stages", gif=first, top_tokens=4)
-    drawer.page(looks, _MODEL)
-    shown = {} if pictures else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
-    _print(looks, shown, predictor.labels, drawer.written)
+    writer = ExplanationWriter(out, page=True)
+    results: list[Result] = []
+    for explanation in explain_images(predictor, images or photographs(), top_k=3):
+        # All figures once; each takes a second.
+        writer.figure, writer.animate = (None, False) if results else ("all", True)
+        writer.write(explanation)
+        results.append(explanation.result)
+    report_left_out(predictor.skipped, len(results))
+    writer.write_page(model=_MODEL)
+    shown = {} if images else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
+    _print(results, shown, predictor.labels, writer.written)
     return 0
 
 
 def photographs() -> list[str]:
-    """Finds the photographs without importing the packages that hold them."""
+    """Returns the photographs without importing the packages that hold them."""
     found = []
     for package, inside, _ in _PHOTOGRAPHS:
         spec = find_spec(package)
@@ -63,22 +64,22 @@ def photographs() -> list[str]:
     return found
 
 
-def _print(looks: Sequence[Look], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]) -> None:
+def _print(
+    results: Sequence[Result], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    table = Table(title="What the pictures show, and how sure the model is")
-    for heading in ("picture", *(["shows"] if shown else []), "first", "second"):
+    table = Table(title="Content of the images, and the model's results")
+    for heading in ("image", *(["shows"] if shown else []), "result"):
         table.add_column(heading, overflow="fold")
-    for look in looks:
-        best = list(zip(look.result.labels, look.result.scores, strict=True))[:2]
-        guesses = [f"{label} {score:.2f}" for label, score in best]
-        name = Path(look.result.name).name
-        table.add_row(*map(Text, [printable(name), *([shown[name]] if shown else []), *guesses]))
+    for result in results:
+        name = Path(result.name).name
+        table.add_row(*map(Text, [printable(name), *([shown[name]] if shown else []), result.summary()]))
     console.print(table)
-    console.print(Text(f"The model knows {len(classes)} classes and nothing else: {', '.join(classes)}.", style="dim"))
+    console.print(Text(f"The model has {len(classes)} classes: {', '.join(classes)}.", style="dim"))
     console.print("Written:")
     for path in written:
         print(f"  {printable(str(path))}")

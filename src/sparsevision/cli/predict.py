@@ -61,8 +61,8 @@ def predict(
         raise ConfigError("No images were given: name files, folders or patterns, or - to read a list of paths.")
 
     from sparsevision.inference import Predictor
-    from sparsevision.inference.finding import find_pictures
     from sparsevision.inference.options import resolve_options
+    from sparsevision.inference.sources import find_images
     from sparsevision.inference.video import is_camera, with_frames
 
     if batch_size is None and any(map(is_camera, given)):
@@ -74,7 +74,7 @@ def predict(
     asked = {name: value for name, value in chosen.items() if name not in files}
     paths = {name: Path(value) for name, value in chosen.items() if name in files}
     skipped: list[Skipped] = []
-    sources: Iterator[Any] = with_frames(find_pictures(given, sys.stdin.buffer, skipped), skipped)
+    sources: Iterator[Any] = with_frames(find_images(given, sys.stdin.buffer, skipped), skipped)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
     with ExitStack() as stack:

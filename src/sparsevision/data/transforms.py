@@ -87,7 +87,7 @@ class RandomSizeCrop(v2.Transform):
 
 
 class RandomShortSide(v2.Transform):
-    """Resizes so that the short side is one of `sides`, or less where the long one would exceed `longest` (DETR's rule).
+    """Resizes so that the short side is one of `sides`, or less where the long one would exceed `longest` (DETR).
 
     torchvision's RandomShortestSize lets a strip's short side become 0.
     """

@@ -1,4 +1,4 @@
-"""How densely a picture was sampled, and how much of the sampling fell into a box."""
+"""The density of sampling points over an image, and the share of them inside a box."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def density(
     """Estimates the density of points with a top-hat kernel: (H, W), 1 where it is that of even sampling.
 
     A pixel's value is the share of all points (or of their `weight`) that lie within `radius` of its centre, divided by
-    the share of the picture's area that such a disc covers. Exact: points are not binned. Discs are not re-weighted at
+    the share of the image's area that such a disc covers. Exact: points are not binned. Discs are not re-weighted at
     the border.
 
     Args:
-        points: (..., 2) x and y as fractions of the picture; points outside count among all.
+        points: (..., 2) x and y as fractions of the image; points outside count among all.
         size: height and width of the map in pixels.
         radius: of the disc, as a fraction of the map's shorter side.
         weight: (...), how much each point counts; all alike if None.
@@ -64,20 +64,20 @@ def _discs(xy: NDArray[np.float64], mass: NDArray[np.float64], size: tuple[int, 
 
 
 def share_inside(points: Tensor, box: Tensor) -> Tensor:
-    """Says which share of the points lies inside a box, its border included.
+    """Returns the share of the points inside a box, its border included.
 
     Args:
-        points: (..., 2), or (B, ..., 2) when there is a box for each of B pictures.
+        points: (..., 2), or (B, ..., 2) when there is a box for each of B images.
         box: (4,) or (B, 4), x0, y0, x1, y1 in the points' unit.
 
     Returns:
-        A scalar for one box, (B,) for B of them; NaN where there is no point.
+        A scalar for one box, (B,) for B of them; NaN without points.
     """
     points, box = torch.as_tensor(points), torch.as_tensor(box)
     flat = points.reshape(1, -1, 2) if box.ndim == 1 else points.reshape(points.shape[0], -1, 2)
     corners = box.reshape(-1, 1, 4).to(flat)
     if len(corners) != len(flat):
-        raise ConfigError(f"Received {len(corners)} boxes for the points of {len(flat)} pictures; expected as many.")
+        raise ConfigError(f"Received {len(corners)} boxes for the points of {len(flat)} images; expected as many.")
     inside = ((flat >= corners[..., :2]) & (flat <= corners[..., 2:])).all(-1)
     share = inside.to(flat.dtype).mean(-1)
     return share[0] if box.ndim == 1 else share

@@ -1,4 +1,4 @@
-"""Versions of a picture that hold less than it does, to see whether a model still looks where something is."""
+"""Disturbed versions of an image: erased, padded with zeros, padded with its reflection."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 Disturbance = Callable[[Image.Image], Image.Image]
 
 
-def erase(picture: Image.Image, *, share: float = 0.15, count: int = 3, seed: int = 0) -> Image.Image:
-    """Blackens `count` seeded rectangles that together cover `share` of the picture (less where they overlap)."""
+def erase(image: Image.Image, *, share: float = 0.15, count: int = 3, seed: int = 0) -> Image.Image:
+    """Blackens `count` seeded rectangles that together cover `share` of the image (less where they overlap)."""
     draw = np.random.default_rng(seed)
-    width, height = picture.size
-    erased = picture.convert("RGB")
+    width, height = image.size
+    erased = image.convert("RGB")
     for _ in range(count):
         aspect = np.exp(draw.uniform(np.log(0.5), np.log(2.0)))
         area = share * width * height / count
@@ -26,23 +26,23 @@ def erase(picture: Image.Image, *, share: float = 0.15, count: int = 3, seed: in
     return erased
 
 
-def pad_zeros(picture: Image.Image, *, share: float = 0.4) -> Image.Image:
-    """Puts the picture on black, with `share` of its width and height added on each side."""
-    across, down = _margins(picture, share)
-    padded = Image.new("RGB", (picture.width + 2 * across, picture.height + 2 * down))
-    padded.paste(picture, (across, down))
+def pad_zeros(image: Image.Image, *, share: float = 0.4) -> Image.Image:
+    """Puts the image on black, with `share` of its width and height added on each side."""
+    across, down = _margins(image, share)
+    padded = Image.new("RGB", (image.width + 2 * across, image.height + 2 * down))
+    padded.paste(image, (across, down))
     return padded
 
 
-def pad_reflection(picture: Image.Image, *, share: float = 0.4) -> Image.Image:
-    """Continues the picture by its mirror image, with `share` of its width and height added on each side."""
-    across, down = _margins(picture, share)
-    pixels = np.asarray(picture.convert("RGB"))
+def pad_reflection(image: Image.Image, *, share: float = 0.4) -> Image.Image:
+    """Continues the image by its mirror image, with `share` of its width and height added on each side."""
+    across, down = _margins(image, share)
+    pixels = np.asarray(image.convert("RGB"))
     return Image.fromarray(np.pad(pixels, ((down, down), (across, across), (0, 0)), mode="symmetric"))
 
 
-def _margins(picture: Image.Image, share: float) -> tuple[int, int]:
-    return round(share * picture.width), round(share * picture.height)
+def _margins(image: Image.Image, share: float) -> tuple[int, int]:
+    return round(share * image.width), round(share * image.height)
 
 
 DISTURBANCES: dict[str, Disturbance] = {

@@ -1,8 +1,8 @@
-"""Whether a saliency map is true: how fast a score falls when what it marks is deleted, and rises when it is inserted.
+"""Deletion and insertion curves of saliency maps: how a score falls and rises as marked pixels are changed.
 
 Deletion and insertion curves after Petsiuk, Das & Saenko 2018 (RISE). Pixels are ranked by the map; a share of them,
 best first, is replaced by a baseline (deletion) or laid over the baseline (insertion), and the probability of the class
-that was predicted for the intact picture is read. A faithful map has a small area under the first curve and a large one
+that was predicted for the intact image is read. A faithful map has a small area under the first curve and a large one
 under the second.
 """
 
@@ -63,7 +63,7 @@ def deletion_insertion(
         saliency: (B, H, W), larger is more important. Ties are broken at random; in reading order the top would win.
         targets: (B,) the class whose probability is read.
         steps: how many equal shares of the pixels are changed one after the other.
-        baseline: what stands where nothing is known: the picture blurred by a tenth of its side, or the data's mean.
+        baseline: the replacement of pixels: the image blurred by a tenth of its side, or the data's mean.
         generator: of the random tie breaks; seed 0 if None.
     """
     if saliency.shape != images.shape[:1] + images.shape[2:]:
@@ -92,9 +92,9 @@ def faithfulness(
     seed: int = 0,
     resamples: int = 2000,
 ) -> list[dict[str, Any]]:
-    """Measures several saliency maps on the same pictures and returns a row for each, the control "random" among them.
+    """Measures several saliency maps on the same images and returns a row for each, the control "random" among them.
 
-    A row holds the mean areas under both curves with 95 % bootstrap intervals over the pictures, the mean paired
+    A row holds the mean areas under both curves with 95 % bootstrap intervals over the images, the mean paired
     differences from the random map with theirs, and the mean curves.
 
     Args:
@@ -120,14 +120,14 @@ def faithfulness(
             )
             found.add(curves)
     if not measured["random"].deletion:
-        raise ConfigError("There is no picture to measure faithfulness on: the loader gave none.")
+        raise ConfigError("Faithfulness needs at least one image; the loader gave none.")
     control = measured["random"].arrays(shares)
     draw = np.random.default_rng(seed).integers(0, len(control["deletion"]), (resamples, len(control["deletion"])))
     return [_row(name, found.arrays(shares), control, draw, shares) for name, found in measured.items()]
 
 
 def centre_map(images: Tensor, targets: Tensor) -> Tensor:
-    """Marks the middle of every picture, whatever it shows: what a map must beat on photographs of centred objects."""
+    """Marks the middle of every image: the control on photographs of centred objects."""
     height, width = images.shape[-2:]
     down, across = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
     one = -(down[:, None] ** 2 + across[None] ** 2)
@@ -161,7 +161,7 @@ def _row(
     draw: NDArray[np.int64],
     shares: Tensor,
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"map": name, "pictures": len(found["deletion"])}
+    row: dict[str, Any] = {"map": name, "images": len(found["deletion"])}
     for side in ("deletion", "insertion"):
         for label, values in ((side, found[side]), (f"{side}_minus_random", found[side] - control[side])):
             low, high = np.quantile(values[draw].mean(1), (0.025, 0.975))

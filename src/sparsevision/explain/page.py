@@ -1,64 +1,185 @@
-"""The page of a classifier, on which a person steps through the stages and follows tokens."""
+"""The page: one HTML file that loads nothing, made of the panels whose needs an explanation meets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import base64
+import hashlib
+import html
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path, PurePath
 from typing import Any
 
-from sparsevision.drawing.palette import hexadecimal, token_colours
-from sparsevision.errors import ConfigError
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from .density import DEFAULT_RADIUS
-from .look import Look
-from .page_writing import TITLE, packed, packed_classes, picture_content, write_page
+from sparsevision.errors import ConfigError
+from sparsevision.files import replacing
+
+from .control_sweep import ControlSweep
+from .explanation import Explanation, Floats, reduced, scored, spoken
+from .kinds import PanelKind
+from .overlays import DENSITY_GAMMA, DENSITY_MAP, dimming
+from .registry import panels_for
+
+TITLE = "Where the model looked"
+_LONGEST = 960  # pixels of an embedded image
+_THUMBNAIL = 224
+_UNIT = 8192  # coordinates are sent as 16-bit integers in this fraction of the image: ±4 images, to 1/8192
+_SHELL = "sparsevision.explain.panels"
 
 
 def save_page(
-    looks: Sequence[Look], path: Path | str, *, title: str = TITLE, model: str = "", radius: float = DEFAULT_RADIUS
+    explained: Sequence[Explanation | ControlSweep],
+    path: Path | str,
+    *,
+    title: str = TITLE,
+    model: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a self-contained page about one or more pictures.
+    """Writes a self-contained page about one or more images.
 
     The page makes no request, runs under a content security policy that allows only its own script, and shows names
-    and labels as text whatever they hold. Responses of tokens are offered for the predicted classes of each picture.
+    and labels as text whatever they hold.
 
     Args:
-        looks: pictures with their results and traces.
+        explained: images with their results and traces, once or with the values of a control.
         path: of the HTML file.
         title: the page's heading.
         model: named under the heading.
-        radius: of the density's top-hat kernel, as a fraction of the shorter side.
+        options: of panels, by name.
 
     Raises:
-        ConfigError: there is no picture, or one has no trace of points.
+        ConfigError: there is no image.
     """
-    if not looks:
-        raise ConfigError("A page needs at least one picture; received none.")
-    most = max(look.num_tokens for look in looks)
+    sweeps = [each if isinstance(each, ControlSweep) else ControlSweep(explanations=(each,)) for each in explained]
+    if not sweeps:
+        raise ConfigError("A page needs at least one image; received none.")
+    panels = panels_for(frozenset().union(*(sweep.has for sweep in sweeps)))
+    kinds = [kind for _, kind in panels]
     content = {
         "model": model,
-        "radius": radius,
-        "colours": hexadecimal(token_colours(most)),
-        "pictures": [_picture(look) for look in looks],
+        "gamma": DENSITY_GAMMA,
+        "unit": _UNIT,
+        "scale": (255 * DENSITY_MAP(np.linspace(0, 1, 128))[:, :3]).round().astype(int).tolist(),
+        "images": [_image(sweep, kinds, options or {}) for sweep in sweeps],
     }
-    return write_page(path, "tokens", title, content)
+    with replacing(Path(path)) as part:
+        part.write_text(_rendered(title, panels, content), encoding="utf-8")
+    return Path(path)
 
 
-def _picture(look: Look) -> dict[str, Any]:
-    width, height = look.size
-    result = look.result
-    shown = [label for label in result.labels if label in look.classes] if look.trace.response else []
-    return picture_content(look) | {
-        "tokens": look.num_tokens,
-        "per_token": look.stages[0].points.shape[1],
-        "classes": packed_classes(look),
-        "responses": [[label, [round(float(value), 2) for value in look.response(label)]] for label in shown],
-        "stages": [
-            {
-                "title": stage.title,
-                "points": packed(stage.points.reshape(-1, 2), width, height),
-                "regions": None if stage.regions is None else packed(stage.regions.reshape(-1, 2), width, height),
-            }
-            for stage in look.stages
+def packed(xy: Floats, width: int, height: int) -> str:
+    """Packs (N, 2) pixels of an image of a size as coordinates."""
+    units = np.nan_to_num(xy / (width, height)) * _UNIT
+    return as_text(units.round().clip(-32768, 32767).astype("<i2"))
+
+
+def as_text(values: NDArray[np.generic]) -> str:
+    """Writes an array's bytes as text."""
+    return base64.b64encode(values.tobytes()).decode("ascii")
+
+
+# ----------------------------------------------------------------------------------------------------------- content
+
+
+def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[str, Any]) -> dict[str, Any]:
+    own, control = sweep.own, sweep.control
+    width, height = own.size
+    values = [f"{value:g}" for value in sweep.values] or [""]
+    name = PurePath(own.result.name).name  # pages are passed on; folders are private
+    return {
+        "name": name,
+        "caption": next(iter(scored(own.result)[0]), name) if "scores" in own.has else name,
+        "width": width,
+        "height": height,
+        "dimming": round(dimming(own.preview), 2),
+        "box": [round(value, 2) for value in own.geometry.box],
+        "image": _data_uri(reduced(own.image, _LONGEST), quality=85),
+        "thumbnail": _data_uri(reduced(own.image, _THUMBNAIL), quality=80),
+        "control": None if control is None else spoken(control.name).capitalize(),
+        "start": sweep.start,
+        "runs": [
+            {"value": value, **_run(each, panels, options, sweep.has)}
+            for value, each in zip(values, sweep.explanations, strict=True)
         ],
     }
+
+
+def _run(
+    explanation: Explanation, panels: Sequence[PanelKind], options: Mapping[str, Any], has: frozenset[str]
+) -> dict[str, Any]:
+    content = {}
+    for panel in panels:
+        own = {option.name: options[option.name] for option in panel.options if option.name in options}
+        content[panel.name] = panel.content(explanation, **own) if panel.needs <= has else None
+    return {"facts": _facts(explanation), "panels": content}
+
+
+def _facts(explanation: Explanation) -> dict[str, str]:
+    """Returns what tells the runs of a sweep apart, {column: text}."""
+    facts = {}
+    if "level_maps.read" in explanation.has:
+        levels = explanation.levels
+        facts["updated tokens"] = f"{levels.kept} of {levels.total}"
+        if levels.selects:
+            facts["hold of what is read"] = f"{100 * levels.captured:.0f} %"
+    facts["result"] = explanation.answer(200)
+    if explanation.seconds is not None:
+        milliseconds = 1000 * explanation.seconds
+        facts["time"] = f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+    return facts
+
+
+# ----------------------------------------------------------------------------------------------------------- writing
+
+
+def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
+    parts = [(kind, _divided(_read(module.rpartition(".")[0], f"{kind.name}.html"))) for module, kind in panels]
+    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for _, part in parts)])
+    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for _, part in parts), "page.start();\n"])
+    values = {
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "style_hash": _source_hash(style),
+        "script_hash": _source_hash(script),
+        "below": "".join(_marked(kind, part) for kind, part in parts if kind.below),
+        "side": "".join(_marked(kind, part) for kind, part in parts if not kind.below),
+        # No "<" can close the script element or open a comment in it.
+        "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read(_SHELL, "page.html"))
+
+
+def _divided(text: str) -> dict[str, str]:
+    """Divides a panel's file into style, script and the markup around them."""
+    parts = {}
+    for tag in ("style", "script"):
+        found = re.search(rf"<{tag}>\n?(.*?)</{tag}>\n?", text, re.DOTALL)
+        parts[tag] = found[1] if found else ""
+        text = text.replace(found[0], "") if found else text
+    return {**parts, "markup": text}
+
+
+def _marked(kind: PanelKind, part: Mapping[str, str]) -> str:
+    return f'<div data-panel="{html.escape(kind.name)}">\n{part["markup"]}</div>\n'
+
+
+def _data_uri(image: Image.Image, quality: int) -> str:
+    written = io.BytesIO()
+    image.save(written, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+
+
+def _read(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def _source_hash(text: str) -> str:
+    """Returns the digest by which a content security policy names an inline style or script."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .drawing import FAINT, INK
+from sparsevision.files import replacing
 
+from .explanation import Explanation
+from .overlays import FAINT, INK
+
+TEXT_WIDTH = 6.9  # inches: the two columns of a conference paper
 _GAP = 0.05
 _ROW_LABEL = 0.17
 _HEADING = 0.21
@@ -80,7 +85,7 @@ class Sheet:
         self.write(inner, middle, remark, fontsize=6.0, color=FAINT, **style)
 
     def letters(self, inches: float, fontsize: float) -> int:
-        """Says about how many letters of a size fit into a length."""
+        """Returns about how many letters of a size fit into a length."""
         return max(3, int(inches * 72 / (0.58 * fontsize)))
 
     def write(self, x: float, y: float, text: str, **style: Any) -> None:
@@ -94,7 +99,12 @@ class Sheet:
 
 def save_figure(figure: Figure, path: Path | str, *, dpi: int = 220) -> Path:
     """Writes a PNG; the same figure gives the same bytes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, metadata={"Software": None})
-    return path
+    with replacing(Path(path)) as part:
+        figure.savefig(part, dpi=dpi, metadata={"Software": None})
+    return Path(path)
+
+
+def panel_ratio(explanation: Explanation) -> float:
+    """Returns the height of a panel per width: the image's own, within what a page can hold."""
+    width, height = explanation.size
+    return float(np.clip(height / width, 0.4, 1.5))

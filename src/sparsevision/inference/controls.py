@@ -24,7 +24,7 @@ def choices_of(model: nn.Module) -> Mapping[str, Choice]:
     return found
 
 
-def options_of(model: nn.Module) -> dict[str, Option]:
+def options_of(model: nn.Module) -> dict[str, Control | Choice]:
     """Returns all that may change per call on a model, by name."""
     return {**controls_of(model), **choices_of(model)}
 

@@ -39,8 +39,8 @@ from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.types import (
     Choice,
     Control,
-    Heat,
     Kept,
+    LevelMaps,
     Points,
     Regions,
     Response,
@@ -132,7 +132,7 @@ class SparseDETR(nn.Module):
     @property
     def traces(self) -> tuple[TraceKind, ...]:
         """What a trace of a pass can hold; all tokens are updated where none are chosen."""
-        kinds: tuple[TraceKind, ...] = ("points", "regions", "heat", "response")
+        kinds: tuple[TraceKind, ...] = ("points", "regions", "level_maps", "response")
         return kinds if self.config.selection == "all" else (*kinds, "kept")
 
     @property
@@ -328,15 +328,15 @@ class SparseDETR(nn.Module):
         """Fills a trace: how tokens were scored and which were updated, where queries sampled and what they found.
 
         The decoder's layers have points and answers; regions are the boxes after each layer, and "proposals" those that
-        the first one starts from. Heat is the scorer's, by which tokens were chosen, and the decoder's (DAM).
+        the first one starts from. Level maps are the scorer's, "expected", and the decoder's, "read" (DAM).
         """
         shapes, ratios = run.pyramid.shapes, run.pyramid.ratios
         if run.selection is not None and trace.wants("kept"):
             trace.record("encoder", Kept(_by_level(run.selection, shapes), tuple(shapes), ratios))
-        if trace.wants("heat"):
+        if trace.wants("level_maps"):
             if run.scores is not None:
-                trace.record("scorer", Heat(_maps(run.scores.sigmoid(), shapes), ratios))
-            trace.record("decoder", Heat(_maps(self.attention_map(run), shapes), ratios))
+                trace.record("scorer", LevelMaps(_maps(run.scores.sigmoid(), shapes), "expected", ratios))
+            trace.record("decoder", LevelMaps(_maps(self.attention_map(run), shapes), "read", ratios))
         if run.proposed is not None and run.query_tokens is not None:
             places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
             trace.record("proposals", Regions(_corners(run.proposed.boxes.gather(1, places))))
@@ -379,10 +379,10 @@ def _corners(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch qu
 
 def _maps(
     values: Float[Tensor, "batch tokens"], shapes: Sequence[tuple[int, int]]
-) -> tuple[Float[Tensor, "batch 1 _ _"], ...]:
+) -> tuple[Float[Tensor, "batch _ _"], ...]:
     """Splits one number a token into a map a level."""
     levels = values.split([height * width for height, width in shapes], dim=1)
-    return tuple(level.view(-1, 1, *shape) for level, shape in zip(levels, shapes, strict=True))
+    return tuple(level.view(-1, *shape) for level, shape in zip(levels, shapes, strict=True))
 
 
 def _by_level(selection: TokenSelection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:

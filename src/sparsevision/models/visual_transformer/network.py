@@ -25,7 +25,7 @@ from sparsevision.models.visual_transformer.tokenizers import (
     PoolingTokenizer,
     RecurrentTokenizer,
 )
-from sparsevision.types import Control, Heat, Response, Trace, TraceKind
+from sparsevision.types import Control, Response, TokenMaps, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
 Tokens = Float[Tensor, "batch tokens token_width"]
@@ -65,7 +65,7 @@ class VisualTransformer(nn.Module):
         if self.tokenizer is not None:
             tokens, weights = self.tokenizer(features, tokens)
         tokens, attention = self.transformer(tokens)
-        if trace is not None and trace.wants("heat"):
+        if trace is not None and trace.wants("token_maps"):
             read = places(weights, read)
             if read is not None:
                 record_attention(trace, stage, read, attention, features.shape[2:])
@@ -87,13 +87,12 @@ def places(
 def record_attention(
     trace: Trace, stage: str, read: Float[Tensor, "batch tokens pixels"], attention: Tensor | None, grid: Sequence[int]
 ) -> None:
-    """Records where each token was read, and where those were read that it listened to (Section 4.4).
+    """Records where each token was read, and where those were read that it attends to (Section 4.4).
 
     Attention is a mean over heads. Over the pixels both kinds of maps sum to one.
     """
-    trace.record(stage, Heat((read.unflatten(2, tuple(grid)),)))
-    if attention is not None:
-        trace.record(f"{stage}.interaction", Heat(((attention.mean(dim=1) @ read).unflatten(2, tuple(grid)),)))
+    interaction = None if attention is None else (attention.mean(dim=1) @ read).unflatten(2, tuple(grid))
+    trace.record(stage, TokenMaps(read.unflatten(2, tuple(grid)), interaction))
 
 
 class VTResNet(Classifier):
@@ -101,7 +100,7 @@ class VTResNet(Classifier):
 
     outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
     controls: ClassVar[dict[str, Control]] = {}
-    traces: ClassVar[tuple[TraceKind, ...]] = ("heat", "response")
+    traces: ClassVar[tuple[TraceKind, ...]] = ("token_maps", "response")
     first_conv: ClassVar[str] = "conv1"
     class_heads: ClassVar[tuple[str, ...]] = ("fc",)
     token_tables: ClassVar[tuple[str, ...]] = ("tokenizer.coef.weight", "transformer.adjacency")

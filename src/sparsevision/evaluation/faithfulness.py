@@ -1,0 +1,191 @@
+"""Faithfulness of a model's own maps over a data set: deletion and insertion curves beside controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sparsevision.data.loading import make_loader
+from sparsevision.data.preprocessing import batch_for, least_decoded_side
+from sparsevision.errors import ConfigError
+from sparsevision.evaluation.evaluate import split_seed_of
+from sparsevision.explain import centre_map, density, faithfulness, grad_cam
+from sparsevision.explain.faithfulness import Baseline, SaliencyMap
+from sparsevision.inference import Predictor
+from sparsevision.types import Batch, Preprocessing, Skipped, Trace
+
+_BATCH = 32
+_STEPS = 20
+
+
+@dataclass
+class Faithfulness:
+    """A row for each map, as `explain.faithfulness` returns them, and the images that could not be read."""
+
+    model: str
+    data: str
+    baseline: Baseline
+    steps: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def measure_faithfulness(
+    model: str | Path,
+    data: str,
+    *,
+    peer: str | Path | None = None,
+    limit: int | None = None,
+    baseline: Baseline = "blur",
+    device: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Faithfulness:
+    """Deletes and inserts pixels of a val split in the order of a model's own maps, and of controls.
+
+    Args:
+        model: a checkpoint or a name, as `Predictor` takes it, of a classifier: the density of its samples is measured,
+            or the attention of its tokens, by what its trace holds.
+        data: the data set. One that is not divided on disk is divided as for the run that the weights lie in.
+        peer: a convolutional model, as `Predictor` takes it, whose Grad-CAM is measured as well.
+        limit: measures on so many images, drawn at random with seed 0.
+        baseline: the replacement of deleted pixels: the blurred image, or the data's mean.
+        device: where to run.
+        progress: called with the number of images that are done, and of all.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
+    predictor = Predictor(model, device)
+    _check_scores(predictor, str(model))
+    maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
+    if peer is not None:
+        maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
+
+    def scores(images: Tensor) -> Tensor:
+        return predictor.model(images).softmax(1)
+
+    found = Faithfulness(str(model), data, baseline, _STEPS)
+    batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
+    found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
+    return found
+
+
+def _check_scores(predictor: Predictor, name: str) -> None:
+    """Raises ConfigError for a model whose output is not one score for each class."""
+    if not predictor.labels or not predictor.task.returns_logits:
+        raise ConfigError(
+            f"{name!r} does not give one score for each class, from which faithfulness is measured: name a classifier."
+        )
+
+
+def _short(peer: Path) -> str:
+    """Returns the name of weights: their run's, or else their own."""
+    return peer.parent.name if peer.name in ("best", "last") else peer.name
+
+
+def _batches(
+    predictor: Predictor, data: str, seed: int, limit: int | None, skipped: list[Skipped],
+    progress: Callable[[int, int], None],
+) -> Iterator[Batch]:  # fmt: skip
+    """Yields batches of the val split, all of it in order or `limit` images in an order drawn at random."""
+    task = predictor.task
+    dataset = task.open(data, "val", seed=seed, side=least_decoded_side(predictor.preprocessing))
+    transform = task.evaluation_transform(predictor.preprocessing)
+    size = batch_for(predictor.preprocessing, _BATCH)
+    total = len(dataset) if limit is None else min(limit, len(dataset))
+    done = 0
+    for batch in make_loader(dataset, transform, task.collate, batch_size=size, shuffle=limit is not None):
+        skipped += batch.skipped
+        kept = replace(batch, images=batch.images[: total - done], names=batch.names[: total - done])
+        yield kept.to(predictor.device)
+        done += len(kept)
+        progress(done, total)
+        if done == total:
+            return
+
+
+def _own_maps(predictor: Predictor, name: str) -> dict[str, SaliencyMap]:
+    """Returns the model's own maps, by name, for the kinds that its trace holds."""
+    kinds = getattr(predictor.model, "traces", ())
+    if "points" in kinds:
+        return {
+            "density, all stages": _sampling_density(predictor, last_only=False),
+            "density, last stage": _sampling_density(predictor, last_only=True),
+        }
+    if "token_maps" in kinds:
+        return {
+            "attention, all modules": _token_attention(predictor, last_only=False),
+            "attention, last module": _token_attention(predictor, last_only=True),
+        }
+    raise ConfigError(f"{name!r} records neither points nor maps of tokens, which are measured: name another.")
+
+
+def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
+    """Returns the map of where the model sampled, over all stages or in the last one."""
+
+    @torch.no_grad()
+    def saliency(images: Tensor, _: Tensor) -> Tensor:
+        trace = Trace("points")
+        predictor.model(images, trace=trace)
+        stages = [points.xy.flatten(1, 2) for points in trace.points.values()]
+        points = (stages[-1] if last_only else torch.cat(stages, 1)).cpu()
+        height, width = images.shape[-2:]
+        return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
+
+    return saliency
+
+
+def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
+    """Returns the map of where tokens were read, a mean over them, over all modules or in the last one."""
+
+    @torch.no_grad()
+    def saliency(images: Tensor, _: Tensor) -> Tensor:
+        trace = Trace("token_maps")
+        predictor.model(images, trace=trace)
+        if not trace.token_maps:
+            raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
+        maps = [found.read.mean(dim=1) for found in trace.token_maps.values()]
+        mean = maps[-1] if last_only else torch.stack(maps).mean(dim=0)
+        return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
+
+    return saliency
+
+
+def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
+    """Grad-CAM of another model on the same view, in that model's own normalisation and size.
+
+    It explains the class that our model predicted where both have the same classes, else the peer's own prediction.
+    """
+    other = Predictor(peer, predictor.device)
+    layer = _last_features(other.model, str(peer))
+
+    def saliency(images: Tensor, targets: Tensor) -> Tensor:
+        seen = _renormalised(images, predictor.preprocessing, other.preprocessing)
+        seen = F.interpolate(seen, other.preprocessing.size, mode="bilinear", antialias=True)
+        wanted = targets if other.labels == predictor.labels else other.model(seen).argmax(1)
+        heat = grad_cam(other.model, layer, seen, wanted)
+        return F.interpolate(heat[:, None], images.shape[-2:], mode="bilinear")[:, 0]
+
+    return saliency
+
+
+def _last_features(model: nn.Module, name: str) -> nn.Module:
+    info = getattr(model, "feature_info", None)
+    if not info:
+        raise ConfigError(f"The peer {name!r} has no convolutional features for Grad-CAM; try one like timm/resnet18.")
+    return model.get_submodule(info[-1]["module"])
+
+
+def _renormalised(images: Tensor, ours: Preprocessing, theirs: Preprocessing) -> Tensor:
+    if (ours.mean, ours.std) == (theirs.mean, theirs.std):
+        return images
+
+    def channels(values: tuple[float, ...]) -> Tensor:
+        return images.new_tensor(values).view(-1, 1, 1)
+
+    return (images * channels(ours.std) + channels(ours.mean) - channels(theirs.mean)) / channels(theirs.std)

@@ -1,0 +1,1 @@
+"""Animations of an explanation or a sweep, one file each; `registry.ANIMATIONS` lists them."""

@@ -1,0 +1,1 @@
+"""Figures of an explanation, one file each; `registry.FIGURES` lists them."""

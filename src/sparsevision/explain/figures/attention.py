@@ -1,0 +1,69 @@
+"""The cells that each visual token was read from, module by module (the paper's figure of spatial attention)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from ..explanation import Explanation, Floats
+from ..kinds import FigureKind
+from ..overlays import FAINT, draw_density, draw_image, draw_scale, map_size, note, write
+from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..token_maps import Module, entropy
+
+_COLUMNS = 8
+
+
+def attention_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Figure:
+    """Draws a panel for each token of each module, brighter where the token was read more."""
+    maps = [module.relative() for module in explanation.modules]
+    return maps_figure(explanation, maps, remark="Where each token was read", width=width)
+
+
+def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str, width: float = TEXT_WIDTH) -> Figure:
+    """Draws maps of the modules' tokens, relative to an even reading."""
+    modules = explanation.modules
+    most = max(float(each.max()) for each in maps) or 1.0
+    rows_of = [-(-len(each) // _COLUMNS) for each in maps]
+    sheet = Sheet(
+        width, _COLUMNS + 1, [panel_ratio(explanation)] * sum(rows_of), heading=explanation.answer(), remark=remark,
+        titles=["Input", *[""] * _COLUMNS],
+    )  # fmt: skip
+    draw_image(sheet.panel(0, 0), explanation, dim=False)
+    top = 0
+    for module, each, rows in zip(modules, maps, rows_of, strict=True):
+        sheet.label_row(top, module.title)
+        _draw_tokens(sheet, explanation, each, top, most)
+        top += rows
+    _card(sheet, modules, most, row=min(1, top - 1))
+    return sheet.figure
+
+
+def _draw_tokens(sheet: Sheet, explanation: Explanation, maps: Floats, top: int, most: float) -> None:
+    for token, (cells, spread) in enumerate(zip(maps, entropy(maps / maps[0].size), strict=True)):
+        row, column = divmod(token, _COLUMNS)
+        panel = sheet.panel(top + row, 1 + column)
+        draw_density(panel, explanation, explanation.laid(cells, map_size(explanation)), most)
+        note(panel, f"{token}: {spread:.1f}")
+
+
+def _card(sheet: Sheet, modules: Sequence[Module], most: float, *, row: int) -> None:
+    """Explains numbers and colours below the input."""
+    if row == 0:
+        return
+    cell = sheet.blank(row, 0)
+    write(cell, 0.0, 0.09, "token: entropy", fontsize=5.5)
+    write(cell, 0.0, 0.18, f"even: {modules[0].even:.1f}", fontsize=5.5, color=FAINT)
+    bar = sheet.inset(row, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
+    ticks = [tick for tick in (1, 10, 50) if 0.02 * most < tick < 0.5 * most]
+    draw_scale(bar, most, {0: "0", **{tick: f"{tick}" for tick in ticks}, most: f"{most:.0f}"})
+    write(cell, 0.0, 0.49, "× even", fontsize=5.5, color=FAINT)
+
+
+FIGURE = FigureKind(
+    name="attention",
+    description="the cells that each token was read from",
+    needs=frozenset({"token_maps"}),
+    draw=attention_figure,
+)

@@ -1,0 +1,125 @@
+"""Explanations written into a folder: figures, animations and a page, as far as their needs are met."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsevision.errors import ConfigError, UnknownNameError
+
+from .control_sweep import ControlSweep
+from .explanation import Explanation
+from .gif import save_animation
+from .kinds import FigureKind, NothingToDrawError, PanelKind
+from .page import save_page
+from .registry import all_figures, animations_for, figures_for, panels_for
+from .sheet import save_figure
+
+
+class ExplanationWriter:
+    """Writes figures and animations of explanations into a folder, named after the images.
+
+    Args:
+        out: the folder.
+        figure: a name of the table of figures, "all" or "none"; by default the first figure that can be drawn and
+            takes the options.
+        options: of the figures, by name.
+        animate: write a GIF for each image, too.
+        page: collect the explanations for `write_page`.
+
+    Attributes:
+        written: the files, in their order.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        figure: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        animate: bool = False,
+        page: bool = False,
+    ) -> None:
+        self.out, self.figure, self.options = out, figure, dict(options or {})
+        self.animate, self.page = animate, page
+        self.written: list[Path] = []
+        self._sweeps: list[ControlSweep] = []
+        self._names: Counter[str] = Counter()
+        known = [kind.name for kind in all_figures()]
+        if figure not in (None, "all", "none", *known):
+            raise UnknownNameError("figure", str(figure), [*known, "all", "none"])
+
+    def write(self, explained: Explanation | ControlSweep) -> None:
+        """Writes the figures of one image, with the control's own value, and the animation.
+
+        Raises:
+            ConfigError: the explanation has not what the figure or the animation needs, or no figure that is drawn
+                takes an option.
+        """
+        sweep = explained if isinstance(explained, ControlSweep) else ControlSweep(explanations=(explained,))
+        explanation = sweep.own
+        kinds = self._chosen(explanation)
+        self._check_options(kinds, sweep)
+        animations = animations_for(sweep.has) if self.animate else []
+        if self.animate and not animations:
+            raise ConfigError(f"There is no animation of what the model records of {sweep.result.name!r}: omit --gif.")
+        stem = self._stem(explanation)
+        for kind in kinds:
+            self._write_figure(kind, explanation, self.out / f"{stem}-{kind.name}.png")
+        for animation in animations[:1]:
+            self.written.append(save_animation(animation.draw(sweep), self.out / f"{stem}.gif"))
+        if self.page:
+            self._sweeps.append(sweep)
+
+    def write_page(self, *, model: str = "") -> None:
+        """Writes the page about all images that were written with `page`."""
+        self.written.append(save_page(self._sweeps, self.out / "page.html", model=model, options=self.options))
+
+    def _chosen(self, explanation: Explanation) -> list[FigureKind]:
+        """Returns the figures to draw."""
+        offered = figures_for(explanation.has)
+        names = ", ".join(kind.name for kind in offered)
+        chosen = offered
+        if self.figure is None:
+            taking = [kind for kind in offered if self.options.keys() <= _taken(kind)]
+            chosen = (taking or offered)[:1]
+        elif self.figure != "all":
+            chosen = [kind for kind in offered if kind.name == self.figure]
+        if not chosen and self.figure != "none":
+            raise ConfigError(f"The model records nothing for the figure {self.figure!r}: choose from {names}.")
+        return chosen
+
+    def _check_options(self, chosen: Sequence[FigureKind], sweep: ControlSweep) -> None:
+        """Raises ConfigError for an option that nothing written takes."""
+        panels = [panel for _, panel in panels_for(sweep.has)] if self.page else []
+        taken = set().union(*map(_taken, chosen), *map(_taken, panels))
+        for option in self.options.keys() - taken:
+            owners = [kind.name for kind in all_figures() if option in _taken(kind)]
+            offered, flag = ", ".join(kind.name for kind in figures_for(sweep.has)), "--" + option.replace("_", "-")
+            raise ConfigError(
+                f"{flag} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
+                f"or choose a figure from {offered}."
+            )
+
+    def _write_figure(self, kind: FigureKind, explanation: Explanation, path: Path) -> None:
+        own = {name: value for name, value in self.options.items() if name in _taken(kind)}
+        try:
+            figure = kind.draw(explanation, **own)
+        except NothingToDrawError:
+            # Of all figures, those that this image has nothing for are left out.
+            if self.figure != "all" or own:
+                raise
+            return
+        self.written.append(save_figure(figure, path))
+
+    def _stem(self, explanation: Explanation) -> str:
+        """Returns the beginning of an image's file names: its own, numbered where it comes again."""
+        stem = Path(explanation.result.name).stem
+        self._names[stem] += 1
+        return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"
+
+
+def _taken(kind: FigureKind | PanelKind) -> set[str]:
+    return {option.name for option in kind.options}

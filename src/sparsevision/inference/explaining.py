@@ -1,0 +1,108 @@
+"""Explanations of images: a Predictor's results and traces beside the images, once or over a control's values."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter
+from typing import Any
+
+from PIL import Image
+
+from sparsevision.data.reading import read_picture
+from sparsevision.errors import UnknownNameError, UnreadablePictureError
+from sparsevision.explain import ControlSweep, Explanation, sweep_values
+from sparsevision.inference.controls import controls_of, options_of
+from sparsevision.inference.predictor import Predictor
+from sparsevision.inference.sources import find_images
+from sparsevision.types import Control, Result, Skipped
+
+# Images are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
+_DRAWN_SIDE = 720
+# Runs of a measurement, the best time being that of an undisturbed one.
+_TIMES = 3
+
+
+def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
+    """Predicts images with their traces, one batch after another, and yields the explanation of each.
+
+    Args:
+        predictor: its `skipped` lists, once the last explanation is taken, what could not be found or read.
+        sources: files, folders, patterns, or "-" for a list of paths on standard input.
+        options: what the predictor takes: options of the task, and the model's controls and choices.
+    """
+    missing: list[Skipped] = []
+    for result in predictor.stream(find_images(sources, sys.stdin.buffer, missing), trace=True, **options):
+        yield _explanation(predictor, read_picture(result.name, side=_DRAWN_SIDE), result, options)
+    predictor.skipped = missing + predictor.skipped
+
+
+def explain_sweep(
+    predictor: Predictor, sources: Iterable[str], *, control: str | None = None, **options: Any
+) -> Iterator[ControlSweep]:
+    """Explains each image with several values of one of the model's controls, and yields the sweep of each.
+
+    Every explanation knows the best time in seconds to read the image and predict it without a trace. A model without
+    controls has one explanation an image.
+
+    Args:
+        predictor: its `skipped` lists, once the last sweep is taken, what could not be found or read.
+        sources: files, folders, patterns, or "-" for a list of paths on standard input.
+        control: its name; the model's first one if None.
+        options: as `explain_images` takes them; the sweep starts from the control's value among them.
+    """
+    predictor.stream([], **options)  # refuses wrong options before anything is read
+    chosen = _control(controls_of(predictor.model), control)
+    own = options.get(chosen.name, chosen.default) if chosen else 0.0
+    values = sweep_values(chosen, own) if chosen else (own,)
+    runs = [{**options, chosen.name: value} for value in values] if chosen else [options]
+    missing: list[Skipped] = []
+    for name in find_images(sources, sys.stdin.buffer, missing):
+        try:
+            image = read_picture(name, side=_DRAWN_SIDE)
+            each = tuple(_timed(predictor, image, name, run) for run in runs)
+        except UnreadablePictureError as error:
+            missing.append(Skipped(name, str(error)))
+            continue
+        yield ControlSweep(explanations=each, control=chosen, start=values.index(own))
+    predictor.skipped = missing
+
+
+def _control(controls: Mapping[str, Control], name: str | None) -> Control | None:
+    if name is None:
+        return next(iter(controls.values()), None)
+    if name not in controls:
+        raise UnknownNameError("control of this model", name, controls)
+    return controls[name]
+
+
+def _timed(predictor: Predictor, image: Image.Image, name: str, options: Mapping[str, Any]) -> Explanation:
+    result = predictor(name, trace=True, **options)
+    # Apart from the trace, which takes time to record.
+    seconds = min(_seconds(predictor, name, options) for _ in range(_TIMES))
+    return _explanation(predictor, image, result, options, seconds)
+
+
+def _seconds(predictor: Predictor, name: str, options: Mapping[str, Any]) -> float:
+    begun = perf_counter()
+    predictor(name, **options)
+    return perf_counter() - begun
+
+
+def _explanation(
+    predictor: Predictor, image: Image.Image, result: Result, options: Mapping[str, Any], seconds: float | None = None
+) -> Explanation:
+    """Puts an image and its result together, with the values of the model's controls and choices."""
+    offered = tuple(options_of(predictor.model).values())
+
+    def rerun(version: Image.Image) -> Explanation:
+        return _explanation(predictor, version, predictor(version, trace=True, **options), options)
+
+    return Explanation(
+        image=image,
+        result=result,
+        options=offered,
+        settings={option.name: options.get(option.name, option.default) for option in offered},
+        seconds=seconds,
+        rerun=rerun,
+    )
