@@ -99,13 +99,14 @@ def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, p
 
 def test_many_rows_of_features_reach_the_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    from sparsevision.inference import features
-    from sparsevision.types import Classification
+    from sparsevision.inference import feature_file
+    from sparsevision.tasks.classification.result import ClassificationResult
 
-    monkeypatch.setattr(features, "_ROWS_AT_ONCE", 4)
-    with features.FeatureFile(tmp_path / "f.parquet") as file:
+    monkeypatch.setattr(feature_file, "_ROWS_AT_ONCE", 4)
+    with feature_file.FeatureFile(tmp_path / "f.parquet") as file:
         for number in range(10):
-            file.add(Classification(str(number), (), (), features=torch.full((2,), float(number))))
+            features = torch.full((2,), float(number))
+            file.add(ClassificationResult(name=str(number), labels=(), scores=(), features=features))
     table = parquet.read_table(tmp_path / "f.parquet").to_pydict()
     assert table == {"name": [str(n) for n in range(10)], "features": [[float(n)] * 2 for n in range(10)]}
 

@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 def test_the_table_counts_every_class(weights: str, data: Path, capsys) -> None:
     assert cli.main(["predict", str(data / "train"), "--model", weights]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["picture", "disc", "square"]
+    assert heading.split() == ["image", "disc", "square"]
     results = Predictor(weights, "cpu")(sorted((data / "train").iterdir()))
     expected = [[r.name, str(r.counts().get("disc", 0)), str(r.counts().get("square", 0))] for r in results]
     assert [row.split() for row in rows] == expected

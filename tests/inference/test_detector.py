@@ -15,8 +15,8 @@ from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
 from sparsevision.factory import load_model
 from sparsevision.inference import Predictor
-from sparsevision.tasks.detection.writers import to_supervision
-from sparsevision.types import ClassMetadata, DetectionResult, Preprocessing
+from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.types import ClassMetadata, Preprocessing
 from tiny_detector import FACTS, save_tiny_detector
 
 
@@ -121,12 +121,12 @@ def test_a_detector_opened_here_runs_packed_and_answers_alike(
 def test_supervision_takes_the_result(predictor: Predictor, pictures: list[Path]) -> None:
     pytest.importorskip("supervision")
     result = predictor(pictures[1])
-    found = to_supervision(result)
+    found = result.to_supervision()
     assert len(found) == len(result.labels)
     assert found.xyxy == pytest.approx(np.array(result.boxes), abs=1e-3)
     assert list(found.class_id) == list(result.category_ids)
     assert list(found.data["class_name"]) == list(result.labels)
-    assert len(to_supervision(predictor(pictures[1], threshold=1))) == 0
+    assert len(predictor(pictures[1], threshold=1).to_supervision()) == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from PIL import Image
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
 from sparsevision.factory import create_model
 from sparsevision.inference import Predictor
-from sparsevision.types import Classification, Preprocessing
+from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.types import Preprocessing
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 LABELS = ("ant", "bee", "cat")
@@ -46,7 +47,7 @@ def test_one_in_gives_one_out_of_whatever_kind(files: list[Path]) -> None:
     encoded = files[0].read_bytes()
     for picture in (files[0], str(files[0]), encoded, _array(), Image.fromarray(_array()), Image.open(files[0])):
         result = predictor(picture)
-        assert isinstance(result, Classification)
+        assert isinstance(result, ClassificationResult)
         assert set(result.labels) == set(LABELS)
         assert result.scores == pytest.approx(predictor(files[0]).scores, abs=1e-6)
     assert predictor(files[0]).name == str(files[0])

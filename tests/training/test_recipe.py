@@ -51,9 +51,8 @@ def test_train_needs_only_data_and_model_and_says_what_it_took() -> None:
     assert "from scratch" in notes[0]
     [note] = choose_recipe("caltech101_vt_resnet18", data="x", model=None)[1]
     assert note.endswith("Teacher: none, though the recipe distils (--set distillation.teacher=NAME).")
-    assert (
-        choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")[0].transforms.mean == (0.5,) * 3
-    )
+    grey, _ = choose_recipe(None, data="x", model="timm/vit_base_patch16_224.augreg_in21k")
+    assert grey.transforms.mean == grey.preprocessing.mean == (0.5,) * 3
     with pytest.raises(ConfigError, match="--data"):
         choose_recipe(None, data=None, model=None)
 

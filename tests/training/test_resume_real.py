@@ -15,8 +15,8 @@ from sparsevision.training import read_recipe, train
 def test_sparseformer_resumes_to_the_bit_with_other_workers(photographs: Path, tmp_path: Path) -> None:
     recipe = read_recipe("caltech101_nano").with_values(
         {
-            "transforms.size": 32, "data.batch": 4, "schedule.epochs": 2, "schedule.warmup_epochs": 0.5, "run.workers": 0,
-            "model.config.cortex_depth": 1, "model.config.drop_path_rate": 0.5, "transforms.mix_probability": 1.0,
+            "transforms.size": 32, "data.batch": 4, "schedule.epochs": 2, "schedule.warmup_epochs": 0.5,
+            "run.workers": 0, "model.config.cortex_depth": 1, "model.config.drop_path_rate": 0.5, "transforms.mix_probability": 1.0,
             "transforms.evaluation.fit": "whole",
         }
     )  # fmt: skip
