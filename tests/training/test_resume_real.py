@@ -16,8 +16,8 @@ def test_sparseformer_resumes_to_the_bit_with_other_workers(photographs: Path, t
     recipe = read_recipe("caltech101_nano").with_values(
         {
             "transforms.size": 32, "data.batch": 4, "schedule.epochs": 2, "schedule.warmup_epochs": 0.5,
-            "run.workers": 0, "model.config.cortex_depth": 1, "model.config.drop_path_rate": 0.5, "transforms.mix_probability": 1.0,
-            "transforms.evaluation.fit": "whole",
+            "run.workers": 0, "model.config.cortex_depth": 1, "model.config.drop_path_rate": 0.5,
+            "transforms.mix_probability": 1.0, "transforms.evaluation.fit": "whole",
         }
     )  # fmt: skip
     data, out = str(photographs / "my_pictures"), tmp_path / "broken"

@@ -72,6 +72,7 @@ def _print(findings: list[Finding], report: Inspection | None, harmful: list[str
     print_table(Table(columns=("what", "found", "", "advice"), rows=rows))
     if report is not None:
         for table in report.tables():
+            print()
             print_table(table)
         _print_broken_and_notes(report)
     lines = ["Faults:", *(f"- {printable(sentence)}" for sentence in harmful)]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 def print_table(table: Table, *, pipe_width: int = 160) -> None:
     """Prints a table; a pipe has no width, and gets lines of up to `pipe_width` letters."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -25,7 +24,8 @@ def print_table(table: Table, *, pipe_width: int = 160) -> None:
     console = Console(width=None if sys.stdout.isatty() else pipe_width, highlight=False)
     if table.heading:
         console.print(Text(printable(table.heading)), soft_wrap=True)
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    # Without rules and empty lines: the first line has the columns, and each further line is a row.
+    drawn = RichTable(box=None, pad_edge=False)
     for number, name in enumerate(table.columns):
         # As Text: brackets in a name such as [train] are not markup.
         drawn.add_column(Text(printable(name)), justify="right" if number in table.numbers else "left", overflow="fold")
