@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 
@@ -42,11 +44,22 @@ class CheckpointError(SparseVisionError):
 class MissingExtraError(SparseVisionError):
     """A package that only some features need is not installed."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, purpose: str) -> None:
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: "
-            f"install the extra, in the repository by `pip install -e '.[{extra}]'`."
+            f"install the extra, in the repository by `pip install -e '.[{_extra_of(package)}]'`."
         )
+
+
+def _extra_of(package: str) -> str:
+    """Returns the extra of this package, but for those of its development, that brings another package."""
+    try:
+        needed = requires("sparsevision") or []
+    except PackageNotFoundError:
+        needed = []
+    found = (re.match(rf"{re.escape(package)}\b.*extra == ['\"](\w+)['\"]", line) for line in needed)
+    # The last one: of two that bring a package, "train" is what a user is most likely to need.
+    return max(({match[1] for match in found if match} - {"docs", "test"}) or {"train"})
 
 
 class OutOfMemoryError(SparseVisionError):

@@ -16,7 +16,7 @@ CLASSES = ("cat", "dog", "owl")
 
 def result(*boxes: tuple[float, float, float, float], labels: tuple[str, ...] = (), size: int = 400) -> DetectionResult:
     labels = labels or ("dog",) * len(boxes)
-    view = Geometry((size, size), (size, size), (0.0, 0.0, float(size), float(size)))
+    view = Geometry((size, size), (0.0, 0.0, float(size), float(size)))
     return DetectionResult(
         name="image", classes=CLASSES, labels=labels, scores=(0.9,) * len(boxes), boxes=boxes, geometry=view
     )

@@ -70,7 +70,7 @@ def make_explanation() -> MakeExplanation:
         width, height = image.size
         side = min(width, height)
         centred = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
-        geometry = geometry or Geometry((height, width), (64, 64), centred)
+        geometry = geometry or Geometry((height, width), centred)
         result = ClassificationResult(
             name=name, classes=tuple(labels), labels=tuple(labels), scores=(0.8, 0.15, 0.05), geometry=geometry,
             trace=trace or a_trace(tokens),
@@ -125,7 +125,7 @@ def make_objects() -> MakeExplanation:
         image = image or an_image()
         trace = trace or an_objects_trace(chooses=chooses)
         width, height = image.size
-        geometry = geometry or Geometry((height, width), (64, 96), (0.0, 0.0, width, height))
+        geometry = geometry or Geometry((height, width), (0.0, 0.0, width, height))
         corners = trace.regions["decoder.2"].xyxy.flip(0)[: len(labels)].view(-1, 2, 2)
         boxes = tuple(map(tuple, geometry.to_original(corners).view(-1, 4).tolist()))
         scores = tuple(0.9 - 0.2 * index for index in range(len(labels)))

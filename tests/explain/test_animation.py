@@ -23,7 +23,7 @@ def test_it_holds_each_stage_and_glides_between_them(make_explanation, tmp_path)
 
 
 def test_points_move_and_what_stands_still_does_not_flicker(make_explanation, tmp_path):
-    right_half = Geometry((200, 300), (64, 64), (200.0, 50.0, 300.0, 150.0))
+    right_half = Geometry((200, 300), (200.0, 50.0, 300.0, 150.0))
     explanation = make_explanation(Image.effect_noise((300, 200), 90).convert("RGB"), geometry=right_half)
     frames = Image.open(saved(explanation, tmp_path / "a.gif"))
     pixels = np.stack([np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(frames)])

@@ -23,27 +23,27 @@ def one_point(xy: tuple[float, float], geometry: Geometry, image: Image.Image) -
 
 @pytest.mark.parametrize(("corner", "pixel"), [((0, 0), (50, 20)), ((1, 1), (150, 120)), ((0.5, 0.25), (100, 45))])
 def test_points_land_where_the_crop_lies_in_the_original(corner, pixel):
-    geometry = Geometry((140, 200), (224, 224), (50.0, 20.0, 150.0, 120.0))
+    geometry = Geometry((140, 200), (50.0, 20.0, 150.0, 120.0))
     (stage,) = one_point(corner, geometry, Image.new("RGB", (200, 140))).stages
     np.testing.assert_allclose(stage.points[0, 0], pixel)
     np.testing.assert_allclose(stage.regions, [[50, 20, 150, 120]])
 
 
 def test_a_reduced_image_keeps_the_originals_coordinates():
-    geometry = Geometry((1400, 2001), (224, 224), (300.0, 0.0, 1700.0, 1400.0))
+    geometry = Geometry((1400, 2001), (300.0, 0.0, 1700.0, 1400.0))
     explanation = one_point((1, 1), geometry, Image.new("RGB", (251, 175)))
     assert explanation.size == (2001, 1400)
     np.testing.assert_allclose(explanation.stages[0].points[0, 0], (1700, 1400))
 
 
 def test_another_image_than_the_predicted_one_is_refused():
-    geometry = Geometry((140, 200), (224, 224), (0.0, 0.0, 200.0, 140.0))
+    geometry = Geometry((140, 200), (0.0, 0.0, 200.0, 140.0))
     with pytest.raises(ConfigError, match="140 x 200 pixels, but its result was made from 200 x 140"):
         one_point((0, 0), geometry, Image.new("RGB", (140, 200)))
 
 
 def test_a_density_peaks_where_the_points_are_in_the_original():
-    geometry = Geometry((100, 200), (64, 64), (100.0, 0.0, 200.0, 100.0))
+    geometry = Geometry((100, 200), (100.0, 0.0, 200.0, 100.0))
     explanation = one_point((0.5, 0.5), geometry, Image.new("RGB", (200, 100)))
     values = explanation.density(explanation.stages[0], (100, 200), radius=0.05)
     assert values[50, 150] > 0

@@ -46,7 +46,7 @@ def test_the_query_of_an_object_is_the_one_that_said_its_box(make_objects) -> No
 
 
 def test_cells_lie_over_the_part_of_the_image_that_was_seen(make_objects) -> None:
-    right_half = Geometry((100, 200), (64, 64), (100.0, 0.0, 200.0, 100.0))
+    right_half = Geometry((100, 200), (100.0, 0.0, 200.0, 100.0))
     explanation = make_objects(Image.new("RGB", (200, 100), "white"), geometry=right_half)
     laid = explanation.laid(np.arange(1, 5).reshape(2, 2), (10, 20))
     assert not laid[:, :10].any()

@@ -45,7 +45,7 @@ def a_trace(*, interaction: bool = True) -> Trace:
 def make_maps() -> MakeExplanation:
     def make(name: str = "image.jpg", **options: Any) -> Explanation:
         image = Image.effect_noise((160, 80), 60).convert("RGB")
-        geometry = Geometry((80, 160), (64, 64), (40.0, 0.0, 120.0, 80.0))
+        geometry = Geometry((80, 160), (40.0, 0.0, 120.0, 80.0))
         result = ClassificationResult(
             name=name, classes=("pagoda", "ferry"), labels=("pagoda", "ferry"), scores=(0.8, 0.2), geometry=geometry,
             trace=a_trace(**options),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sparsevision.measure.cases import Candidate, Size
     from sparsevision.measure.machine import Machine
-    from sparsevision.measure.report import Result
+    from sparsevision.measure.report import BenchmarkRow
     from sparsevision.measure.speed import Settings
 
 _DEFAULT_MODELS = ("sparseformer_tiny", "timm/swin_tiny_patch4_window7_224")
@@ -116,7 +116,7 @@ def benchmark(
     )  # fmt: skip
     _check(candidates, device)
     settings = Settings(rounds=rounds, compile_mode=compile_mode)
-    results: list[Result] = []
+    results: list[BenchmarkRow] = []
     with use_threads(threads), notes.status("starting") as status:
         machine = describe_machine(device)
         notes.print(str(machine), highlight=False, soft_wrap=True)
@@ -150,7 +150,7 @@ def _checked_outputs(paths: Sequence[Path]) -> list[Path]:
     return list(paths)
 
 
-def _show(results: Sequence[Result], peer: str) -> None:
+def _show(results: Sequence[BenchmarkRow], peer: str) -> None:
     from sparsevision.measure.report import COLUMNS, cells
 
     load = results[0].timing.candidate.workload
@@ -158,7 +158,7 @@ def _show(results: Sequence[Result], peer: str) -> None:
     _output().print(_table(COLUMNS, [cells(result) for result in results], title))
 
 
-def _write(paths: Sequence[Path], results: Sequence[Result], machine: Machine, settings: Settings) -> None:
+def _write(paths: Sequence[Path], results: Sequence[BenchmarkRow], machine: Machine, settings: Settings) -> None:
     from sparsevision.measure.report import as_json, as_markdown
 
     for path in paths:

@@ -91,5 +91,5 @@ def _import_arrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("pyarrow", "parquet", "Writing Parquet") from None
+        raise MissingExtraError("pyarrow", "Writing Parquet") from None
     return pyarrow, pyarrow.parquet

@@ -77,7 +77,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtraError("av", "video", "Reading and writing videos") from None
+        raise MissingExtraError("av", "Reading and writing videos") from None
     return av
 
 

@@ -24,7 +24,7 @@ from sparsevision.measure.cases import (
 )
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.operations import count_macs
-from sparsevision.measure.report import Result
+from sparsevision.measure.report import BenchmarkRow
 from sparsevision.measure.speed import Progress, Settings, compare, group_by_workload
 from sparsevision.models.published import OperationCount, count_parameters
 from sparsevision.tasks import task_named
@@ -66,11 +66,11 @@ def run_benchmark(
     peer_compiled: bool = False,
     memory: bool = False,
     progress: Progress | None = None,
-) -> Iterator[list[Result]]:
+) -> Iterator[list[BenchmarkRow]]:
     """Yields the results of one workload after the other; ratios are to `peer`, eager unless `peer_compiled`."""
     for load, group in group_by_workload(candidates).items():
         timings = compare(group, settings, peer=Candidate(peer, load, compiled=peer_compiled), progress=progress)
-        results: list[Result] = []
+        results: list[BenchmarkRow] = []
         for timing in timings:
             candidate = timing.candidate
             use = None
@@ -80,7 +80,7 @@ def run_benchmark(
                 use = measure_memory(
                     candidate, timing.memory_format, threads=torch.get_num_threads(), compile_mode=settings.compile_mode
                 )
-            results.append(Result(timing, use, cost_of(candidate.model, load.size)[1].total))
+            results.append(BenchmarkRow(timing, use, cost_of(candidate.model, load.size)[1].total))
         yield results
 
 

@@ -15,7 +15,7 @@ COLUMNS = ("model", "img/s", "ms (quartiles)", "x peer (90 %)", "memory MB", "pa
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkRow:
     """Everything measured of one candidate; `memory` and `macs` (of one picture) where they were asked for."""
 
     timing: Timing
@@ -23,7 +23,7 @@ class Result:
     macs: int | None = None
 
 
-def cells(result: Result) -> tuple[str, ...]:
+def cells(result: BenchmarkRow) -> tuple[str, ...]:
     """Returns a result as the texts of a table's row, in the order of `COLUMNS`."""
     timing, milliseconds = result.timing, 1e3
     seconds, memory = timing.seconds, result.memory
@@ -39,7 +39,7 @@ def cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def as_record(result: Result) -> dict[str, Any]:
+def as_record(result: BenchmarkRow) -> dict[str, Any]:
     """Returns a result as plain values for JSON."""
     timing = result.timing
     candidate = asdict(timing.candidate)
@@ -59,14 +59,14 @@ def as_record(result: Result) -> dict[str, Any]:
     }
 
 
-def as_json(results: Sequence[Result], machine: Machine, settings: Settings, **more: Any) -> str:
+def as_json(results: Sequence[BenchmarkRow], machine: Machine, settings: Settings, **more: Any) -> str:
     """Returns all results with machine and settings as JSON text; `more` adds entries beside them."""
     records = [as_record(result) for result in results]
     whole = {"machine": asdict(machine), "settings": asdict(settings), "results": records, **more}
     return json.dumps(whole, indent=1)
 
 
-def as_markdown(results: Sequence[Result], machine: Machine, settings: Settings, *, title: str = "Speed") -> str:
+def as_markdown(results: Sequence[BenchmarkRow], machine: Machine, settings: Settings, *, title: str = "Speed") -> str:
     """Returns one table per workload, in the order in which workloads appear, under a description of the machine."""
     lines = [f"# {title}", "", f"{machine}.", "", f"{how_measured(settings)}", ""]
     workloads = dict.fromkeys(result.timing.candidate.workload for result in results)

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from sparsevision.data.dataset import Dataset
-from sparsevision.data.layouts.registry import Layout, layout_named
+from sparsevision.data.layouts.registry import DataLayout, layout_named
 from sparsevision.errors import UnknownNameError
 from sparsevision.tasks.contract import Inspection, Progress, Task
 
@@ -57,7 +57,7 @@ def task_of_data(spec: str | os.PathLike[str]) -> str:
     return DEFAULT_TASK
 
 
-def layout_of(task: str, spec: str | os.PathLike[str]) -> Layout | None:
+def layout_of(task: str, spec: str | os.PathLike[str]) -> DataLayout | None:
     """Returns the first of a task's layouts that recognises a data set; None where none does."""
     layouts = map(layout_named, TASKS[task].layouts)
     return next((layout for layout in layouts if layout.recognises(os.fspath(spec))), None)

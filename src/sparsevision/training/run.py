@@ -185,7 +185,7 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
     except ImportError:
-        raise MissingExtraError("accelerate", "train", "Training") from None
+        raise MissingExtraError("accelerate", "Training") from None
     # accelerate keeps the first run's precision for the whole process otherwise.
     AcceleratorState._reset_state()
     if recipe.run.precision == "fp16" and not torch.cuda.is_available():

@@ -132,5 +132,5 @@ def supervision_reader(layout: str, module: str, name: str) -> Callable[..., Any
             warnings.simplefilter("ignore")
             reader: Callable[..., Any] = getattr(import_module(f"supervision.dataset.formats.{module}"), name)
     except ImportError:
-        raise MissingExtraError("supervision", "detection", f"A data set in {layout}'s layout") from None
+        raise MissingExtraError("supervision", f"A data set in {layout}'s layout") from None
     return reader

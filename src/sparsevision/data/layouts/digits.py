@@ -40,7 +40,7 @@ class Digits:
         try:
             from sklearn.datasets import load_digits
         except ImportError:
-            raise MissingExtraError("scikit-learn", "train", "The data set 'digits'") from None
+            raise MissingExtraError("scikit-learn", "The data set 'digits'") from None
         bunch = load_digits()
         pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
         labels = bunch.target.tolist()

@@ -1,4 +1,4 @@
-"""The table of layouts, each a module with the functions of `Layout`."""
+"""The table of layouts, each a module with the functions of `DataLayout`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sparsevision.data.dataset import Dataset
 from sparsevision.errors import UnknownNameError
 
 
-class Layout(Protocol):
+class DataLayout(Protocol):
     """What a layout's module holds.
 
     `UNMARKED` is true for a layout without a file or a form of name by which it is told from others.
@@ -42,8 +42,8 @@ LAYOUTS: dict[str, str] = {
 }
 
 
-def layout_named(name: str) -> Layout:
+def layout_named(name: str) -> DataLayout:
     """Returns a layout; raises UnknownNameError where nothing is registered under the name."""
     if name not in LAYOUTS:
         raise UnknownNameError("layout", name, LAYOUTS)
-    return cast(Layout, import_module(LAYOUTS[name]))
+    return cast(DataLayout, import_module(LAYOUTS[name]))

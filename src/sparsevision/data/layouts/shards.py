@@ -168,7 +168,7 @@ def _expanded(pattern: str) -> list[str]:
     try:
         from braceexpand import braceexpand
     except ImportError:
-        raise MissingExtraError("webdataset", "train", "A shard pattern with braces") from None
+        raise MissingExtraError("webdataset", "A shard pattern with braces") from None
     try:
         return list(braceexpand(pattern))
     except ValueError:

@@ -83,7 +83,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
-        raise MissingExtraError("pyyaml", "detection", "A data set in YOLO's layout") from None
+        raise MissingExtraError("pyyaml", "A data set in YOLO's layout") from None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

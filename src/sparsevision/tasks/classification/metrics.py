@@ -82,7 +82,7 @@ class ClassificationMetrics:
             from torchmetrics import MeanMetric, MetricCollection
             from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
         except ImportError:
-            raise MissingExtraError("torchmetrics", "train", "Evaluating") from None
+            raise MissingExtraError("torchmetrics", "Evaluating") from None
         self.classes = classes
         number = max(len(classes), 2)  # torchmetrics refuses a problem of one class
         self.measures = MetricCollection(

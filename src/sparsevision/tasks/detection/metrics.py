@@ -115,7 +115,7 @@ class DetectionMetrics:
         self, classes: Sequence[str], category_ids: Sequence[int], thresholds: Sequence[float] | None = None
     ) -> None:
         if find_spec("faster_coco_eval") is None:
-            raise MissingExtraError("faster-coco-eval", "detection", "Scoring a detector")
+            raise MissingExtraError("faster-coco-eval", "Scoring a detector")
         self.classes, self.category_ids, self.thresholds = tuple(classes), tuple(category_ids), thresholds
         # By the picture's index: on several processes the last batches may repeat one.
         self._scored: dict[int, _Scored] = {}

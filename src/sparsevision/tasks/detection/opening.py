@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sparsevision.data.dataset import Dataset, check_object_split
-from sparsevision.data.layouts.registry import Layout
+from sparsevision.data.layouts.registry import DataLayout
 from sparsevision.errors import DataError
 from sparsevision.tasks.registry import layout_of
 
@@ -28,7 +28,7 @@ def splits_of(task: str, spec: str | os.PathLike[str]) -> tuple[str, ...]:
     return _layout(task, spec).splits(os.fspath(spec))
 
 
-def _layout(task: str, spec: str | os.PathLike[str]) -> Layout:
+def _layout(task: str, spec: str | os.PathLike[str]) -> DataLayout:
     found = layout_of(task, spec)
     if found is not None:
         return found

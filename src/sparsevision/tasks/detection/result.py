@@ -118,7 +118,7 @@ class DetectionResult(Result):
         try:
             from supervision import Detections
         except ImportError:
-            raise MissingExtraError("supervision", "detection", "Converting to supervision's detections") from None
+            raise MissingExtraError("supervision", "Converting to supervision's detections") from None
         return Detections(
             xyxy=np.array(self.boxes, dtype=np.float32).reshape(-1, 4),
             confidence=np.array(self.scores, dtype=np.float32),
