@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield part
+            flush(part)
             os.replace(part, path)
+            flush(path.parent)
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def flush(path: Path) -> None:
+    """Makes a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

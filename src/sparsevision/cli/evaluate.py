@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from sparsevision.cli.names import report_left_out
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
+from sparsevision.files import replacing
 
 if TYPE_CHECKING:
     from sparsevision.evaluation.evaluate import Evaluation
@@ -115,8 +116,8 @@ def _sweep(
 def _write_sweep(found: Sweep, out: Path) -> None:
     from sparsevision.explain import save_figure, sweep_figure
 
-    with naming(out):
-        (out / "sweep.json").write_text(json.dumps(found.to_dict(), indent=1), encoding="utf-8")
+    with replacing(out / "sweep.json") as part:
+        part.write_text(json.dumps(found.to_dict(), indent=1), encoding="utf-8")
     settings = list(found.rows[0].settings)
     rows = [row.to_dict() for row in found.rows]
     choices = [name for name in settings if isinstance(found.trained[name], str)]

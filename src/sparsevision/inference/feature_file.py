@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sparsevision.errors import ConfigError, MissingExtraError
+from sparsevision.files import replacing
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
@@ -37,7 +37,7 @@ class FeatureFile(Writer[Result]):
         if not self.path.parent.is_dir():
             raise ConfigError(f"There is no folder {str(self.path.parent)!r} to write features into: make it first.")
         self._arrow = _import_arrow() if self.path.suffix == ".parquet" else None
-        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+        self._open = ExitStack()
         self._names: list[str] = []
         self._features: list[Any] = []
         self._writer: Any = None
@@ -54,24 +54,13 @@ class FeatureFile(Writer[Result]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None and (self._names or self._writer is not None):
-                self._finish()
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-            with suppress(OSError):
-                self._part.unlink()
-
-    def _finish(self) -> None:
-        if self._arrow is None:
-            with self._part.open("wb") as file:
-                np.savez(file, names=np.array(self._names), features=np.stack(self._features))
-        else:
-            if self._names:
+        if kind is None and self._names:
+            if self._arrow is not None:
                 self._write_rows()
-            self._writer.close()
-        os.replace(self._part, self.path)
+            else:
+                with replacing(self.path) as part, part.open("wb") as file:
+                    np.savez(file, names=np.array(self._names), features=np.stack(self._features))
+        self._open.__exit__(kind, error, trace)
 
     def _write_rows(self) -> None:
         assert self._arrow is not None
@@ -81,7 +70,8 @@ class FeatureFile(Writer[Result]):
         columns = {"name": arrow.array(self._names), "features": arrow.FixedSizeListArray.from_arrays(values, width)}
         table = arrow.table(columns)
         if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._part, table.schema)
+            part = self._open.enter_context(replacing(self.path))
+            self._writer = self._open.enter_context(parquet.ParquetWriter(part, table.schema))
         self._writer.write_table(table)
         self._names, self._features = [], []
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sparsevision.files import replacing
 from sparsevision.tasks import Measure
 
 _DRAWN = 2
@@ -42,6 +43,5 @@ def draw_curves(lines: Sequence[dict[str, Any]], measures: Sequence[Measure], pa
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(frameon=False, fontsize="small")
-    temporary = path.with_name(path.stem + ".new.png")
-    figure.savefig(temporary)
-    temporary.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part)

@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from sparsevision.errors import ConfigError
+from sparsevision.files import flush, replacing
 from sparsevision.tasks import Measure
 from sparsevision.training.recipe import Recipe, read_recipe
-from sparsevision.training.state import cannot_write, flush, state_exists
+from sparsevision.training.state import cannot_write, state_exists
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
@@ -201,10 +202,8 @@ class RunFolder:
 
     @staticmethod
     def _write_whole(path: Path, text: str) -> None:
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(text, encoding="utf-8")
-        flush(temporary)
-        os.replace(temporary, path)
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

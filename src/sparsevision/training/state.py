@@ -7,7 +7,6 @@ makes it the current one, so there is no moment without a complete state.
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsevision.errors import CheckpointError, DataError
+from sparsevision.files import replacing
 
 FILE = "state.safetensors"
 
 
 def write_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Replaces the state in a folder; raises DataError (the old state intact) when the disk refuses."""
-    temporary = folder / f"{FILE}.new"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(_separate(tensors), temporary, metadata={"state": json.dumps(facts)})
-        flush(temporary)
-        os.replace(temporary, folder / FILE)
-        flush(folder)
+        with replacing(folder / FILE) as part:
+            save_file(_separate(tensors), part, metadata={"state": json.dumps(facts)})
     except (OSError, SafetensorError) as error:
-        _forget(temporary)
         raise cannot_write(folder, error) from None
 
 
@@ -73,22 +68,6 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         separate[name] = tensor.clone() if pointer and pointer in seen else tensor
         seen.add(pointer)
     return separate
-
-
-def flush(path: Path) -> None:
-    """Makes a file, or the names in a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _forget(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
 
 
 # ------------------------------------------------------------------------------------- what is put into the file

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TextIO
 
 from sparsevision.errors import ConfigError, DataError
+from sparsevision.files import replacing
 from sparsevision.tasks.contract import Task, Writer
 from sparsevision.tasks.detection.result import DetectionResult
 
@@ -78,13 +77,17 @@ class CocoResults(Writer[DetectionResult]):
         if not path.parent.is_dir():
             raise ConfigError(f"There is no folder {str(path.parent)!r} to write detections into: make it first.")
         self.path, self.numbers = path, numbers
-        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        self._file: TextIO = self._part.open("w", encoding="utf-8")
         self._names: list[str] = []
         self._rows = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        part = self._open.enter_context(replacing(self.path))
+        self._file: TextIO = self._open.enter_context(part.open("w", encoding="utf-8"))
+        return self
 
     def add(self, result: DetectionResult) -> None:
-        """Takes one picture's detections."""
+        """Takes the detections of one image."""
         self._names.append(result.name)
         image = len(self._names) if self.numbers is None else self.numbers.picture(result.name)
         for label, row in zip(result.labels, result.to_coco(image), strict=True):
@@ -96,22 +99,17 @@ class CocoResults(Writer[DetectionResult]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                self._file.write("\n]\n" if self._rows else "[]\n")
-            self._file.close()
-            if kind is None:
-                os.replace(self._part, self.path)
-                self._write_names()
-        finally:
-            self._file.close()
-            with suppress(OSError):
-                self._part.unlink()
+        if kind is None:
+            self._file.write("\n]\n" if self._rows else "[]\n")
+        self._open.__exit__(kind, error, trace)
+        if kind is None:
+            self._write_names()
 
     def _write_names(self) -> None:
         if self.numbers is None:
             rows = [{"id": number, "file_name": name} for number, name in enumerate(self._names, start=1)]
-            self.path.with_suffix(".images.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+            with replacing(self.path.with_suffix(".images.json")) as part:
+                part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def open_coco(path: Path, task: Task, *, annotations: Path | None = None) -> CocoResults:
