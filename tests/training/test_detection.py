@@ -109,9 +109,7 @@ def test_what_is_held_out_is_scored_and_not_trained_on(tmp_path: Path, monkeypat
 def test_what_detection_does_not_take_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="teaches classifiers"):
         recipe("distillation.teacher=runs/teacher")
-    with pytest.raises(
-        ConfigError, match=r"transforms\.evaluation\.fit does not fit: Input should be 'short', .* \(given: 'crop'\)"
-    ):
+    with pytest.raises(ConfigError, match=r"transforms\.evaluation\.fit .* should be 'short', .* \(given: 'crop'\)"):
         recipe("transforms.evaluation.fit=crop")
 
 

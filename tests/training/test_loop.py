@@ -13,7 +13,10 @@ from stand_ins import TinyLoaders, TinyNet, final_weights, parts, recipe
 
 from sparsevision.errors import ConfigError, NonFiniteLossError, OutOfMemoryError
 from sparsevision.training import Parts, Recipe, RunSummary, fit
+from sparsevision.training import run as run_module
+from sparsevision.training.run import score_weights
 from sparsevision.training.run_folder import read_metrics
+from sparsevision.training.session import Session
 from sparsevision.types import Batch, Skipped
 
 UNREPEATABLE = ("seconds", "images_per_second")
@@ -38,6 +41,12 @@ def run(recipe: Recipe, out: Path, feed: TinyLoaders | None = None, **options: A
     return fit(recipe, lambda _: parts(recipe, feed, teacher=teacher), out=out, **options)
 
 
+def interrupt_in_the_second_epoch(session: Session, loaders: TinyLoaders) -> None:
+    if session.progress.epoch:
+        raise KeyboardInterrupt
+    score_weights(session, loaders)
+
+
 def lines(out: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in UNREPEATABLE} for line in read_metrics(out)]
 
@@ -54,6 +63,52 @@ def test_a_resumed_run_equals_the_unbroken_one(epoch: int, batch: int, every: in
         run(settings, tmp_path / "broken", Interrupted(epoch, batch))
     torch.rand(7)
     run(settings, tmp_path / "broken", resume=True)
+    assert lines(tmp_path / "broken") == lines(tmp_path / "unbroken")
+    assert same(final_weights(tmp_path / "broken"), final_weights(tmp_path / "unbroken"))
+
+
+@pytest.mark.parametrize("iterations", [4, 6, 8, 12])
+def test_iterations_count_steps_and_cut_the_last_epoch_short(iterations: int, tmp_path: Path) -> None:
+    settings = recipe(**{"schedule.iterations": iterations, "schedule.warmup_iterations": 2, "run.log_every": 1})
+    summary = run(settings, tmp_path)
+    assert (summary.finished, summary.steps) == (True, iterations)
+    trained = [(line["step"], line["epoch"]) for line in lines(tmp_path) if line["kind"] == "train"]
+    assert trained == [(step + 1, step // 6 + 1) for step in range(iterations)]
+    scored = {(line["step"], line["epoch"]) for line in lines(tmp_path) if line["kind"] == "val"}
+    assert scored == {(min(6 * epoch, iterations), epoch) for epoch in range(1, -(-iterations // 6) + 1)}
+    assert run(settings, tmp_path, resume=True).steps == iterations
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_iterations_are_steps_of_the_optimiser_however_many_parts_they_have(accumulation: int, tmp_path: Path) -> None:
+    settings = recipe(**{"schedule.iterations": 4, "schedule.warmup_epochs": 0, "run.accumulation": accumulation})
+    assert run(settings, tmp_path).steps == 4
+
+
+@pytest.mark.parametrize(("epoch", "batch", "every"), [(0, 5, 3), (1, 1, 4), (1, 1, None)])
+def test_a_resumed_run_of_iterations_equals_the_unbroken_one(
+    epoch: int, batch: int, every: int | None, tmp_path: Path
+) -> None:
+    counted = {"schedule.iterations": 8, "schedule.warmup_iterations": 3, "schedule.form": "polynomial"}
+    settings = recipe(**{"run.checkpoint_every": every, **counted})
+    run(settings, tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "broken", Interrupted(epoch, batch))
+    assert run(settings, tmp_path / "broken", resume=True).steps == 8
+    assert lines(tmp_path / "broken") == lines(tmp_path / "unbroken")
+    assert same(final_weights(tmp_path / "broken"), final_weights(tmp_path / "unbroken"))
+
+
+def test_a_run_that_stops_after_its_last_iteration_makes_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = recipe(**{"schedule.iterations": 8, "schedule.warmup_epochs": 0, "run.checkpoint_every": 4})
+    run(settings, tmp_path / "unbroken")
+    monkeypatch.setattr(run_module, "score_weights", interrupt_in_the_second_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, tmp_path / "broken")
+    monkeypatch.undo()
+    assert run(settings, tmp_path / "broken", resume=True).steps == 8
     assert lines(tmp_path / "broken") == lines(tmp_path / "unbroken")
     assert same(final_weights(tmp_path / "broken"), final_weights(tmp_path / "unbroken"))
 

@@ -92,6 +92,43 @@ def test_the_exponential_schedule_falls_after_every_epoch_behind_the_warmup() ->
     assert found == pytest.approx([0.1 + step * 0.045 for step in range(20)] + [1.0] * 10 + [0.5] * 10 + [0.25] * 10)
 
 
+def test_the_polynomial_schedule_falls_by_the_power_of_what_is_left() -> None:
+    found = rates("polynomial", 100, epochs=10, warmup_epochs=2, power=0.9)
+    falling = [0.2 + 0.8 * (1 - step / 80) ** 0.9 for step in range(80)]
+    assert found == pytest.approx([0.1 + step * 0.045 for step in range(20)] + falling)
+    straight = rates("polynomial", 100, epochs=10, power=1.0)
+    assert straight == pytest.approx([1 - 0.8 * step / 100 for step in range(100)])
+
+
+@pytest.mark.parametrize("form", ["shifted", "released", "exponential", "polynomial"])
+def test_a_run_may_be_counted_in_steps(form: str) -> None:
+    epochs = rates(form, 100, epochs=10, warmup_epochs=2)
+    assert rates(form, 100, iterations=100, warmup_iterations=20) == epochs
+    assert rates(form, 100, iterations=100, warmup_epochs=2) == epochs
+    assert rates(form, 100, epochs=10, warmup_iterations=20) == epochs
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"iterations": 0}, "iterations"),
+        ({"iterations": 10, "warmup_iterations": 10}, "warmup_iterations"),
+        ({"iterations": 10, "form": "steps", "drop_after": (4,)}, "iterations"),
+        ({"warmup_iterations": -1}, "warmup_iterations"),
+        ({"form": "polynomial", "power": 0.0}, "power"),
+    ],
+)
+def test_iterations_that_make_no_sense_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ScheduleSection(**{"epochs": 10, **wrong})
+
+
+@pytest.mark.parametrize("wrong", [{"iterations": 15, "warmup_epochs": 2}, {"epochs": 2, "warmup_iterations": 20}])
+def test_a_warmup_that_never_ends_is_one_sentence(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"warm-up of 20 steps .* run of (15|20) steps"):
+        rates("shifted", 1, **wrong)
+
+
 def test_groups_keep_their_share_of_the_rate_when_it_drops() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": scale} for scale in (1.0, 0.1)]
     optimiser = make_optimiser(groups, OptimiserSection(), 2e-4)

@@ -99,6 +99,12 @@ class Schedule:
     def __init__(self, optimiser: Optimizer, section: ScheduleSection, peak: float, steps_per_epoch: int) -> None:
         self.lag = 1 if section.form == "released" else 0
         total, warmup = section.steps(steps_per_epoch), section.warmup_steps(steps_per_epoch)
+        counted = section.iterations is not None or section.warmup_iterations is not None
+        if counted and warmup >= total:
+            raise ConfigError(
+                f"The warm-up of {warmup} steps is as long as the run of {total} steps or longer: lower "
+                f"schedule.warmup_iterations or schedule.warmup_epochs."
+            )
         for group in optimiser.param_groups:
             group["initial_lr"] = peak  # timm multiplies by the group's lr_scale itself
         start: dict[str, Any] = {

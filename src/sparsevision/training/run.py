@@ -115,7 +115,9 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
         done = progress.batch // run.recipe.run.accumulation
         run.display.epoch(progress.epoch + 1, epochs, loaders.batches // run.recipe.run.accumulation, done)
         whole = progress.batch == 0
-        learned = train_one_epoch(run, loaders.train(progress.epoch, progress.batch))
+        # A state that was written at the last of a number of iterations may lie within an epoch.
+        batches = () if run.steps_done() else loaders.train(progress.epoch, progress.batch)
+        learned = train_one_epoch(run, batches)
         if whole and not run.sum_over_processes(learned):
             raise nothing_read("train on", list(progress.skipped.values()))
         stopped = run.out_of_time()

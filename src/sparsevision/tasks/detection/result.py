@@ -41,7 +41,10 @@ class DetectionResult(Result):
 
     def __getitem__(self, chosen: slice | ArrayLike) -> Self:
         """Returns the result with some of its objects, in the order of `chosen`."""
-        kept = np.atleast_1d(np.arange(len(self))[chosen if isinstance(chosen, slice) else np.asarray(chosen)]).tolist()
+        places = chosen if isinstance(chosen, slice) else np.asarray(chosen)
+        if not isinstance(places, slice) and not places.size:
+            places = places.astype(int)  # an empty list has no type of its own
+        kept = np.atleast_1d(np.arange(len(self))[places]).tolist()
         columns = {name: getattr(self, name) for name in ("labels", "scores", "boxes", "category_ids")}
         parts: dict[str, Any] = {
             name: tuple(values[index] for index in kept) for name, values in columns.items() if values
