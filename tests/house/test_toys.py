@@ -3,59 +3,33 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
-
 from sparsevision import Predictor, create_model, evaluate, list_models, sweep
 from sparsevision.cli import main
-from sparsevision.data.layouts.registry import LAYOUTS
 from sparsevision.errors import ConfigError
 from sparsevision.factory import task_of
-from sparsevision.models.registry import FAMILIES, Family
-from sparsevision.tasks import TASKS, TaskEntry, task_of_data
+from sparsevision.tasks import task_of_data
 from sparsevision.training import read_recipe, train
+from toys.registering import draw_squares, register_toys
 
 RECIPE = Path(__file__).parents[1] / "toys" / "recipe.toml"
 
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One entry for the layout, the task and each network."""
-    entry = TaskEntry(path="toys.counting.task:CountingTask", layouts=("tally",))
-    monkeypatch.setitem(LAYOUTS, "tally", "toys.tally")
-    monkeypatch.setitem(TASKS, "counting", entry)
-    for name, class_name, task in (("tally_net", "TallyNet", "counting"), ("softmax_detr", "SoftmaxDETR", "detection")):
-        folder = f"toys.{name}"
-        family = Family(
-            name=name, task=task, module=f"{folder}.network", class_name=class_name, variants=f"{folder}.variants"
-        )
-        monkeypatch.setitem(FAMILIES, name, family)
+    register_toys(monkeypatch)
 
 
 @pytest.fixture
 def squares(tmp_path: Path) -> Path:
-    """Images of bright squares on grey, and `tally.csv`."""
-    draw, lines = random.Random(0), []
-    folder = tmp_path / "squares"
-    folder.mkdir()
-    for number in range(12):
-        image, count = Image.new("RGB", (48, 40), (60, 60, 60)), number % 4
-        for place in range(count):
-            left, top = 12 * place + draw.randrange(4), draw.randrange(30)
-            ImageDraw.Draw(image).rectangle((left, top, left + 7, top + 7), fill=(250, 230, 40))
-        image.save(folder / f"{number:02d}.png")
-        lines.append(f"{number:02d}.png,{count},{'val' if number > 8 else 'train'}")
-    (folder / "tally.csv").write_text("\n".join(lines) + "\n")
-    return folder
+    return draw_squares(tmp_path / "squares")
 
 
 @pytest.fixture
@@ -100,7 +74,16 @@ def test_evaluate_prints_its_tables_and_writes_its_report(
     run: Path, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
-    given = ["evaluate", str(run), "--data", str(squares), "--sharpness", "0.5", "--errors", str(tmp_path / "errors.csv")]
+    given = [
+        "evaluate",
+        str(run),
+        "--data",
+        str(squares),
+        "--sharpness",
+        "0.5",
+        "--errors",
+        str(tmp_path / "errors.csv"),
+    ]
     assert main(given) == 0
     assert "3 images" in capsys.readouterr().out
     assert (tmp_path / "errors.csv").read_text().startswith("mean,")
@@ -200,6 +183,3 @@ def test_a_softmax_head_goes_the_whole_road(toys: None, tmp_path: Path, capsys: 
     assert main(["evaluate", str(tmp_path / "run"), "--data", str(data)]) == 0
     model = create_model("softmax_detr_nano", checkpoint=tmp_path / "run" / "best", num_classes=5)
     assert model.classes.out_features == 6
-
-
-Command = Callable[..., int]

@@ -74,16 +74,18 @@ def explain(
     baseline
         The replacement of deleted pixels: the blurred image, or the mean colour.
     """
+    from sparsevision.inference.options import resolve_options
+
     sources, given = split_options(images)
     if faithfulness:
         if data is None or sources:
             raise ConfigError("--faithfulness measures a data set: give --data and no images.")
+        resolve_options(given, [], others=_OPTIONS)
         return _measure(model, data, out, device=device, peer=peer, limit=limit, baseline=baseline)
     if not sources:
         raise ConfigError("There is nothing to explain: give images, or --faithfulness with --data.")
     from sparsevision.explain import ExplanationWriter, all_figures
     from sparsevision.inference import Predictor, explaining
-    from sparsevision.inference.options import resolve_options
 
     predictor = Predictor(model, device)
     of_figures = [option for kind in all_figures() for option in kind.options]

@@ -121,7 +121,8 @@ class Evaluation:
         progress: Progress = lambda done, total: None,
     ) -> Iterator[Batch]:
         """Yields the images in batches; those that cannot be read are appended to `skipped`."""
-        size = batch_for(self.preprocessing, batch_size or self.task.evaluation_batch)
+        wanted = self.task.evaluation_batch if batch_size is None else batch_size
+        size = batch_for(self.preprocessing, wanted)
         transform = self.task.evaluation_transform(self.preprocessing)
         done = 0
         for batch in make_loader(self.dataset, transform, self.task.collate, batch_size=size, num_workers=workers):

@@ -31,8 +31,9 @@ def resolve_options(
     for name, texts in given.items():
         name = name.lstrip("-").replace("-", "_")
         if name not in declared:
-            flags = [flag(each) for each in (*declared, *others)]
-            raise UnknownNameError("option of this model or command", flag(name), flags)
+            flags, own = [flag(each) for each in (*declared, *others)], ", ".join(map(flag, declared))
+            advice = f"What may be chosen for this model is {own}." if own else ""
+            raise UnknownNameError("option of this model or command", flag(name), flags, advice=advice)
         if not texts:
             raise ConfigError(f"{flag(name)} is given without a value ({declared[name].description}).")
         option = declared[name]

@@ -216,7 +216,7 @@ def _as_config_error(error: ValidationError, origin: str, task: str) -> ConfigEr
         return UnknownNameError(f"field of the {origin} (task {task!r})", place, _field_names(recipe_class(task)))
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
-    return ConfigError(f"In the {origin}, {place or 'the whole'} does not fit: {reason}{given}.")
+    return ConfigError(f"In the {origin} (task {task!r}), {place or 'the whole'} does not fit: {reason}{given}.")
 
 
 def _toml_lines(table: Mapping[str, Any], path: str = "") -> list[str]:

@@ -20,9 +20,7 @@ class CountingTransforms(TransformSettings):
 
     def preprocessing(self) -> Preprocessing:
         size, view = (self.size, self.size), self.evaluation
-        return Preprocessing(
-            size=size, fit="stretch", interpolation=view.interpolation, mean=self.mean, std=self.std
-        )
+        return Preprocessing(size=size, fit="stretch", interpolation=view.interpolation, mean=self.mean, std=self.std)
 
 
 class CountingLoss(Section):

@@ -43,9 +43,7 @@ class SoftmaxDETR(nn.Module):
         self.classes = nn.Linear(width, config.num_classes + config.background)
         self.box = nn.Linear(width, 4)
 
-    def forward(
-        self, images: Tensor, *, sizes: Tensor | None = None, trace: Trace | None = None
-    ) -> DetectionOutput:
+    def forward(self, images: Tensor, *, sizes: Tensor | None = None, trace: Trace | None = None) -> DetectionOutput:
         tokens = self.conv(images).flatten(2).transpose(1, 2)
         queries = self.queries.expand(len(images), -1, -1)
         read, _ = self.attend(queries, tokens, tokens, need_weights=False)

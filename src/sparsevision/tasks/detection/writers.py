@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.files import replacing

@@ -1,0 +1,216 @@
+"""Every task keeps the contract, from data on disk to results and files; so does a task of the tests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from coco_folder import draw_coco_folder
+from sparsevision import Predictor, evaluate
+from sparsevision.errors import ConfigError, DataError
+from sparsevision.tasks import TASKS, Task, inspect_dataset, open_dataset, task_named, task_of_data
+from sparsevision.training import read_recipe, train
+from sparsevision.training.recipe import recipe_class
+from sparsevision.types import Preprocessing, Result, Table
+from toys.registering import draw_class_folders, draw_squares, register_toys
+
+TOYS = Path(__file__).parents[1] / "toys"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A task's data, drawn into a folder, and a recipe of a few steps."""
+
+    draw: Callable[[Path], Path]
+    recipe: str
+    values: dict[str, Any]
+    view: Preprocessing
+    # An option of the task's own, and one that it does not have.
+    own: str
+    foreign: str
+
+
+SHORT = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "run.workers": 0, "run.precision": "fp32", "ema.decay": 0.0}
+DETR = {
+    "backbone": "test_efficientnet", "backbone_options": [], "encoder_depth": 1, "decoder_depth": 1, "ffn_width": 16,
+    "num_queries": 4, "encoder_heads": "none",
+}  # fmt: skip
+EXAMPLES = {
+    "classification": Example(
+        draw=draw_class_folders,
+        recipe="folder_nano",
+        values={
+            "model": {
+                "name": "vt_resnet18",
+                "config": {"width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16},
+            },
+            "data.batch": 4,
+            "transforms.size": 32,
+        },
+        view=Preprocessing(size=(32, 32)),
+        own="transforms.mixup",
+        foreign="transforms.short_sides",
+    ),
+    "detection": Example(
+        draw=draw_coco_folder,
+        recipe="objects_nano",
+        values={
+            "model": {"name": "sparse_detr_nano", "config": DETR},
+            "data.batch": 3,
+            "transforms.short_sides": [48],
+            "transforms.longest": 96,
+            "transforms.crop": 0.0,
+            "transforms.evaluation.size": 48,
+        },
+        view=Preprocessing(size=(48, 96), fit="short"),
+        own="transforms.crop_sides",
+        foreign="transforms.mixup",
+    ),
+    "counting": Example(
+        draw=draw_squares,
+        recipe=str(TOYS / "recipe.toml"),
+        values={},
+        view=Preprocessing(size=(32, 32), fit="stretch"),
+        own="loss.power",
+        foreign="loss.label_smoothing",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    register_toys(monkeypatch)
+
+
+@pytest.fixture(params=sorted(EXAMPLES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def example(name: str) -> Example:
+    return EXAMPLES[name]
+
+
+@pytest.fixture
+def data(example: Example, tmp_path: Path) -> Path:
+    return example.draw(tmp_path / "data")
+
+
+@pytest.fixture
+def task(name: str, data: Path) -> Task:
+    kind = task_named(name)
+    train_set = kind.open(str(data), "train")
+    return kind(train_set.classes, kind.metadata_of(train_set), labels=train_set.labels)
+
+
+def test_every_registered_task_has_an_example() -> None:
+    assert set(TASKS) == set(EXAMPLES)
+    assert all(task_named(name).name == name for name in TASKS)
+
+
+def test_its_data_is_recognised_and_opened(name: str, data: Path) -> None:
+    assert task_of_data(data) == name
+    train_set, val_set = (open_dataset(data, split) for split in ("train", "val"))
+    assert train_set.classes == val_set.classes
+    assert len(train_set) > len(val_set) > 0
+    assert train_set.fingerprint != val_set.fingerprint
+    assert len(train_set.names) == len(train_set.labels) == len(train_set)
+    assert train_set.read(0).image.mode == "RGB"
+    assert train_set.content(0)
+    with pytest.raises((DataError, ConfigError), match=r"\.$"):
+        task_named(name).open(str(data / "nothing_here"), "train")
+
+
+def test_its_data_is_inspected(data: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    report = inspect_dataset(data, progress=lambda done, total: calls.append((done, total)))
+    assert calls[-1][0] == calls[-1][1] == len(open_dataset(data, "train")) + len(open_dataset(data, "val"))
+    assert set(report.broken) >= {"train", "val"}
+    assert all(isinstance(table, Table) for table in report.tables())
+    json.dumps(report.to_dict(), default=str)
+
+
+def test_both_transforms_give_samples_that_are_collated(task: Task, example: Example, data: Path) -> None:
+    records = [open_dataset(data, "train").read(index) for index in range(3)]
+    torch.manual_seed(0)
+    for transform in (task.train_transform(), task.evaluation_transform(example.view)):
+        samples = [transform(record) for record in records]
+        assert all(sample.image.dtype == torch.float32 and sample.image.ndim == 3 for sample in samples)
+        batch = task.collate(samples)
+        assert batch.images.shape[:2] == (3, 3)
+        assert batch.names == [record.name for record in records]
+    assert all(sample.geometry is not None for sample in samples)
+    assert len(task.collate([])) == 0
+    blank = task.blank(example.view)
+    assert blank.images.shape[0] == 1
+    assert blank.names == [""]
+
+
+def test_counts_add_up_over_batches(task: Task, example: Example, data: Path) -> None:
+    dataset, transform = open_dataset(data, "train"), task.evaluation_transform(example.view)
+    samples = [transform(dataset.read(index)) for index in range(4)]
+    whole = task.count(task.collate(samples))
+    parts = task.count(task.collate(samples[:1])) + task.count(task.collate(samples[1:]))
+    assert torch.equal(whole, parts)
+
+
+def test_two_steps_of_training_give_weights_that_score_and_predict(
+    name: str, example: Example, data: Path, tmp_path: Path
+) -> None:
+    recipe = read_recipe(example.recipe).with_values({**SHORT, **example.values})
+    summary = train(recipe, data=str(data), out=tmp_path / "run")
+    assert summary.finished
+    assert summary.best_score is not None
+    assert summary.measure.label in str(summary)
+    report, skipped = evaluate(tmp_path / "run", str(data))
+    assert report.images == len(open_dataset(data, "val"))
+    assert not skipped
+    assert summary.best_score == pytest.approx(task_named(name).score(report), rel=1e-4, abs=1e-5)
+    assert report.headline()
+    assert all(isinstance(value, int | float) for value in report.scalars().values())
+    assert all(isinstance(table, Table) and table.rows for table in report.tables())
+    json.dumps(report.to_dict())
+    _check_results(Predictor(tmp_path / "run" / "best", "cpu"), data, tmp_path)
+
+
+def _check_results(predictor: Predictor, data: Path, tmp_path: Path) -> None:
+    names = [str(path) for path in open_dataset(data, "val").names]
+    paths = [path if Path(path).exists() else next(str(each) for each in data.rglob(Path(path).name)) for path in names]
+    results = predictor(paths)
+    columns = {tuple(result.cells()) for result in results}
+    assert len(columns) == 1
+    for result, path in zip(results, paths, strict=True):
+        assert isinstance(result, Result)
+        assert result.name == path
+        assert result.classes == predictor.labels
+        assert json.loads(json.dumps(result.to_dict()))["name"] == path
+        assert path in str(result)
+        assert min(result.annotate(Image.open(path)).size) >= 480
+        assert result.annotate(Image.open(path), least_side=0).size == Image.open(path).size
+    for option, entry in predictor.task.writers.items():
+        with entry.open(tmp_path / option, predictor.task) as writer:
+            list(writer.passing(results))
+        assert (tmp_path / option).stat().st_size
+    for option in predictor.task.options.values():
+        with pytest.raises(ConfigError, match=option.name):
+            predictor(paths[0], **{option.name: -1})
+
+
+def test_an_option_of_another_task_is_refused_and_its_own_is_kept(name: str, example: Example) -> None:
+    fields = recipe_class(name).model_fields
+    section, field_name = example.own.split(".")
+    assert field_name in fields[section].annotation.model_fields
+    with pytest.raises(ConfigError, match=example.foreign) as refused:
+        read_recipe(example.recipe, [f"{example.foreign}=0.1"])
+    assert f"(task {name!r})" in str(refused.value)
+    assert str(refused.value).count(". ") == 0
