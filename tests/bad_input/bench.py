@@ -41,8 +41,9 @@ config.focusing_width = 64
 config.cortex_width = 64
 config.cortex_depth = 1
 [data]
-size = 32
 batch = 3
+[transforms]
+size = 32
 [schedule]
 epochs = 2
 [ema]

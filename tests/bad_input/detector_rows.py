@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rows import Row, nothing, refused, skipped
+from rows import Row, nothing, read, refused, skipped
 
 FIND = "predict {bad} {picture} --model {detector} --json"
 FOUND = "predict {picture} --model {detector}"
@@ -23,17 +23,17 @@ DETECTORS = [
     Row("keep too much", "more tokens than there are",
         FOUND + " --keep-ratio 2", nothing, refused("keep_ratio is 2", "from 0.01 to 1")),
     Row("top of a detector", "classes to name, of a detector",
-        FOUND + " --top-k 3", nothing, refused("takes no top_k", "threshold, keep_ratio")),
+        FOUND + " --top-k 3", nothing, refused("'--top-k'", "for this model is --threshold, --keep-ratio")),
     Row("features of a detector", "pooled features of a detector",
         FOUND + " --features {bad}", lambda b: b.place / "f.npz", refused("no pooled features")),
     Row("threshold of a classifier", "a threshold for a classifier",
-        NAMED + " --threshold 0.5", nothing, refused("takes no threshold", "top_k")),
+        NAMED + " --threshold 0.5", nothing, refused("'--threshold'", "for this model is --top-k")),
     Row("keep ratio of a classifier", "a keep ratio for a classifier",
-        NAMED + " --keep-ratio 0.5", nothing, refused("takes no keep_ratio", "top_k")),
+        NAMED + " --keep-ratio 0.5", nothing, refused("'--keep-ratio'", "for this model is --top-k")),
     Row("coco of a classifier", "objects of a classifier",
-        NAMED + " --coco {bad}", lambda b: b.place / "f.json", refused("--coco", "is a classifier")),
-    Row("drawn by a classifier", "boxes of a classifier",
-        NAMED + " --draw {out}", nothing, refused("--draw", "is a classifier")),
+        NAMED + " --coco {bad}", lambda b: b.place / "f.json", refused("'--coco'", "for this model is --top-k")),
+    Row("drawn by a classifier", "images drawn by a model that finds no boxes, with what it names over them",
+        NAMED + " --draw {out}", nothing, read("good.png")),
     Row("coco nowhere", "a folder that there is not",
         FOUND + " --coco {bad}", lambda b: b.place / "none" / "f.json", refused("no folder", "none")),
     Row("annotations alone", "ids for nothing",
@@ -67,11 +67,11 @@ DETECTORS = [
         SCORE_BAD, lambda b: b.emptied("boxes/annotations/val.json", _renamed(b.boxes / "annotations" / "val.json")),
         refused("'star'", "the model does not know")),
     Row("score all boxes", "a split that data sets with boxes have not",
-        SCORE + " --split all", nothing, refused("--split train, val or test")),
+        SCORE + " --split all", nothing, refused("'all' does not exist", "'train', 'val' or 'test'")),
     Row("score absent test", "a split that there is not",
         SCORE + " --split test", nothing, refused("no json for the split 'test'")),
     Row("confusions of a detector", "a matrix that detectors have not",
-        SCORE + " --confusion {bad}", lambda b: b.place / "f.csv", refused("--confusion", "is a detector")),
+        SCORE + " --confusion {bad}", lambda b: b.place / "f.csv", refused("'--confusion'", "for this model is --keep-ratio, --selection")),
     Row("score nothing kept", "no tokens to update",
         SCORE + " --keep-ratio 0", nothing, refused("keep_ratio is 0")),
     Row("sweep too much kept", "more tokens than there are",
@@ -83,11 +83,11 @@ DETECTORS = [
     Row("sweep into a file", "a file where a folder is to be",
         SCORE + " --out {bad}", lambda b: b.file("sweep", "text"), refused("sweep")),
     Row("keep ratio in scoring a classifier", "a keep ratio for a classifier",
-        "evaluate {model} --data {data} --keep-ratio 0.5", nothing, refused("takes no keep_ratio")),
+        "evaluate {model} --data {data} --keep-ratio 0.5", nothing, refused("'--keep-ratio'", "for this model is --confusion")),
     Row("sweep a classifier", "a sweep of what has no keep ratio",
-        "evaluate {model} --data {data} --out {out}", nothing, refused("no keep ratio to sweep")),
+        "evaluate {model} --data {data} --out {out}", nothing, refused("no control or choice to sweep")),
     Row("test of class folders", "a split that class folders have not",
-        "evaluate {model} --data {data} --split test", nothing, refused("--split train, val or all")),
+        "evaluate {model} --data {data} --split test", nothing, refused("'test' does not exist", "'train', 'val' or 'all'")),
 ]  # fmt: skip
 
 

@@ -11,7 +11,14 @@ VISUAL = "explain {picture} --model {visual} --out {out}"
 def recipe(bench: Bench, model: str = "", *, size: int = 32, batch: int = 3) -> object:
     """Writes a recipe of a narrow Visual Transformer with more lines in its section [model]."""
     fields = [f"config.{name} = {value}" for name, value in NARROW.items()]
-    lines = ["[model]", 'name = "vt_resnet18"', *fields, model, "[data]", f"size = {size}", f"batch = {batch}"]
+    lines = [
+        "[model]",
+        'name = "vt_resnet18"',
+        *fields,
+        model,
+        f"[data]\nbatch = {batch}",
+        f"[transforms]\nsize = {size}",
+    ]
     return bench.file("vt.toml", "\n".join([*lines, "[schedule]", "epochs = 1", "[run]", "workers = 0", ""]))
 
 
@@ -31,11 +38,11 @@ TOKENS = [
     Row("another's backbone", "a backbone's weights that are a classifier of another kind",
         RECIPE, lambda b: recipe(b, f'backbone = "{b.model}"'), refused("give the weights of the backbone")),
     Row("stages", "a figure of models that sample",
-        VISUAL + " --figure stages", nothing, refused("no figure 'stages'", "attention and interaction")),
+        VISUAL + " --figure stages", nothing, refused("the figure 'stages'", "attention, interaction")),
     Row("animation", "an animation of stages that there are not",
         VISUAL + " --gif", nothing, refused("--gif")),
     Row("keep ratio", "a share of tokens for a model that reads with all",
-        "predict {picture} --model {visual} --keep-ratio 0.5", nothing, refused("takes no keep_ratio")),
+        "predict {picture} --model {visual} --keep-ratio 0.5", nothing, refused("'--keep-ratio'", "for this model is --top-k")),
     Row("faithfulness of another's", "the measure for a model that does not say where it looked",
-        "explain --faithfulness --data {data} --model {plain}", nothing, refused("does not say where it looked")),
+        "explain --faithfulness --data {data} --model {plain}", nothing, refused("records neither points nor maps of tokens")),
 ]  # fmt: skip
