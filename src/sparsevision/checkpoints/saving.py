@@ -18,6 +18,7 @@ from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGH
 from sparsevision.checkpoints.description import format_description
 from sparsevision.checkpoints.identity import config_of, unwrapped
 from sparsevision.errors import CheckpointError
+from sparsevision.packing import is_packed
 from sparsevision.types import ClassFacts, Preprocessing
 
 
@@ -46,9 +47,15 @@ def save_checkpoint(
         The path written to.
 
     Raises:
-        CheckpointError: labels and outputs disagree, a weight does not fit `dtype`, or the disk refuses.
+        CheckpointError: the weights are packed, labels and outputs disagree, a weight does not fit `dtype`, or the disk
+            refuses.
     """
     model = unwrapped(model)
+    if is_packed(model):
+        raise CheckpointError(
+            "The model's weights are packed for predicting and cannot be saved: open the model anew, by open_model or "
+            "create_model, and save that one."
+        )
     outputs = getattr(model, "num_classes", None)
     if labels is not None and outputs is not None and len(labels) != outputs:
         raise CheckpointError(
