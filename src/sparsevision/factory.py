@@ -133,9 +133,9 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in variants() if fnmatchcase(name, pattern))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSummary:
-    """What a table of models says of one.
+    """One row of a table of models.
 
     `reported` is what the weights' authors report, in percent: top-1 accuracy on ImageNet-1K of a classifier, AP on
     COCO val2017 of a detector.
@@ -169,19 +169,30 @@ def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
-    reported = variant.weights.reported if variant.weights else None
-    status = weights_status(variant)
-    size = variant.preprocessing.size
-    classes, task = variant.config.num_classes, variant.family.task
-    return ModelSummary(name, task, parameters, size, classes, status, reported, variant.paper)
+    return ModelSummary(
+        name=name,
+        task=variant.family.task,
+        parameters=parameters,
+        input_size=variant.preprocessing.size,
+        classes=variant.config.num_classes,
+        weights=weights_status(variant),
+        reported=variant.weights.reported if variant.weights else None,
+        paper=variant.paper,
+    )
 
 
 def _summary_of_timm(name: str) -> ModelSummary:
     settings = published_settings(name)
     return ModelSummary(
-        name, TIMM.task, None, timm_preprocessing(name).size, settings.get("num_classes", 0),
-        "download" if settings.get("hf_hub_id") or settings.get("url") else "none", None, "timm",
-    )  # fmt: skip
+        name=name,
+        task=TIMM.task,
+        parameters=None,
+        input_size=timm_preprocessing(name).size,
+        classes=settings.get("num_classes", 0),
+        weights="download" if settings.get("hf_hub_id") or settings.get("url") else "none",
+        reported=None,
+        paper=TIMM.name,
+    )
 
 
 def check_name(name: str) -> None:

@@ -122,7 +122,9 @@ def test_operator(name: str, form: str) -> None:
 def test_module(name: str, form: str) -> None:
     case = read(SYSTEM, name)
     words = case.config
-    module = DeformableAttention(words["d_model"], words["levels"], words["heads"], words["points"])
+    module = DeformableAttention(
+        words["d_model"], num_levels=words["levels"], num_heads=words["heads"], num_points=words["points"]
+    )
     names = load(module, case, "encoder.layers.0.attn.", "transformer.encoder.layers.0.self_attn.")
     leaves = {key: case.inputs[key].requires_grad_() for key in ("query", "reference_points", "source")}
     inputs = (*leaves.values(), shapes_of(case), case.inputs["mask"])
@@ -140,7 +142,9 @@ def test_module(name: str, form: str) -> None:
 def test_module_starts_as_released(name: str) -> None:
     case = read(SYSTEM, name)
     words = case.config
-    module = DeformableAttention(words["d_model"], words["levels"], words["heads"], words["points"])
+    module = DeformableAttention(
+        words["d_model"], num_levels=words["levels"], num_heads=words["heads"], num_points=words["points"]
+    )
     renamed = {"sampling_offsets": "offsets", "attention_weights": "weights", "value_proj": "value"}
     for key in case.outputs:
         part, leaf = key.split(".")

@@ -137,6 +137,7 @@ def _identified(
         labels, facts = None, ClassFacts()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
         labels, facts = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
-    identify(model, Identity(variant.name, preprocessing, labels, report, facts=facts))
+    found = Identity(name=variant.name, preprocessing=preprocessing, labels=labels, report=report, facts=facts)
+    identify(model, found)
     model.default_cfg = timm_settings(variant)
     return model

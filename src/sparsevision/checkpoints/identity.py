@@ -12,7 +12,7 @@ from sparsevision.checkpoints.checkpoint import LoadReport
 from sparsevision.types import ClassFacts, Preprocessing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """What `create_model` knows of a model, and what is written beside its weights.
 

@@ -55,7 +55,9 @@ def make_timm_model(
     if pretrained and num_classes is None and getattr(model, "num_classes", None) == 1000:
         labels = imagenet_labels()
     preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
-    identify(model, Identity(name, preprocessing, None if report and report.fresh else labels, report, options))
+    labels = None if report and report.fresh else labels
+    found = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
+    identify(model, found)
     return model
 
 

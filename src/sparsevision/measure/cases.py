@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -46,6 +46,7 @@ class Workload:
 
     size: Size = 224
     batch: int = 1
+    _: KW_ONLY
     dtype: Dtype = "fp32"
     work: Work = "inference"
     device: str = "cpu"
@@ -66,6 +67,7 @@ class Candidate:
 
     model: str
     workload: Workload
+    _: KW_ONLY
     path: Path = "default"
     compiled: bool = False
     memory_format: MemoryFormat | None = None

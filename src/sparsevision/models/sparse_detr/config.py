@@ -9,7 +9,7 @@ from typing import Literal
 from sparsevision.errors import ConfigError, UnknownNameError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseDETRNumerics:
     """Where the released code does what a clean one would not; its weights were trained so (released README).
 
@@ -32,7 +32,7 @@ NUMERICS: Mapping[str, SparseDETRNumerics] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseDETRConfig:
     """The hyper-parameters of Sparse DETR (arXiv 2111.14330) and of Deformable DETR (arXiv 2010.04159).
 

@@ -76,7 +76,9 @@ class DeformableDecoderLayer(nn.Module):
         super().__init__()
         self.self_attn = nn.MultiheadAttention(config.width, config.num_heads, config.dropout, batch_first=True)
         self.norm_self = nn.LayerNorm(config.width)
-        self.cross_attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
+        self.cross_attn = DeformableAttention(
+            config.width, num_levels=config.num_levels, num_heads=config.num_heads, num_points=config.num_points
+        )
         self.norm_cross = nn.LayerNorm(config.width)
         self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)

@@ -68,7 +68,7 @@ class DeformableAttention(nn.Module):
     level's padded map; offsets count pixels of the level, or, around a box, halves of its sides over the points.
     """
 
-    def __init__(self, width: int, num_levels: int, num_heads: int, num_points: int) -> None:
+    def __init__(self, width: int, *, num_levels: int, num_heads: int, num_points: int) -> None:
         super().__init__()
         self.num_levels, self.num_heads, self.num_points = num_levels, num_heads, num_points
         looks = num_heads * num_levels * num_points

@@ -231,8 +231,9 @@ class SparseDETR(nn.Module):
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
         layers = self.decoder(queries, memory, heads)
         return DetectionPass(
-            pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers
-        )
+            pyramid=pyramid, boxes=boxes, objectness=objectness, scores=scores, counts=counts, selection=chosen,
+            memory=memory, states=states, proposed=proposed, query_tokens=query_tokens, layers=layers,
+        )  # fmt: skip
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:

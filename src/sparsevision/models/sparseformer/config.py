@@ -15,7 +15,7 @@ OPERATIONS: tuple[Operation, ...] = ("attention", "adjust", "sample", "encode", 
 PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseFormerNumerics:
     """Values in which the released codes differ; weights want those that they were trained with."""
 
@@ -29,13 +29,22 @@ class SparseFormerNumerics:
 
 
 NUMERICS: Mapping[str, SparseFormerNumerics] = {
-    "v1": SparseFormerNumerics(True, 1e-7, 1e-7, 1e-6, 1e-6, "zeros", True),
-    "v2": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-6, 1e-5, "zeros", False),
-    "bootstrapped": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-5, 1e-5, "border", False),
-}
+    "v1": SparseFormerNumerics(
+        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, norm_eps=1e-6, generator_norm_eps=1e-6,
+        padding="zeros", clamps_point_gradients=True,
+    ),
+    "v2": SparseFormerNumerics(
+        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-6, generator_norm_eps=1e-5,
+        padding="zeros", clamps_point_gradients=False,
+    ),
+    "bootstrapped": SparseFormerNumerics(
+        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-5, generator_norm_eps=1e-5,
+        padding="border", clamps_point_gradients=False,
+    ),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseFormerConfig:
     """The hyper-parameters of Table 1, the options of Tables 3, 4 and 9, and what the bootstrapped models need.
 

@@ -111,10 +111,12 @@ class SparseFormer(Classifier):
         ).tolist()
         focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
         if config.focusing_repeats:
-            self.focusing = SparseFormerUnit(config, config.focusing_width, config.focusing_order, focusing_rates)
+            self.focusing = SparseFormerUnit(
+                config, config.focusing_width, order=config.focusing_order, drop_rates=focusing_rates
+            )
         self.bridge = TokenBridge(config, numerics.norm_eps) if config.focusing_repeats else nn.Identity()
         self.cortex = nn.ModuleList(
-            SparseFormerUnit(config, config.cortex_width, order, [rate])
+            SparseFormerUnit(config, config.cortex_width, order=order, drop_rates=[rate])
             for order, rate in zip(config.orders, cortex_rates, strict=True)
         )
         # The class token takes no part in sampling, so it enters after the last unit that samples.

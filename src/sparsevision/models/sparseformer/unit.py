@@ -151,7 +151,7 @@ class SparseFormerUnit(nn.Module):
     """
 
     def __init__(
-        self, config: SparseFormerConfig, width: int, order: tuple[Operation, ...], drop_rates: list[float]
+        self, config: SparseFormerConfig, width: int, *, order: tuple[Operation, ...], drop_rates: list[float]
     ) -> None:
         super().__init__()
         numerics = NUMERICS[config.numerics]
@@ -245,12 +245,12 @@ def _decoder(
     config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
 ) -> AdaptiveMixing | StaticMixing | LinearDecoding:
     """Builds the part that decodes samples (Table 3e)."""
-    channels, num_points, out_points = config.sampled_channels, config.num_points, config.out_points
+    read: dict[str, int] = {"channels": config.sampled_channels, "num_points": config.num_points}
     if config.decoding == "linear":
-        return LinearDecoding(width, channels, num_points)
+        return LinearDecoding(width, **read)
     if config.decoding == "static":
-        return StaticMixing(width, channels, num_points, out_points)
+        return StaticMixing(width, out_points=config.out_points, **read)
     return AdaptiveMixing(
-        width, channels, num_points, out_points, config.generator_width or width // 4,
-        biases=config.mixing == "biased", eps=numerics.generator_norm_eps,
+        width, out_points=config.out_points, hidden=config.generator_width or width // 4,
+        biases=config.mixing == "biased", eps=numerics.generator_norm_eps, **read,
     )  # fmt: skip

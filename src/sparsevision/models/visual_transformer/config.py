@@ -17,7 +17,7 @@ STAGES: Mapping[int, tuple[tuple[int, int, int], int]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VisualTransformerConfig:
     """The hyper-parameters of a ResNet whose last stage is made of Visual Transformer modules.
 

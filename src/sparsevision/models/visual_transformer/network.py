@@ -44,7 +44,7 @@ class VisualTransformer(nn.Module):
         self.projector = None
         if projects and not last:
             self.projector = TokenProjector(
-                width, config.feature_width, config.token_width, config.form,
+                width, config.feature_width, token_width=config.token_width, form=config.form,
                 heads=config.num_heads, groups=config.groups(config.feature_width),
                 drop_path_rate=config.drop_path_rate,
             )  # fmt: skip
@@ -246,17 +246,16 @@ class VTResNet(Classifier):
 def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> nn.Module:
     """Builds a module's tokenizer (Tables 3 and 4)."""
     form, groups, token_width = config.form, config.groups(width), config.token_width
-    if config.tokenizer == "pool":
-        return PoolingTokenizer(width, token_width, config.num_tokens, form)
-    if not first and config.recurrence != "none":
+    if config.tokenizer != "pool" and not first and config.recurrence != "none":
         return RecurrentTokenizer(
             width, token_width, form, heads=config.num_heads, groups=groups, renewal=config.recurrence
         )
+    shared: dict[str, Any] = {"num_tokens": config.num_tokens, "form": form}
+    if config.tokenizer == "pool":
+        return PoolingTokenizer(width, token_width, **shared)
     if config.tokenizer == "cluster":
-        return ClusteringTokenizer(
-            width, token_width, config.num_tokens, form, groups=groups, iterations=config.kmeans_iterations
-        )
-    return FilterTokenizer(width, token_width, config.num_tokens, form, groups=groups)
+        return ClusteringTokenizer(width, token_width, groups=groups, iterations=config.kmeans_iterations, **shared)
+    return FilterTokenizer(width, token_width, groups=groups, **shared)
 
 
 def _relation(config: VisualTransformerConfig) -> nn.Module:

@@ -23,7 +23,7 @@ class TokenProjector(NormedMaps):
     """
 
     def __init__(
-        self, width: int, out_width: int, token_width: int, form: Form, *, heads: int = 1, groups: int = 1,
+        self, width: int, out_width: int, *, token_width: int, form: Form, heads: int = 1, groups: int = 1,
         drop_path_rate: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()

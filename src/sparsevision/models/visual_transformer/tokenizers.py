@@ -62,7 +62,7 @@ class FilterTokenizer(VisualTokenizer):
     """Each token has a filter of its own, which is the same for every picture (Eq. 1)."""
 
     def __init__(
-        self, width: int, token_width: int, num_tokens: int, form: Form, *, groups: int = 1, value: bool = True
+        self, width: int, token_width: int, *, num_tokens: int, form: Form, groups: int = 1, value: bool = True
     ) -> None:
         super().__init__(width, token_width, form, groups=groups, value=value)
         self.coef = nn.Conv2d(width, num_tokens, 1, bias=False)
@@ -107,7 +107,7 @@ class RecurrentTokenizer(VisualTokenizer):
 class PoolingTokenizer(VisualTokenizer):
     """The map scaled down to one pixel a token (an ablation of Table 3)."""
 
-    def __init__(self, width: int, token_width: int, num_tokens: int, form: Form) -> None:
+    def __init__(self, width: int, token_width: int, *, num_tokens: int, form: Form) -> None:
         super().__init__(width, token_width, form, value=False)
         self.num_tokens = num_tokens
 
@@ -121,7 +121,7 @@ class ClusteringTokenizer(VisualTokenizer):
     """Weights from the centroids that k-means finds among the pixels of the picture (an ablation of Table 3)."""
 
     def __init__(
-        self, width: int, token_width: int, num_tokens: int, form: Form, *, groups: int = 1, iterations: int = 1
+        self, width: int, token_width: int, *, num_tokens: int, form: Form, groups: int = 1, iterations: int = 1
     ) -> None:
         super().__init__(width, token_width, form, groups=groups)
         self.num_tokens, self.iterations = num_tokens, iterations
