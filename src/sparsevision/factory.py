@@ -170,29 +170,19 @@ def _summary(name: str) -> ModelSummary:
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
     return ModelSummary(
-        name=name,
-        task=variant.family.task,
-        parameters=parameters,
-        input_size=variant.preprocessing.size,
-        classes=variant.config.num_classes,
-        weights=weights_status(variant),
-        reported=variant.weights.reported if variant.weights else None,
-        paper=variant.paper,
-    )
+        name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
+        classes=variant.config.num_classes, weights=weights_status(variant),
+        reported=variant.weights.reported if variant.weights else None, paper=variant.paper,
+    )  # fmt: skip
 
 
 def _summary_of_timm(name: str) -> ModelSummary:
     settings = published_settings(name)
     return ModelSummary(
-        name=name,
-        task=TIMM.task,
-        parameters=None,
-        input_size=timm_preprocessing(name).size,
-        classes=settings.get("num_classes", 0),
+        name=name, task=TIMM.task, parameters=None, input_size=timm_preprocessing(name).size,
+        classes=settings.get("num_classes", 0), reported=None, paper=TIMM.name,
         weights="download" if settings.get("hf_hub_id") or settings.get("url") else "none",
-        reported=None,
-        paper=TIMM.name,
-    )
+    )  # fmt: skip
 
 
 def check_name(name: str) -> None:

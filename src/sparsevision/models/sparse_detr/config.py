@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError
+from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +88,10 @@ class SparseDETRConfig:
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; a frozen config is hashed and compared.
         object.__setattr__(self, "backbone_options", tuple((name, value) for name, value in self.backbone_options))
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1.")
+        check_at_least(self, 1, "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth",
+                       "ffn_width", "num_queries", "num_classes")  # fmt: skip
+        check_choices(self)
+        check_rates(self, "dropout")
         if not 0 < self.keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {self.keep_ratio}; it must be above 0 and at most 1.")
         for divisor in (self.num_heads, 32):
@@ -123,19 +120,3 @@ class SparseDETRConfig:
     def num_decoder_heads(self) -> int:
         """Detection heads behind the decoder's layers."""
         return self.decoder_depth if self.heads == "own" else 1
-
-
-_COUNTS = (
-    "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth", "ffn_width", "num_queries",
-    "num_classes",
-)  # fmt: skip
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "frozen_stages": ("early", "none"),
-    "selection": ("all", "dam", "objectness", "random"),
-    "queries": ("learned", "boxes", "tokens"),
-    "first_stage": ("class_specific", "class_agnostic"),
-    "boxes": ("refined", "direct"),
-    "heads": ("own", "shared"),
-    "encoder_heads": ("auxiliary", "none"),
-    "numerics": tuple(NUMERICS),
-}

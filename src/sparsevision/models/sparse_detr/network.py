@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.parameter_groups import ParameterGroup
@@ -51,6 +53,8 @@ from sparsevision.types import (
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
+
+box_corners = partial(box_convert, in_fmt="cxcywh", out_fmt="xyxy")
 
 
 class ProposalProjection(nn.Module):
@@ -341,11 +345,11 @@ class SparseDETR(nn.Module):
             trace.record("decoder", Heat(_maps(self.attention_map(run), shapes), ratios))
         if run.proposed is not None and run.query_tokens is not None:
             places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
-            trace.record("proposals", Regions(_corners(run.proposed.boxes.gather(1, places))))
+            trace.record("proposals", Regions(box_corners(run.proposed.boxes.gather(1, places))))
         levels = torch.arange(len(shapes), device=ratios.device).view(-1, 1)
         for index, layer in enumerate(run.layers):
             name = f"decoder.{index + 1}"
-            trace.record(name, Regions(_corners(layer.boxes)))
+            trace.record(name, Regions(box_corners(layer.boxes)))
             if trace.wants("points"):
                 # From fractions of a level's padded map to those of the valid picture.
                 xy = (layer.looks.locations / ratios[:, None, None, :, None]).flatten(2, -2)
@@ -371,12 +375,6 @@ class SparseDETR(nn.Module):
             ParameterGroup("places", slow, decay=True, lr_scale=0.1),
         ]
         return [group for group in groups if group.parameters]
-
-
-def _corners(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 4"]:
-    """Turns (cx, cy, w, h) into (x0, y0, x1, y1)."""
-    centres, sides = boxes.split(2, dim=-1)
-    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
 
 
 def _maps(

@@ -128,9 +128,3 @@ def mask_losses(
     if ignored is None:
         return losses.mean(dim=1)
     return losses.masked_fill(ignored, 0).sum(dim=1) / (~ignored).sum(dim=1).clamp(min=1)
-
-
-def captured_share(attention: Float[Tensor, "batch tokens"], selection: TokenSelection) -> Float[Tensor, ""]:
-    """Returns which share of the decoder's attention falls on the chosen tokens, as a mean over the pictures."""
-    captured = attention.gather(1, selection.indices).sum(dim=1)
-    return (captured / attention.sum(dim=1)).mean()

@@ -74,11 +74,6 @@ class PatchEmbedding(nn.Conv2d):
 class RawPixels(nn.Module):
     """The normalised picture itself (Table 3d, "RGB")."""
 
-    def init_weights(self) -> None:
-        """Has no weights."""
-
-    def forward(
-        self, images: Float[Tensor, "batch in_chans height width"]
-    ) -> Float[Tensor, "batch in_chans height width"]:
+    def forward(self, images: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
         """Returns the pictures."""
         return images

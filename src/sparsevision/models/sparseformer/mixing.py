@@ -113,9 +113,6 @@ class LinearDecoding(nn.Module):
         super().__init__()
         self.out = nn.Linear(num_points * channels, width)
 
-    def init_weights(self) -> None:
-        """Has nothing of its own to initialise: linear layers are the model's business."""
-
     def forward(
         self, samples: Float[Tensor, "batch tokens points channels"], tokens: Float[Tensor, "batch tokens width"]
     ) -> Float[Tensor, "batch tokens width"]:

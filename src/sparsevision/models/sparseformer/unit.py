@@ -60,23 +60,24 @@ class RoIAdjustment(nn.Module):
 class PointOffsets(nn.Module):
     """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
 
-    def __init__(self, width: int, num_points: int, eps: float) -> None:
+    def __init__(self, config: SparseFormerConfig, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.first_code, num_points = config.numerics == "v1", config.num_points
+        self.norm = nn.LayerNorm(width, eps=NUMERICS[config.numerics].norm_eps)
         self.fc = nn.Linear(width, 2 * num_points, bias=False)
         self.bias = nn.Parameter(torch.empty(2 * num_points))
 
-    def init_weights(self, numerics: str) -> None:
+    def init_weights(self) -> None:
         """Starts with a grid of points (A.3)."""
         nn.init.constant_(self.norm.weight, self.norm.normalized_shape[0] ** -0.5)
         # The paper zeroes the weight; the first released code meant to and did not, and its models were trained so.
-        if numerics != "v1":
+        if not self.first_code:
             nn.init.zeros_(self.fc.weight)
         grid = grid_offsets(self.bias.numel() // 2).flatten()
         with torch.no_grad():
             if grid.numel() == self.bias.numel():
                 self.bias.copy_(grid)
-            elif numerics == "v1":
+            elif self.first_code:
                 nn.init.normal_(self.bias)
                 self.bias[: grid.numel()].copy_(grid)
             else:
@@ -100,7 +101,7 @@ class FixedPointOffsets(nn.Module):
         self.register_buffer("grid", side, persistent=False)
         self.grid: Tensor
 
-    def init_weights(self, numerics: str) -> None:
+    def init_weights(self) -> None:
         """Fills the grid, which a model built on the meta device does not have yet."""
         self.grid.copy_(grid_offsets(self.grid.shape[0]))
 
@@ -170,13 +171,19 @@ class SparseFormerUnit(nn.Module):
         if "adjust" in order:
             self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
         if "sample" in order:
-            self.offset = _offsets(config, width, numerics)
+            fixed = config.looks_are_fixed
+            self.offset = FixedPointOffsets(config.num_points) if fixed else PointOffsets(config, width)
             self.mixing = _decoder(config, width, numerics)
         if "encode" in order:
             self.pe = RoIEncoding(width, numerics.norm_eps)
         if "ffn" in order:
             self.ffn = TokenFeedForward(width, numerics.norm_eps, activation)
         self.operations = tuple(_OPERATIONS[operation] for operation in order)
+
+    def init_weights(self) -> None:
+        """Draws the stage embedding from a normal distribution."""
+        if self.stage_embedding is not None:
+            nn.init.normal_(self.stage_embedding)
 
     def forward(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
         """Returns the tokens and their regions after one run."""
@@ -230,15 +237,6 @@ _OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {
     "encode": SparseFormerUnit.locate,
     "ffn": SparseFormerUnit.digest,
 }
-
-
-def _offsets(
-    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
-) -> PointOffsets | FixedPointOffsets:
-    """Builds the part that places sampling points (Table 3b)."""
-    if config.looks_are_fixed:
-        return FixedPointOffsets(config.num_points)
-    return PointOffsets(width, config.num_points, numerics.norm_eps)
 
 
 def _decoder(

@@ -29,6 +29,8 @@ from sparsevision.types import Control, Heat, Response, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
 Tokens = Float[Tensor, "batch tokens token_width"]
+Images = Float[Tensor, "batch in_chans height width"]
+Logits = Float[Tensor, "batch classes"]
 
 
 class VisualTransformer(nn.Module):
@@ -151,26 +153,14 @@ class VTResNet(Classifier):
         """The ResNet's stages before the tokens."""
         return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")
 
-    def forward(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Logits:
         """Classifies normalised images."""
         tokens = self.forward_features(images, sizes=sizes, trace=trace)
         if trace is not None and trace.wants("response"):
             trace.record("head", Response(self.fc(tokens)))
         return self.forward_head(tokens)
 
-    def forward_features(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Tokens:
+    def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last module."""
         self._check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
