@@ -67,7 +67,7 @@ def create_model(
         pretrained: take the published weights; they are fetched once and cached.
         checkpoint: a file or folder of weights, or a state dict, in any known layout. Its numerics, outputs and, where
             it tells, its whole configuration are used unless other ones are asked for here.
-        num_classes: outputs; a head of another size than the weights have starts fresh, and the report says so.
+        num_classes: outputs; a head of another size than the weights have starts fresh, as the report lists.
             0 leaves the features.
         in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
         fresh_tokens: initialise tokens and regions anew where `num_tokens` is not what the weights have (Table 4).
@@ -75,7 +75,7 @@ def create_model(
 
     Raises:
         UnknownNameError: no such model, or no such field of its configuration.
-        ConfigError: a value makes no sense.
+        ConfigError: a value is invalid.
         CheckpointError: weights are missing, damaged or do not fit.
     """
     if pretrained and checkpoint is not None:
@@ -94,7 +94,7 @@ def create_model(
 
 
 def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
-    """Makes the model that weights belong to: as their description says, or else as their shapes tell.
+    """Makes the model that weights belong to, by their description or else by their shapes.
 
     Raises:
         CheckpointError: the weights are missing or damaged, or do not tell which model they are for.
@@ -198,7 +198,7 @@ def check_name(name: str) -> None:
 
 
 def preprocessing_of(name: str) -> Preprocessing:
-    """Returns what turns a picture into the input of a model, by the model's name."""
+    """Returns the preprocessing of a model, by the model's name."""
     return timm_preprocessing(name) if is_timm_model(name) else variant_named(name).preprocessing
 
 
@@ -211,7 +211,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     """Returns the device of a name, once it has held a tensor.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: the device is not available here.
     """
     try:
         device = torch.device(name)

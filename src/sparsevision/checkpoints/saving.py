@@ -38,9 +38,9 @@ def save_checkpoint(
         target: a folder, or a path that ends in .safetensors for a single file.
         model: the model; wrappers of data parallelism and torch.compile are taken off.
         name: what `create_model` calls the model.
-        preprocessing: what turns pictures into the model's input.
+        preprocessing: from images to the model's input.
         labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
-        facts: what is known of the labels besides their names, one number a label.
+        facts: about the labels besides their names, one number a label.
         dtype: of the stored floating-point tensors, e.g. torch.float16 for files to ship; None keeps the model's.
 
     Returns:

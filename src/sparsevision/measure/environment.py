@@ -1,4 +1,4 @@
-"""Examines the machine that training or predicting would run on: what is there, what is missing, what would hurt."""
+"""Examination of the machine for training and predicting: devices, packages, memory, disk, and a self-check."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LEAST_MEMORY, _LEAST_DISK, _LEAST_SHARED = 2 * 2**30, 2 * 2**30, 512 * 2**20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined: its `name`, what was found, and `advice` where it is worth a note or would hurt."""
+    """One thing examined: its `name`, what was found, and `advice` where it deserves a note or is harmful."""
 
     name: str
     value: str
@@ -65,7 +65,7 @@ def examine_environment(folder: Path | None = None) -> list[Finding]:
 
 
 def harms(findings: list[Finding]) -> list[Finding]:
-    """Returns the findings that would hurt."""
+    """Returns the harmful findings."""
     return [finding for finding in findings if finding.status == "harm"]
 
 

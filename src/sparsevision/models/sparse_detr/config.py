@@ -1,4 +1,4 @@
-"""What a Sparse DETR is made of; Deformable DETR and its two-stage forms are values of the same fields."""
+"""Configuration of Sparse DETR; Deformable DETR and its two-stage forms are values of the same fields."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sparsevision.models.config_checks import check_at_least, check_choices, che
 
 @dataclass(frozen=True, kw_only=True)
 class SparseDETRNumerics:
-    """Where the released code does what a clean one would not; its weights were trained so (released README).
+    """Quirks of the released code, with which its weights were trained (released README), or none of them.
 
     Attributes:
-        own_budgets: each picture has its own number of tokens in the encoder heads and their losses; released, every
-            picture of a batch gets the largest.
+        own_budgets: each image has its own number of tokens in the encoder heads and their losses; released, every
+            image of a batch gets the largest.
         ignores_padding: padded tokens take no part in the scorer's mean and loss, and never become queries.
         centred_map: the decoder's attention map is spread around pixel centres, as the sampling is; released, it is
             half a pixel off.

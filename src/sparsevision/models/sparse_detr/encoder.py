@@ -17,8 +17,8 @@ from sparsevision.models.sparse_detr.selection import TokenSelection
 class TokenPyramid(NamedTuple):
     """A batch's feature levels as tokens, one level after another, each row by row.
 
-    `positions` are their encodings, `references` their places (x, y) as fractions of the valid picture; `padding` says
-    which tokens lie outside of it, and `ratios` which share (x, y) of each level's map it takes.
+    `positions` are their encodings, `references` their places (x, y) as fractions of the valid image; `padding` marks
+    the tokens outside of it, and `ratios` are its shares (x, y) of each level's map.
     """
 
     tokens: Float[Tensor, "batch tokens width"]
@@ -80,6 +80,6 @@ class SparseEncoder(nn.Module):
 
 
 def _written_back(memory: Tensor, tokens: Tensor, selection: TokenSelection) -> Tensor:
-    """Puts a picture's own tokens where they came from; rows beyond its budget write back what is there."""
+    """Puts an image's own tokens where they came from; rows beyond its budget write back what is there."""
     tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
     return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

@@ -73,7 +73,7 @@ class ProposalProjection(nn.Module):
 
 
 class TokenProposals(NamedTuple):
-    """What a first stage says of every token, and which ones it would make queries, best first."""
+    """Output of a first stage for every token, and the score by which tokens become queries."""
 
     logits: Float[Tensor, "batch tokens classes"]
     boxes: Float[Tensor, "batch tokens 4"]
@@ -100,7 +100,7 @@ class SparseDETR(nn.Module):
     """The detector; with `selection="all"` it is Deformable DETR.
 
     `forward` returns a `DetectionOutput`: in training the heads of every layer and the scorer's loss, else the last
-    layer's head alone. Pictures may be padded at the right and the bottom, `sizes` being their valid sides.
+    layer's head alone. Images may be padded at the right and the bottom, `sizes` being their valid sides.
     """
 
     outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
@@ -128,7 +128,7 @@ class SparseDETR(nn.Module):
 
     @property
     def controls(self) -> Mapping[str, Control]:
-        """What may be changed per call: the share of tokens that the encoder updates."""
+        """Values that may change per call: the share of tokens that the encoder updates."""
         if self.config.selection == "all":
             return {}
         described = "share of the tokens that the encoder updates"
@@ -136,13 +136,13 @@ class SparseDETR(nn.Module):
 
     @property
     def traces(self) -> tuple[TraceKind, ...]:
-        """What a trace of a pass can hold; all tokens are updated where none are chosen."""
+        """Kinds of observations in a trace of a pass; all tokens are updated where none are chosen."""
         kinds: tuple[TraceKind, ...] = ("points", "regions", "heat", "response")
         return kinds if self.config.selection == "all" else (*kinds, "kept")
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """What may be chosen per call: which tokens the encoder updates, by the ranking that was learned or at random.
+        """Choices per call: the tokens that the encoder updates, by the ranking that was learned or at random.
 
         A random choice is what a learned one is measured against.
         """
@@ -150,7 +150,7 @@ class SparseDETR(nn.Module):
         if learned == "all":
             return {}
         ways = tuple(dict.fromkeys((learned, "random")))
-        return {"selection": Choice("selection", learned, ways, "which tokens the encoder updates")}
+        return {"selection": Choice("selection", learned, ways, "tokens that the encoder updates")}
 
     @property
     def class_heads(self) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ class SparseDETR(nn.Module):
             if isinstance(module, DeformableAttention | LearnedQueries | LevelNeck | BoxHead):
                 module.init_weights()
         if isinstance(self.query, LearnedQueries):
-            # Without proposals the first boxes have sides of sigma(-2) of the picture.
+            # Without proposals the first boxes have sides of sigma(-2) of the image.
             first = self.decoder_heads[0]
             assert isinstance(first, BoxHead)
             first.init_weights(side=-2.0)
@@ -197,7 +197,7 @@ class SparseDETR(nn.Module):
         keep_ratio: float | None = None,
         selection: str | None = None,
     ) -> DetectionOutput:
-        """Detects objects in normalised pictures; boxes are (cx, cy, w, h) as fractions of the valid picture."""
+        """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image."""
         run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
             self._record(run, trace)
@@ -245,13 +245,13 @@ class SparseDETR(nn.Module):
                 f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
             )
         if keep_ratio is not None and not self.controls:
-            raise ConfigError("This model updates all tokens and takes no keep_ratio: leave it away.")
+            raise ConfigError("This model updates all tokens and takes no keep_ratio: omit it.")
         if keep_ratio is not None and not 0 < keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1.")
         if selection is None:
             return
         if self.training:
-            raise ConfigError("selection is chosen per call of a trained model: leave it away, or call eval() first.")
+            raise ConfigError("selection is chosen per call of a trained model: omit it, or call eval() first.")
         known = self.choices["selection"].values if self.choices else ("all",)
         if selection not in known:
             raise UnknownNameError("selection in this model", selection, known)
@@ -351,7 +351,7 @@ class SparseDETR(nn.Module):
             name = f"decoder.{index + 1}"
             trace.record(name, Regions(box_corners(layer.boxes)))
             if trace.wants("points"):
-                # From fractions of a level's padded map to those of the valid picture.
+                # From fractions of a level's padded map to those of the valid image.
                 xy = (layer.looks.locations / ratios[:, None, None, :, None]).flatten(2, -2)
                 weight = layer.looks.weights / self.config.num_heads
                 level = levels.expand_as(layer.looks.weights).flatten(2)
@@ -386,7 +386,7 @@ def _maps(
 
 
 def _by_level(selection: TokenSelection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
-    """Says each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
+    """Returns each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
     found, first = [], 0
     for height, width in shapes:
         place = selection.indices - first

@@ -1,4 +1,4 @@
-"""What a SparseFormer is made of: the hyper-parameters of the paper's tables, and in which code's numbers."""
+"""Configuration of SparseFormer: the hyper-parameters of the paper's tables, and the released code's numerics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 
 @dataclass(frozen=True, kw_only=True)
 class SparseFormerNumerics:
-    """Values in which the released codes differ; weights want those that they were trained with."""
+    """Values in which the released codes differ; weights need those that they were trained with."""
 
     channel_norm_unbiased: bool
     channel_norm_eps: float

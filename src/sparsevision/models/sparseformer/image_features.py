@@ -1,4 +1,4 @@
-"""What tokens sample from: the early convolution and the ablations of Table 3d."""
+"""Feature maps that tokens sample: the early convolution and the ablations of Table 3d."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class PatchEmbedding(nn.Conv2d):
 
 
 class RawPixels(nn.Module):
-    """The normalised picture itself (Table 3d, "RGB")."""
+    """The normalised image itself (Table 3d, "RGB")."""
 
     def forward(self, images: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
-        """Returns the pictures."""
+        """Returns the images."""
         return images

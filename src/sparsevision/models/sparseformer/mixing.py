@@ -1,4 +1,4 @@
-"""How sampled features become part of a token: adaptive mixing (Eqs. 4 to 6) and the ablations of Table 3e."""
+"""Decoding of sampled features: adaptive mixing (Eqs. 4 to 6) and the ablations of Table 3e."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Logits = Float[Tensor, "batch classes"]
 
 
 class TokenTable(nn.Module):
-    """What tokens start from: embeddings (N or 1, d) and regions (N, 4), and the class token if there is one."""
+    """Initial tokens: embeddings (N or 1, d) and regions (N, 4), and the class token if there is one."""
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class TokenTable(nn.Module):
             nn.init.normal_(self.cls)
 
     def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:
-        """Returns the tokens and their regions, once for every picture of the batch."""
+        """Returns the tokens and their regions, once for every image of the batch."""
         return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
 
 
@@ -118,7 +118,7 @@ class SparseFormer(Classifier):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Initialises as the released codes do (A.3, and where the two differ, as `numerics` says)."""
+        """Initialises as the released codes do (A.3, and where the two differ, by `numerics`)."""
         if self.head.norm.weight.is_meta:
             return  # there is nothing to draw, and drawing from a normal distribution there imports for seconds
         for module in self.modules():
@@ -187,7 +187,7 @@ class SparseFormer(Classifier):
         return self.head(tokens, pre_logits)
 
     def set_gradient_scale(self, scale: float) -> None:
-        """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
+        """Sets the factor on the loss for the clamp of point gradients (mixed precision with a gradient scaler)."""
         for unit in self.modules():
             if isinstance(unit, SparseFormerUnit):
                 unit.gradient_scale = scale
@@ -257,7 +257,7 @@ def init_linear(linear: nn.Linear) -> None:
 def _image_feature(
     config: SparseFormerConfig, numerics: SparseFormerNumerics
 ) -> EarlyConv | PatchEmbedding | RawPixels:
-    """Builds what tokens sample from (Table 3d)."""
+    """Builds the feature map's part (Table 3d)."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
         return RawPixels()
@@ -266,7 +266,7 @@ def _image_feature(
 
 
 def _valid_share(images: Tensor, sizes: Tensor | None) -> Tensor | None:
-    """Turns valid sizes (height, width) into factors (x, y) on fractions of the valid picture."""
+    """Turns valid sizes (height, width) into factors (x, y) on fractions of the valid image."""
     if sizes is None:
         return None
     padded = sizes.new_tensor(images.shape[-2:])

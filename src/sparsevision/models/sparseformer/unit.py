@@ -1,4 +1,4 @@
-"""A SparseFormer's unit: tokens attend to each other, move their regions, sample the picture, digest (Section 3.1)."""
+"""A SparseFormer's unit: tokens attend to each other, move their regions, sample the image, digest (Section 3.1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RoIs = Float[Tensor, "batch tokens 4"]
 
 
 class SampledMap(NamedTuple):
-    """What one run of a unit reads: the feature map, and the valid share (x, y) of a padded batch.
+    """Input of one run of a unit: the feature map, and the valid share (x, y) of a padded batch.
 
     `repeat` counts the runs of the same unit; `trace` is filled under the name `stage`.
     """
@@ -36,7 +36,7 @@ class SampledMap(NamedTuple):
 
 
 class RoIAdjustment(nn.Module):
-    """Says how a token moves its region: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
+    """Region adjustment of a token: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
 
     def __init__(self, width: int, kind: str, eps: float) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class RoIAdjustment(nn.Module):
 
 
 class PointOffsets(nn.Module):
-    """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
+    """Sampling offsets of each token, before their normalisation (Eq. 2)."""
 
     def __init__(self, config: SparseFormerConfig, width: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class PointOffsets(nn.Module):
 
 
 class FixedPointOffsets(nn.Module):
-    """The grid of offsets, for every token and every picture the same (Table 3b, "nil")."""
+    """The grid of offsets, for every token and every image the same (Table 3b, "nil")."""
 
     def __init__(self, num_points: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class FixedPointOffsets(nn.Module):
 
 
 class RoIEncoding(nn.Module):
-    """Tells a token where its region lies (bootstrapped models)."""
+    """Encoding of each token's region (bootstrapped models)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class LateDropPath(nn.Module):
         self.rate = rate
 
     def forward(self, delta: Tensor) -> Tensor:
-        """Returns what is added to the tokens: in training nothing, for a share `rate` of the pictures."""
+        """Returns what is added to the tokens: in training nothing, for a share `rate` of the images."""
         if self.rate == 0 or not self.training:
             return delta
         from timm.layers.drop import drop_path

@@ -1,4 +1,4 @@
-"""What a Visual Transformer is made of: the rows of the paper's Tables 2 to 8 as values of fields."""
+"""Configuration of Visual Transformers: the rows of the paper's Tables 2 to 8 as values of fields."""
 
 from __future__ import annotations
 

@@ -59,9 +59,9 @@ class VisualTransformer(nn.Module):
         trace: Trace | None = None,
         stage: str = "",
     ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens, Float[Tensor, "batch tokens pixels"] | None]:
-        """Returns the map, the tokens, and where these were read; the last module leaves the map as it is.
+        """Returns the map, the tokens, and the pixels that they were pooled from; the last module keeps the map.
 
-        Where tokens were read is known if they have weights and `trace` asks for it; `read` has it of the old tokens.
+        Maps of the pixels that tokens were pooled from are returned if `trace` asks for them; `read` are the old ones.
         """
         weights = None
         if self.tokenizer is not None:
@@ -79,7 +79,7 @@ class VisualTransformer(nn.Module):
 def places(
     weights: Float[Tensor, "batch heads renewed pixels"] | None, read: Float[Tensor, "batch tokens pixels"] | None
 ) -> Float[Tensor, "batch tokens pixels"] | None:
-    """Says where each token was read, as a mean over heads: new tokens stand behind old ones that stayed."""
+    """Returns the pixels of each token, as a mean over heads: new tokens stand behind old ones that stayed."""
     if weights is None:
         return read
     new = weights.mean(dim=1)
@@ -89,7 +89,7 @@ def places(
 def record_attention(
     trace: Trace, stage: str, read: Float[Tensor, "batch tokens pixels"], attention: Tensor | None, grid: Sequence[int]
 ) -> None:
-    """Records where each token was read, and where those were read that it listened to (Section 4.4).
+    """Records the pixels of each token, and those of the tokens that it attends to (Section 4.4).
 
     Attention is a mean over heads. Over the pixels both kinds of maps sum to one.
     """
@@ -141,7 +141,7 @@ class VTResNet(Classifier):
 
     @property
     def backbone_name(self) -> str:
-        """The classifier that stem and stages are of, by timm's name; torchvision's has the same names and shapes."""
+        """The classifier with this stem and these stages, by timm's name; torchvision's has the same tensors."""
         return f"resnet{self.config.depth}"
 
     def backbone_tensors(self) -> dict[str, str]:
@@ -165,7 +165,7 @@ class VTResNet(Classifier):
         self._check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
             raise ConfigError(
-                "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
+                "A VT-ResNet reads padding as a part of the image: give images of one size, without padding."
             )
         images = channels_last_on_cpu(images)
         features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
@@ -179,20 +179,20 @@ class VTResNet(Classifier):
         assert tokens is not None
         return tokens
 
-    def _check_norms(self, pictures: int, size: Sequence[int], grid: Sequence[int]) -> None:
+    def _check_norms(self, images: int, size: Sequence[int], grid: Sequence[int]) -> None:
         """Refuses a batch of which a norm would see one value alone."""
-        if pictures * -(-grid[0] // 4) * -(-grid[1] // 4) < 2:
+        if images * -(-grid[0] // 4) * -(-grid[1] // 4) < 2:
             raise ConfigError(
-                f"Its norms learn from more than one cell of a map, and {pictures} picture of {size[0]}x{size[1]} has "
-                "one: train on larger pictures, or on several at once."
+                f"Its norms learn from more than one cell of a map, and {images} image of {size[0]}x{size[1]} has "
+                "one: train on larger images, or on several at once."
             )
         config = self.config
         renews = config.recurrence == "half" and config.num_modules > 1 and config.projector == "attention"
         normed = config.num_tokens // 2 if renews else config.num_tokens
-        if config.form == "budget" and pictures * normed < 2:
+        if config.form == "budget" and images * normed < 2:
             raise ConfigError(
-                f"Its norms learn from more than one token, and one picture with num_tokens={config.num_tokens} has "
-                "one to norm: train on several pictures at once."
+                f"Its norms learn from more than one token, and one image with num_tokens={config.num_tokens} has "
+                "one to norm: train on several images at once."
             )
 
     def forward_head(self, tokens: Tokens, pre_logits: bool = False) -> Tensor:
@@ -249,7 +249,7 @@ def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> n
 
 
 def _relation(config: VisualTransformerConfig) -> nn.Module:
-    """Builds what tokens change each other by (Table 5)."""
+    """Builds the relation between tokens (Table 5)."""
     width, form, rate = config.token_width, config.form, config.drop_path_rate
     if config.relation == "attention":
         return TokenTransformer(width, form, heads=config.num_heads, groups=config.token_groups, drop_path_rate=rate)

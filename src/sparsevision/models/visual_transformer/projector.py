@@ -1,4 +1,4 @@
-"""The projector: what the tokens found out is brought back to the pixels (Section 3.3)."""
+"""The projector: from the tokens back to the pixels (Section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sparsevision.models.visual_transformer.token_maps import (
 
 
 class TokenProjector(NormedMaps):
-    """Every pixel asks the tokens, and adds the mixture of them that answers (Eq. 5).
+    """Every pixel attends to the tokens, and adds the mixture of them (Eq. 5).
 
     In the budget form the map may come out wider than it went in: a dense map then carries the pixels over.
     """
