@@ -68,7 +68,7 @@ def pieces(sizes: Sequence[int], batches: Sequence[int], dtype: Any, device: str
     found = []
     for batch in batches:
         for size in sizes:
-            load = Workload(size, batch, dtype, device=device)
+            load = Workload(size, batch, dtype=dtype, device=device)
             megapixels = size * size * batch / 1e6
             name = f"{device} {dtype}{' compiled' if compiled else ''} {size}px batch{batch}"
             if device == "cpu" and megapixels > 4:

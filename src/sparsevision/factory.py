@@ -67,7 +67,7 @@ def create_model(
         pretrained: take the published weights; they are fetched once and cached.
         checkpoint: a file or folder of weights, or a state dict, in any known layout. Its numerics, outputs and, where
             it tells, its whole configuration are used unless other ones are asked for here.
-        num_classes: outputs; a head of another size than the weights have starts fresh, and the report says so.
+        num_classes: outputs; a head of another size than the weights have starts fresh, as the report lists.
             0 leaves the features.
         in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
         fresh_tokens: initialise tokens and regions anew where `num_tokens` is not what the weights have (Table 4).
@@ -75,7 +75,7 @@ def create_model(
 
     Raises:
         UnknownNameError: no such model, or no such field of its configuration.
-        ConfigError: a value makes no sense.
+        ConfigError: a value is invalid.
         CheckpointError: weights are missing, damaged or do not fit.
     """
     if pretrained and checkpoint is not None:
@@ -94,7 +94,7 @@ def create_model(
 
 
 def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
-    """Makes the model that weights belong to: as their description says, or else as their shapes tell.
+    """Makes the model that weights belong to, by their description or else by their shapes.
 
     Raises:
         CheckpointError: the weights are missing or damaged, or do not tell which model they are for.
@@ -133,9 +133,9 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for name in variants() if fnmatchcase(name, pattern))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSummary:
-    """What a table of models says of one.
+    """One row of a table of models.
 
     `reported` is what the weights' authors report, in percent: top-1 accuracy on ImageNet-1K of a classifier, AP on
     COCO val2017 of a detector.
@@ -169,18 +169,19 @@ def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
-    reported = variant.weights.reported if variant.weights else None
-    status = weights_status(variant)
-    size = variant.preprocessing.size
-    classes, task = variant.config.num_classes, variant.family.task
-    return ModelSummary(name, task, parameters, size, classes, status, reported, variant.paper)
+    return ModelSummary(
+        name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
+        classes=variant.config.num_classes, weights=weights_status(variant),
+        reported=variant.weights.reported if variant.weights else None, paper=variant.paper,
+    )  # fmt: skip
 
 
 def _summary_of_timm(name: str) -> ModelSummary:
     settings = published_settings(name)
     return ModelSummary(
-        name, TIMM.task, None, timm_preprocessing(name).size, settings.get("num_classes", 0),
-        "download" if settings.get("hf_hub_id") or settings.get("url") else "none", None, "timm",
+        name=name, task=TIMM.task, parameters=None, input_size=timm_preprocessing(name).size,
+        classes=settings.get("num_classes", 0), reported=None, paper=TIMM.name,
+        weights="download" if settings.get("hf_hub_id") or settings.get("url") else "none",
     )  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def check_name(name: str) -> None:
 
 
 def preprocessing_of(name: str) -> Preprocessing:
-    """Returns what turns a picture into the input of a model, by the model's name."""
+    """Returns the preprocessing of a model, by the model's name."""
     return timm_preprocessing(name) if is_timm_model(name) else variant_named(name).preprocessing
 
 
@@ -214,7 +215,7 @@ def usable_device(name: str | torch.device) -> torch.device:
     """Returns the device of a name, once it has held a tensor.
 
     Raises:
-        ConfigError: there is no such device here.
+        ConfigError: the device is not available here.
     """
     try:
         device = torch.device(name)

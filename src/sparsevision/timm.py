@@ -1,7 +1,7 @@
 """The door to timm: `import sparsevision.timm` makes every registered model one of timm's.
 
 Afterwards `timm.create_model("sparseformer_tiny")`, `timm.list_models("sparseformer*")` and timm's verbs work as timm
-documents them. What differs lies in the models: they end in tokens, which are on no grid, so features are (batch,
+documents them. The models differ in one respect: they end in tokens, which are on no grid, so features are (batch,
 tokens, width) and there are no feature maps to extract. `drop_rate` is the dropout before the classifier, where a
 model has one.
 """

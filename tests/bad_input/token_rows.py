@@ -34,7 +34,7 @@ TOKENS = [
     Row("too many tokens", "more tokens than memory holds",
         RECIPE, lambda b: recipe(b, "config.num_tokens = 100000000000"), refused("Memory ran out")),
     Row("one cell", "one picture whose last map is one cell, which norms cannot learn from",
-        RECIPE, lambda b: recipe(b, size=16, batch=1), refused("1 picture of 16x16", "train on larger pictures")),
+        RECIPE, lambda b: recipe(b, size=16, batch=1), refused("1 image of 16x16", "train on larger images")),
     Row("another's backbone", "a backbone's weights that are a classifier of another kind",
         RECIPE, lambda b: recipe(b, f'backbone = "{b.model}"'), refused("give the weights of the backbone")),
     Row("stages", "a figure of models that sample",

@@ -189,7 +189,7 @@ def test_distilling_features_keeps_the_students_dropout() -> None:
 def test_padding_is_refused() -> None:
     model, images = narrow(), torch.rand(PICTURES)
     assert model(images, sizes=torch.tensor([[64, 96], [64, 96]])).shape == (2, 5)
-    with pytest.raises(ConfigError, match="reads padding as if it were picture"):
+    with pytest.raises(ConfigError, match="reads padding as a part of the image"):
         model(images, sizes=torch.tensor([[64, 96], [64, 80]]))
 
 

@@ -264,10 +264,10 @@ def test_mixing(name: str) -> None:
     points = words["in_points"]
     module = AdaptiveMixing(
         words["query_dim"],
-        words["in_dim"],
-        points,
-        points if words["layout"] == "v1" else max(points, 32),
-        words.get("pg_inner_dim", words["query_dim"] // 4),
+        channels=words["in_dim"],
+        num_points=points,
+        out_points=points if words["layout"] == "v1" else max(points, 32),
+        hidden=words.get("pg_inner_dim", words["query_dim"] // 4),
         biases=biased,
         eps=numerics.generator_norm_eps,
     )
@@ -315,7 +315,7 @@ def test_unit(name: str) -> None:
         PLAIN if plain else tuple(OPERATIONS[op] for op in words["ops"]) if "ops" in words else config.focusing_order
     )
     repeats = words.get("repeats", 1)
-    unit = SparseFormerUnit(config, words["dim"], order, [0.0] * repeats).eval()
+    unit = SparseFormerUnit(config, words["dim"], order=order, drop_rates=[0.0] * repeats).eval()
     names = load(unit, case.state, prefix="layers.0.")
     inputs = {key: value.requires_grad_() for key, value in case.inputs.items() if not key.startswith("w_")}
     tokens, rois = inputs["embedding"], inputs.get("roi", torch.zeros(2, inputs["embedding"].shape[1], 4))

@@ -77,14 +77,14 @@ def tokenizer_of(words: dict[str, Any]) -> nn.Module:
     token_width, groups = words.get("token_channels", width), words.get("groups", 1)
     if words["tokenizer"] == "filter":
         value = words.get("value", True)
-        return FilterTokenizer(width, token_width, count, form, groups=groups, value=value)
+        return FilterTokenizer(width, token_width, num_tokens=count, form=form, groups=groups, value=value)
     if words["tokenizer"] == "recurrent":
         heads, renewal = words.get("heads", 1), words.get("recurrent", "full")
         return RecurrentTokenizer(width, token_width, form, heads=heads, groups=groups, renewal=renewal)
     if words["tokenizer"] == "pool":
-        return PoolingTokenizer(width, token_width, count, form)
+        return PoolingTokenizer(width, token_width, num_tokens=count, form=form)
     iterations = words["iterations"]
-    return ClusteringTokenizer(width, token_width, count, form, groups=groups, iterations=iterations)
+    return ClusteringTokenizer(width, token_width, num_tokens=count, form=form, groups=groups, iterations=iterations)
 
 
 def test_every_case_is_known() -> None:
@@ -126,7 +126,7 @@ def test_projector(name: str) -> None:
     words = case.config
     width = words["channels"]
     module = TokenProjector(
-        words.get("in_channels", width), width, words.get("token_channels", width), words["form"],
+        words.get("in_channels", width), width, token_width=words.get("token_channels", width), form=words["form"],
         heads=words.get("heads", 1), groups=words.get("groups", 1),
     )  # fmt: skip
     filled(module, case)

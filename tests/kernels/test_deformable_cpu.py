@@ -148,7 +148,7 @@ def test_other_precisions_take_the_plain_form() -> None:
 
 def module_and_inputs(shapes: Shapes) -> tuple[DeformableAttention, tuple[Tensor, ...]]:
     torch.manual_seed(0)
-    module = DeformableAttention(16, len(shapes), num_heads=2, num_points=3).eval()
+    module = DeformableAttention(16, num_levels=len(shapes), num_heads=2, num_points=3).eval()
     tokens = sum(height * width for height, width in shapes)
     return module, (torch.randn(2, 5, 16), torch.rand(2, 5, len(shapes), 2), torch.randn(2, tokens, 16))
 

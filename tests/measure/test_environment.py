@@ -82,7 +82,7 @@ def test_the_environment_names_versions_devices_and_memory(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("finding", "status"), [(WELL, 0), (Finding("self-check", "no weights", "harm", "Reinstall."), 1)]
+    ("finding", "status"), [(WELL, 0), (Finding("self-check", "no weights", status="harm", advice="Reinstall."), 1)]
 )
 def test_status_1_if_something_would_hurt(
     finding: Finding, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -115,4 +115,6 @@ def test_a_data_set_is_examined_too(
 
 
 def test_harms_are_only_the_harmful():
-    assert harms([WELL, Finding("a", "b", "note", "c"), bad := Finding("a", "b", "harm", "c")]) == [bad]
+    assert harms(
+        [WELL, Finding("a", "b", status="note", advice="c"), bad := Finding("a", "b", status="harm", advice="c")]
+    ) == [bad]

@@ -34,7 +34,7 @@ def assemble(
 ) -> nn.Module:
     """Makes one of our models and fills it; without a name, the one that the weights belong to.
 
-    What was not asked for is as the checkpoint has it, and then as the variant has it.
+    Values that are not given are those of the checkpoint, and then those of the variant.
 
     Raises:
         UnknownNameError: nothing is registered under the name.
@@ -88,14 +88,14 @@ def configured(base: Any, changes: Mapping[str, Any]) -> Any:
 
 def _name_of(checkpoint: Checkpoint | None) -> str:
     if checkpoint is None:
-        raise ConfigError("A model needs a name or a checkpoint that tells which it is.")
+        raise ConfigError("A model needs a name or a checkpoint that names it.")
     if checkpoint.model_name is not None:
         return checkpoint.model_name
     likely = likely_variants(infer_config(checkpoint.state), checkpoint.layout)
     if len(likely) != 1:
         seems = f"could be {' or '.join(likely)}" if likely else "are those of no registered model"
         raise CheckpointError(
-            f"{checkpoint.origin} does not say which model it is for, and its tensors' shapes {seems}: name the model."
+            f"{checkpoint.origin} does not name its model, and its tensors' shapes {seems}: name the model."
         )
     return likely[0]
 
@@ -137,6 +137,7 @@ def _identified(
         labels, facts = None, ClassFacts()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
         labels, facts = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
-    identify(model, Identity(variant.name, preprocessing, labels, report, facts=facts))
+    found = Identity(name=variant.name, preprocessing=preprocessing, labels=labels, report=report, facts=facts)
+    identify(model, found)
     model.default_cfg = timm_settings(variant)
     return model

@@ -15,17 +15,17 @@ PRETRAINED = "pretrained"
 
 
 def fill_backbone(model: nn.Module, source: str) -> int:
-    """Fills a model's backbone with a classifier's weights; what a backbone has no use for is left out.
+    """Fills a model's backbone with a classifier's weights; what a backbone has no use for is omitted.
 
-    For pictures of another number of channels the first weights are summed or repeated.
+    For images of another number of channels the first weights are summed or repeated.
 
     Args:
-        model: a model that says which of its tensors are a classifier's (`backbone_tensors`).
+        model: a model with a backbone (`backbone_tensors`).
         source: a file of weights in timm's names for the classifier; or "pretrained" for those that timm usually
             publishes of it, or "timm/NAME" for those of that name, as in "timm/resnet50.tv_in1k".
 
     Returns:
-        How many tensors were filled.
+        The number of tensors that were filled.
 
     Raises:
         ConfigError: the model has no backbone.
@@ -34,7 +34,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
             shape.
     """
     if not hasattr(model, "backbone_tensors"):
-        raise ConfigError(f"{type(model).__name__} has no backbone to fill: leave model.backbone out.")
+        raise ConfigError(f"{type(model).__name__} has no backbone to fill: omit model.backbone.")
     named: Any = model
     if source == PRETRAINED or is_timm_model(source):
         state = _published(named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX))
@@ -65,7 +65,7 @@ def _published(name: str) -> dict[str, Tensor]:
     check_timm_name(PREFIX + name)
     try:
         return dict(timm.create_model(name, pretrained=True).state_dict())
-    except Exception as error:  # timm passes on whatever the network or the Hub says
+    except Exception as error:  # timm passes on any error of the network or the Hub
         reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(
             f"timm could not fetch the weights of {name!r} ({type(error).__name__}: {reason}): give a file of them."

@@ -1,4 +1,4 @@
-"""What a file of weights holds, once it is read: tensors under our names and all that is known of the model."""
+"""Content of a file of weights: tensors under our names, and the model's description."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Checkpoint:
     Attributes:
         layout: what the file's own names were.
         state: tensors by our names.
-        model_name, config, preprocessing, labels, facts: what our own format says of the model; None in other files.
+        model_name, config, preprocessing, labels, facts: the description in our own format; None in other files.
         origin: where it came from, for messages.
         original_names: our name -> the name in the file, for every tensor.
     """
@@ -41,7 +41,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What loading did, tensor by tensor.
+    """Report of loading, tensor by tensor.
 
     `renamed` are (name in the file, our name); `missing` were absent and tolerated (zeros); `unexpected` were in the
     file and had no use; `fresh` kept the model's initialisation because that was asked for; `adapted` were summed or

@@ -20,7 +20,7 @@ _LARGEST_SIDE = 8192
 
 
 class Description(BaseModel):
-    """What our format says of a model; unknown keys at the top are refused."""
+    """Description of a model in our format; unknown keys at the top are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -56,12 +56,12 @@ def parse_description(text: str, origin: str) -> Description:
     """Reads the JSON of a checkpoint.
 
     Raises:
-        CheckpointError: it is damaged, of another format version, or its values make no sense.
+        CheckpointError: it is damaged, of another format version, or a value is invalid.
     """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"The description of the model in {origin!r} is no intact JSON.") from error
+        raise CheckpointError(f"The description of the model in {origin!r} is not intact JSON.") from error
     if not isinstance(content, dict) or "format_version" not in content:
         raise CheckpointError(
             f"The JSON in {origin!r} does not describe a sparsevision model: it has no 'format_version'."
@@ -98,7 +98,7 @@ def _check_facts(description: Description, origin: str) -> None:
                 f"{origin!r} has {len(values)} {name} for {len(description.labels or ())} labels: they must be as many."
             )
     if not all(0 <= threshold <= 1 for threshold in facts.thresholds or ()):
-        raise CheckpointError(f"{origin!r} has thresholds that are no scores: each must be from 0 to 1.")
+        raise CheckpointError(f"{origin!r} has thresholds that are not scores: each must be from 0 to 1.")
 
 
 def _check_numbers(config: Mapping[str, Any], origin: str) -> None:
@@ -118,7 +118,7 @@ def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
     )
     if not fits:
         raise CheckpointError(
-            f"The preprocessing in {origin!r} makes no sense: sizes must be 1 to 8192, "
+            f"The preprocessing in {origin!r} is invalid: sizes must be 1 to 8192, "
             "crop_fraction above 0 and at most 1 (size / crop_fraction at most 8192, too), means finite, as many "
             "deviations as means, and all of them positive."
         )

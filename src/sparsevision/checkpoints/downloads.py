@@ -36,7 +36,7 @@ def released_weights(variant: NamedVariant) -> Path:
     A fetched file takes its place in the cache only after its names and shapes were found to be the variant's.
 
     Raises:
-        CheckpointError: there are no weights, they cannot be fetched (the sentence says which file to put where), or
+        CheckpointError: there are no weights, they cannot be fetched (the message names the file to put there), or
             what came is something else.
     """
     weights = variant.weights
@@ -121,4 +121,4 @@ def _check(variant: NamedVariant, checkpoint: Checkpoint, address: str) -> None:
         with torch.device("meta"):
             assemble(variant.name, checkpoint)
     except CheckpointError as error:
-        raise CheckpointError(f"What {address} sent is not the weights of {variant.name!r}. {error}") from error
+        raise CheckpointError(f"The file from {address} is not the weights of {variant.name!r}. {error}") from error

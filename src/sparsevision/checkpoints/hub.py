@@ -110,6 +110,6 @@ def _fetch(repository: str, **options: Any) -> Path:
     except Exception as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(
-            f"{repository!r} is no local folder, and {CONFIG_FILE} and {WEIGHTS_FILE} could not be fetched "
+            f"{repository!r} is not a local folder, and {CONFIG_FILE} and {WEIGHTS_FILE} could not be fetched "
             f"from the Hub under that name ({type(error).__name__}: {reason})."
         ) from error

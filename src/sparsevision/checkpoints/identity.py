@@ -1,4 +1,4 @@
-"""What a model is, carried with it: its name, what turns a picture into its input, what its outputs are called."""
+"""Identity of a model, carried with it: its name, its preprocessing, the names of its outputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sparsevision.checkpoints.checkpoint import LoadReport
 from sparsevision.types import ClassFacts, Preprocessing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What `create_model` knows of a model, and what is written beside its weights.
+    """Facts about a model that `create_model` made, which are written beside its weights.
 
-    `report` says what loading did, if weights were loaded; `options` are the constructor's arguments of a model that
-    has no configuration of its own (timm's); `facts` are what a detector knows of its labels besides their names.
+    `report` is that of loading, if weights were loaded; `options` are the constructor's arguments of a model that
+    has no configuration of its own (timm's); `facts` are known of the labels besides their names.
     """
 
     name: str

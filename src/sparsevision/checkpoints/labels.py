@@ -23,7 +23,7 @@ def public_classes(label_set: str | None) -> tuple[tuple[str, ...] | None, Class
 
 @cache
 def coco_labels() -> tuple[str, ...]:
-    """Returns names for 91 outputs that are COCO's category ids; eleven of these are no class and never occur."""
+    """Returns names for 91 outputs that are COCO's category ids; eleven of these are unused."""
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
     names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]

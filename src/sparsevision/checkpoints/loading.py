@@ -159,7 +159,7 @@ def _advice(
     shapes: Sequence[str],
     checkpoint: Checkpoint,
 ) -> str:
-    """Says what to do when weights do not fit, where that can be told."""
+    """Suggests what to do when weights do not fit, where that is known."""
     changed = {text.split(" ", 1)[0] for text in contradictions}
     if changed == {"num_classes"}:
         return "; num_classes=N asks for a fresh head of N outputs"
@@ -181,7 +181,7 @@ def _check_values(state: Mapping[str, Tensor], origin: str, allow_nonfinite: boo
             continue
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
-                f"{name!r} in {origin} holds values that are NaN or infinite, so the model would answer nonsense: "
+                f"{name!r} in {origin} holds values that are NaN or infinite, which would make every output invalid: "
                 "use an earlier checkpoint."
             )
 

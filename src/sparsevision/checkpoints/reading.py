@@ -22,9 +22,9 @@ from sparsevision.checkpoints.layouts import OURS, detect_layout, layout_named, 
 from sparsevision.errors import CheckpointError
 from sparsevision.models.registry import variant_named
 
-# Where training loops keep weights, the averaged ones first: they are what a model is evaluated with.
+# Keys under which training loops keep weights, the averaged ones first: models are evaluated with these.
 _NESTED = ("model_ema", "model", "model_best", "state_dict")
-# What data parallelism and torch.compile put before every name.
+# Prefixes that data parallelism and torch.compile put before every name.
 _WRAPPERS = ("module.", "_orig_mod.")
 _LARGEST_DESCRIPTION = 50_000_000
 
@@ -56,7 +56,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     weights, description = folder / WEIGHTS_FILE, folder / CONFIG_FILE
     if not weights.is_file() or not description.is_file():
         raise CheckpointError(
-            f"The folder {str(folder)!r} lacks {WEIGHTS_FILE} or {CONFIG_FILE}, so it is no checkpoint."
+            f"The folder {str(folder)!r} lacks {WEIGHTS_FILE} or {CONFIG_FILE}, so it is not a checkpoint."
         )
     if description.stat().st_size > _LARGEST_DESCRIPTION:
         raise CheckpointError(f"{str(description)!r} is too large to describe a model.")
@@ -93,7 +93,7 @@ def _read_file(path: Path) -> Checkpoint:
 def _checkpoint(
     state: Mapping[str, Tensor], described: Description | None, origin: str, settings: Mapping[str, Any] | None = None
 ) -> Checkpoint:
-    # What our own format describes may be any model; its names are ours as they stand.
+    # A description in our own format may be of any model; its names are ours as they stand.
     layout = OURS if described else detect_layout(state)
     named = renamed_to_ours(state, layout)
     tensors = {ours: tensor for ours, (_, tensor) in named.items()}
@@ -126,7 +126,7 @@ def _settings_of_others(text: str) -> Mapping[str, Any] | None:
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        path.open("rb").close()  # the library says of a file that may not be read that there is none
+        path.open("rb").close()  # the library reports a file without permission as missing
     except OSError as error:
         raise CheckpointError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
     try:
@@ -135,7 +135,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     # The library raises its own error for the header, and torch's or NumPy's for what the header claims.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{str(path)!r} is no intact safetensors file ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact safetensors file ({_first_line(error)}).") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -146,7 +146,7 @@ def _read_pickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         blocked = re.search(r"GLOBAL (\S+)", str(error))
         if blocked is None:
-            raise CheckpointError(f"{str(path)!r} is no intact file of weights.") from error
+            raise CheckpointError(f"{str(path)!r} is not an intact file of weights.") from error
         raise CheckpointError(
             f"{str(path)!r} holds a Python object ({blocked[1]}) besides tensors and could execute code when read, so "
             "it was refused: if you trust its author, save its weights alone on a machine that may be lost, "
@@ -154,7 +154,7 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     # A damaged archive makes torch's reader raise nearly anything, from EOFError to UnicodeDecodeError.
     except Exception as error:
-        raise CheckpointError(f"{str(path)!r} is no intact file of weights ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact file of weights ({_first_line(error)}).") from error
 
 
 def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
@@ -168,7 +168,8 @@ def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
-                f"{what} is no state dict: its entry {str(name)[:80]!r} is of type {type(tensor).__name__}, no tensor."
+                f"{what} is not a state dict: its entry {str(name)[:80]!r} is of type {type(tensor).__name__}, not a "
+                "tensor."
             )
     state = dict(content)
     for prefix in _WRAPPERS * 2:

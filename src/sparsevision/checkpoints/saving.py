@@ -18,6 +18,7 @@ from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGH
 from sparsevision.checkpoints.description import format_description
 from sparsevision.checkpoints.identity import config_of, unwrapped
 from sparsevision.errors import CheckpointError
+from sparsevision.packing import is_packed
 from sparsevision.types import ClassFacts, Preprocessing
 
 
@@ -37,18 +38,24 @@ def save_checkpoint(
         target: a folder, or a path that ends in .safetensors for a single file.
         model: the model; wrappers of data parallelism and torch.compile are taken off.
         name: what `create_model` calls the model.
-        preprocessing: what turns pictures into the model's input.
+        preprocessing: from images to the model's input.
         labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
-        facts: what is known of the labels besides their names, one number a label.
+        facts: about the labels besides their names, one number a label.
         dtype: of the stored floating-point tensors, e.g. torch.float16 for files to ship; None keeps the model's.
 
     Returns:
         The path written to.
 
     Raises:
-        CheckpointError: labels and outputs disagree, a weight does not fit `dtype`, or the disk refuses.
+        CheckpointError: the weights are packed, labels and outputs disagree, a weight does not fit `dtype`, or the disk
+            refuses.
     """
     model = unwrapped(model)
+    if is_packed(model):
+        raise CheckpointError(
+            "The model's weights are packed for predicting and cannot be saved: open the model anew, by open_model or "
+            "create_model, and save that one."
+        )
     outputs = getattr(model, "num_classes", None)
     if labels is not None and outputs is not None and len(labels) != outputs:
         raise CheckpointError(

@@ -22,7 +22,7 @@ PREFIX = "timm/"
 
 
 def is_timm_model(name: str) -> bool:
-    """Says whether a name is one of timm's models."""
+    """Returns whether a name is one of timm's models."""
     return name.startswith(PREFIX)
 
 
@@ -55,12 +55,14 @@ def make_timm_model(
     if pretrained and num_classes is None and getattr(model, "num_classes", None) == 1000:
         labels = imagenet_labels()
     preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
-    identify(model, Identity(name, preprocessing, None if report and report.fresh else labels, report, options))
+    labels = None if report and report.fresh else labels
+    found = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
+    identify(model, found)
     return model
 
 
 def timm_preprocessing(name: str) -> Preprocessing:
-    """Returns what timm prepares pictures with for a model."""
+    """Returns the preprocessing that timm uses for a model."""
     from timm.data.config import resolve_data_config
 
     check_timm_name(name)
@@ -92,7 +94,7 @@ def check_timm_name(name: str) -> None:
 
 
 def published_settings(name: str) -> dict[str, Any]:
-    """Returns what timm's registry says of a model: its input, head and weights."""
+    """Returns a model's entry in timm's registry: input, head and weights."""
     import timm
 
     found = timm.get_pretrained_cfg(name.removeprefix(PREFIX))

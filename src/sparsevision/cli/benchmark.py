@@ -57,9 +57,9 @@ def benchmark(
     models
         Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
     sizes
-        Sizes of the pictures in pixels: 224 is a square, 800x1066 height and width. Default: 224.
+        Sizes of the images in pixels: 224 is a square, 800x1066 height and width. Default: 224.
     batches
-        Pictures at once. Default: 1 and 8.
+        Images at once. Default: 1 and 8.
     dtype
         Precisions; bf16 and fp16 by autocast. Default: fp32.
     compile
@@ -81,9 +81,9 @@ def benchmark(
     device
         cpu, or cuda.
     loader
-        A data set: measure how fast its training pictures can be loaded. Without --models, nothing else is measured.
+        A data set: measure how fast its training images can be loaded. Without --models, nothing else is measured.
     workers
-        Processes that load pictures for --loader.
+        Processes that load images for --loader.
     macs
         Count multiply-adds instead of measuring time.
     out
@@ -231,10 +231,10 @@ def _measure_loader(spec: str, size: Size, batch: int, workers: int) -> None:
     from sparsevision.measure.loader import measure_loader
 
     if not isinstance(size, int):
-        raise ConfigError("--loader makes square pictures: give --sizes one number.")
-    with Console(stderr=True).status("loading pictures"):
+        raise ConfigError("--loader makes square images: give --sizes one number.")
+    with Console(stderr=True).status("loading images"):
         speed = measure_loader(spec, size=size, batch=batch, workers=workers)
-    columns = ("loader", "images/s", "size", "batch", "workers", "pictures", "skipped")
+    columns = ("loader", "images/s", "size", "batch", "workers", "images", "skipped")
     counts = (size, batch, workers, speed.pictures, speed.skipped)
     _output().print(_table(columns, [(spec, f"{speed.images_per_second:.1f}", *map(str, counts))]))
 

@@ -25,7 +25,7 @@ from sparsevision.kernels.dispatch import fast_cpu_inference, fast_cpu_training
 CHUNK = 512
 # Rows are counted in floats, which hold every integer up to here.
 MOST_ROWS = 2**24
-# How far away a neighbour is that a map of a single row or column does not have.
+# Distance of the neighbour that a map of a single row or column does not have.
 _NOWHERE = math.inf
 
 
@@ -45,7 +45,7 @@ def sample_rows(values: Tensor, shapes: Sequence[tuple[int, int]], locations: Te
 
 
 class _Grid:
-    """What follows from the levels' shapes alone; the last axis runs over the points of all levels.
+    """Constants of the levels' shapes; the last axis runs over the points of all levels.
 
     Axes of places are (x, y); tables hold the heads of a token one after another.
     """
@@ -99,7 +99,7 @@ class _Chunk:
         torch.clamp(self.position, self.position.new_zeros(()), grid.last, out=self.corner).floor_()
         torch.sub(self.position.sub_(self.corner), grid.steps, out=self.distances)
         torch.addcmul(grid.first, self.corner[1], grid.row, out=self.base).add_(self.corner[0], alpha=grid.heads)
-        # What is not a number has no cell; any will do, since its shares are not numbers either.
+        # A location that is NaN has no cell; any will do, since its shares are NaN as well.
         self.cells.copy_(self.base).clamp_(0, grid.most)
         torch.add(self.cells.unsqueeze(2), grid.corners, out=self.rows)
 
@@ -128,10 +128,10 @@ def sample_corner_rows(values: Tensor, locations: Tensor, weights: Tensor, sides
     result = values.new_empty(batch, queries, heads * channels)
     grid = _Grid(sides, heads, locations.shape[4])
     for some, chunk in _chunks(grid, queries):
-        for picture in range(batch):
-            chunk.locate(locations[picture, some])
-            chunk.share(weights[picture, some])
-            result[picture, some] = chunk.read(table[picture]).view(-1, heads * channels)
+        for image in range(batch):
+            chunk.locate(locations[image, some])
+            chunk.share(weights[image, some])
+            result[image, some] = chunk.read(table[image]).view(-1, heads * channels)
     return result
 
 
@@ -169,18 +169,18 @@ class CornerRows(torch.autograd.Function):
         to_values = torch.empty_like(values, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
         with torch.autocast("cpu", enabled=False):
-            for picture in range(len(values)):
-                back = _Backward(grid, values[picture], gradient[picture])
-                found = back.run(locations[picture], weights[picture], places=places)
+            for image in range(len(values)):
+                back = _Backward(grid, values[image], gradient[image])
+                found = back.run(locations[image], weights[image], places=places)
                 if places:
-                    to_locations[picture], to_weights[picture] = found
+                    to_locations[image], to_weights[image] = found
                 if to_values is not None:
-                    to_values[picture] = back.to_values().view_as(to_values[picture])
+                    to_values[image] = back.to_values().view_as(to_values[image])
         return to_values, to_locations if places else None, to_weights if places else None, None
 
 
 class _Backward:
-    """One picture's backward pass."""
+    """One image's backward pass."""
 
     def __init__(self, grid: _Grid, values: Tensor, gradient: Tensor) -> None:
         self.grid = grid
@@ -245,7 +245,7 @@ class _Backward:
 
 
 def _sum_rows(table: Tensor, rows: Tensor, bags: Tensor, shares: Tensor) -> Tensor:
-    """Sums the table's `rows` by their shares in bags, of which each begins where `bags` says."""
+    """Sums the table's `rows` by their shares in bags, whose first rows are `bags`."""
     return torch.embedding_bag(table, rows, bags, mode=0, per_sample_weights=shares)[0]
 
 

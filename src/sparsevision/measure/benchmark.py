@@ -44,7 +44,7 @@ def make_candidates(
     """Returns every combination; `plain` adds our models' plain path, `compiled` adds every candidate compiled."""
     candidates: list[Candidate] = []
     for size, batch, dtype in itertools.product(sizes, batches, dtypes):
-        load = Workload(size, batch, dtype, work, device)
+        load = Workload(size, batch, dtype=dtype, work=work, device=device)
         for model in dict.fromkeys(models):
             sides = [Candidate(model, load)]
             if plain and is_ours(model):

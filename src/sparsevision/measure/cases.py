@@ -1,10 +1,10 @@
-"""What takes part in a measurement: a model on a path, in a precision, compiled or not, at a size and a batch."""
+"""Cases of a measurement: a model on a path, in a precision, compiled or not, at a size and a batch."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -39,13 +39,14 @@ def size_text(size: Size) -> str:
 
 @dataclass(frozen=True)
 class Workload:
-    """What candidates must share to be compared: pictures of `size` pixels, `batch` of them, `dtype`, `work`.
+    """Conditions that candidates must share to be compared: images of `size` pixels, `batch` of them, `dtype`, `work`.
 
-    One number as size means square pictures, two are height and width.
+    One number as size means square images, two are height and width.
     """
 
     size: Size = 224
     batch: int = 1
+    _: KW_ONLY
     dtype: Dtype = "fp32"
     work: Work = "inference"
     device: str = "cpu"
@@ -66,6 +67,7 @@ class Candidate:
 
     model: str
     workload: Workload
+    _: KW_ONLY
     path: Path = "default"
     compiled: bool = False
     memory_format: MemoryFormat | None = None
@@ -83,14 +85,14 @@ class Candidate:
 
 
 def is_ours(name: str) -> bool:
-    """Says whether a model is this package's own, and so has a plain path."""
+    """Returns whether a model is this package's own, and so has a plain path."""
     return not name.startswith("timm/")
 
 
 def build_model(name: str, size: Size, *, fuse: bool = False) -> nn.Module:
-    """Makes a model for pictures of a size, with random weights.
+    """Makes a model for images of a size, with random weights.
 
-    A timm model that fixes its picture's size is told it. `fuse` merges the branches of reparameterisable peers, as
+    A timm model of a fixed image size is built for it. `fuse` merges the branches of reparameterisable peers, as
     anybody would who deploys them. Raises `ConfigError` for a size that the model cannot take.
     """
     if is_ours(name):
@@ -121,7 +123,7 @@ def compiler_options(mode: str, *, freezing: bool) -> dict[str, Any]:
 class Runner:
     """A candidate made ready: calling it does one forward pass, or one training step, and waits for the device.
 
-    `memory_format` says which one was chosen. A compiled candidate is compiled at its first call, for its exact shapes.
+    `memory_format` is the chosen one. A compiled candidate is compiled at its first call, for its exact shapes.
     """
 
     def __init__(self, candidate: Candidate, *, compile_mode: str = "default", pick_format: bool = True) -> None:

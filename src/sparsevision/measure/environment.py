@@ -1,4 +1,4 @@
-"""Examines the machine that training or predicting would run on: what is there, what is missing, what would hurt."""
+"""Examination of the machine for training and predicting: devices, packages, memory, disk, and a self-check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
@@ -30,12 +30,21 @@ _LEAST_MEMORY, _LEAST_DISK, _LEAST_SHARED = 2 * 2**30, 2 * 2**30, 512 * 2**20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined: its `name`, what was found, and `advice` where it is worth a note or would hurt."""
+    """One thing examined: its `name`, what was found, and `advice` where it deserves a note or is harmful."""
 
     name: str
     value: str
+    _: KW_ONLY
     status: Status = "ok"
     advice: str = ""
+
+
+def _harm(name: str, value: str, advice: str) -> Finding:
+    return Finding(name, value, status="harm", advice=advice)
+
+
+def _note(name: str, value: str, advice: str) -> Finding:
+    return Finding(name, value, status="note", advice=advice)
 
 
 def examine_environment(folder: Path | None = None) -> list[Finding]:
@@ -56,7 +65,7 @@ def examine_environment(folder: Path | None = None) -> list[Finding]:
 
 
 def harms(findings: list[Finding]) -> list[Finding]:
-    """Returns the findings that would hurt."""
+    """Returns the harmful findings."""
     return [finding for finding in findings if finding.status == "harm"]
 
 
@@ -68,7 +77,7 @@ def examine_packages(installed: Callable[[str], str] = version) -> Iterator[Find
     for name in _requirements()[""]:
         found = _version_or_none(name, installed)
         if found is None:
-            yield Finding(name, "missing", "harm", "Install sparsevision again: its core needs it.")
+            yield _harm(name, "missing", "Install sparsevision again: its core needs it.")
         else:
             yield Finding(name, found)
     for extra, names in _requirements().items():
@@ -78,7 +87,7 @@ def examine_packages(installed: Callable[[str], str] = version) -> Iterator[Find
         listed = ", ".join(f"{name} {_version_or_none(name, installed)}" for name in names if name not in missing)
         if missing:
             advice = f"Missing: {', '.join(missing)}. If needed: install sparsevision[{extra}]."
-            yield Finding(f"extra [{extra}]", listed or "not installed", "note", advice)
+            yield _note(f"extra [{extra}]", listed or "not installed", advice)
         else:
             yield Finding(f"extra [{extra}]", listed)
 
@@ -93,16 +102,16 @@ def examine_devices() -> Iterator[Finding]:
         yield Finding("mps", "available")
     if not torch.cuda.is_available() and Path("/proc/driver/nvidia/version").exists():
         advice = "An NVIDIA driver is there, but torch cannot use it: install a build of torch with CUDA."
-        yield Finding("cuda", "not usable", "note", advice)
+        yield _note("cuda", "not usable", advice)
 
 
 def examine_threads(cores: int, threads: int) -> Finding:
     """Judges the number of threads against the cores: more of them slow each other down."""
     value = f"{threads} of {cores} cores"
     if threads > cores:
-        return Finding("threads", value, "harm", f"More threads than cores: set OMP_NUM_THREADS={cores}.")
+        return _harm("threads", value, f"More threads than cores: set OMP_NUM_THREADS={cores}.")
     if threads < cores:
-        return Finding("threads", value, "note", f"Some cores stay idle: OMP_NUM_THREADS={cores} would use them.")
+        return _note("threads", value, f"Some cores stay idle: OMP_NUM_THREADS={cores} would use them.")
     return Finding("threads", value)
 
 
@@ -110,7 +119,7 @@ def examine_memory(available: int, total: int) -> Finding:
     """Judges the memory in bytes that can be had now; 0 means that the system does not tell."""
     value = f"{available / 2**30:.1f} of {total / 2**30:.1f} GiB available" if available else "the system does not tell"
     if 0 < available < _LEAST_MEMORY:
-        return Finding("memory", value, "harm", "Less than 2 GiB: close other programs, or lower batch and size.")
+        return _harm("memory", value, "Less than 2 GiB: close other programs, or lower batch and size.")
     return Finding("memory", value)
 
 
@@ -119,9 +128,9 @@ def examine_disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     value = f"{free / 2**30:.1f} GiB free"
     if not os.access(folder, os.W_OK):
-        return Finding("disk", f"{value}, not writable", "harm", "Runs write here: change to a folder of your own.")
+        return _harm("disk", f"{value}, not writable", "Runs write here: change to a folder of your own.")
     if free < _LEAST_DISK:
-        return Finding("disk", value, "harm", "Less than 2 GiB: a run's weights and state may not fit.")
+        return _harm("disk", value, "Less than 2 GiB: a run's weights and state may not fit.")
     return Finding("disk", value)
 
 
@@ -130,7 +139,7 @@ def examine_shared_memory(size: int) -> Finding:
     value = f"{size / 2**20:.0f} MiB"
     if size < _LEAST_SHARED:
         advice = "Small for loader processes: use few workers, or give a container more (docker: --shm-size=2g)."
-        return Finding("shared memory", value, "note", advice)
+        return _note("shared memory", value, advice)
     return Finding("shared memory", value)
 
 
@@ -141,7 +150,7 @@ def examine_model() -> Finding:
     try:
         model = create_model(shipped, pretrained=True).eval()
     except SparseVisionError as failure:
-        return Finding(name, "no weights", "harm", str(failure))
+        return _harm(name, "no weights", str(failure))
     rows = torch.linspace(-1, 1, 160)
     images = (rows.view(1, 1, -1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1) + rows.cos()).contiguous()
     try:
@@ -150,18 +159,18 @@ def examine_model() -> Finding:
             with plain_operators():
                 plain = model(images)
     except RuntimeError as failure:
-        return Finding(name, "failed", "harm", f"The model does not run here: {str(failure).splitlines()[0]}")
+        return _harm(name, "failed", f"The model does not run here: {str(failure).splitlines()[0]}")
     return judge_outputs(name, fast, plain)
 
 
 def judge_outputs(name: str, fast: torch.Tensor, plain: torch.Tensor) -> Finding:
     """Judges whether two paths gave finite and equal answers (to 1e-3 of the largest)."""
     if not bool(plain.isfinite().all() and fast.isfinite().all()):
-        return Finding(name, "not finite", "harm", "This build of torch computes wrongly here: install another.")
+        return _harm(name, "not finite", "This build of torch computes wrongly here: install another.")
     difference = float((fast - plain).abs().max() / plain.abs().max().clamp_min(1e-6))
     if difference > 1e-3:
         advice = "The fast path computes something else than the plain one here: please report it."
-        return Finding(name, f"paths differ by {difference:.0e}", "harm", advice)
+        return _harm(name, f"paths differ by {difference:.0e}", advice)
     return Finding(name, f"runs; fast and plain path agree to {difference:.0e}")
 
 

@@ -1,4 +1,4 @@
-"""What the classifiers share: the check of what they are given, and recomputing activations instead of keeping them."""
+"""Base of the classifiers: a check of the input's shape, and gradient checkpointing."""
 
 from __future__ import annotations
 

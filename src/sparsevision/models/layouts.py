@@ -18,14 +18,6 @@ class StoredModel:
     labels: tuple[str, ...] | None = None
 
 
-def _anything(config: Any) -> bool:
-    return True
-
-
-def _nothing(settings: Mapping[str, Any]) -> bool:
-    return False
-
-
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """One way of naming a family's tensors.
@@ -48,9 +40,9 @@ class Layout:
     renaming: Callable[[Collection[str]], Callable[[str], str]]
     prepared: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     fields: Mapping[str, Any] = field(default_factory=dict)
-    holds: Callable[[Any], bool] = _anything
+    holds: Callable[[Any], bool] = lambda config: True
     zeros: tuple[str, ...] = ()
-    has_settings: Callable[[Mapping[str, Any]], bool] = _nothing
+    has_settings: Callable[[Mapping[str, Any]], bool] = lambda settings: False
     describe: Callable[[Mapping[str, Tensor], Mapping[str, Any], str], StoredModel] | None = None
 
 

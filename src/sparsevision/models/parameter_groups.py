@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from torch import nn
 
@@ -14,6 +14,7 @@ class ParameterGroup:
 
     name: str
     parameters: list[tuple[str, nn.Parameter]]
+    _: KW_ONLY
     decay: bool
     lr_scale: float = 1.0
 

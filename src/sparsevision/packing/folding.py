@@ -100,7 +100,7 @@ def fold_fixed_norms(network: nn.Module) -> int:
     """
     try:
         graph = _Tracer().trace(network)
-    except Exception:  # whatever a foreign network's own code says to a symbolic map
+    except Exception:  # any error of a foreign network's own code on a symbolic map
         return 0
     found = list(_pairs(network, graph))
     for conv, norm in found:

@@ -29,13 +29,13 @@ def pack_residual_blocks(model: nn.Module) -> None:
 
 
 def _is_stem(parent: Any) -> bool:
-    """Says whether a module is a ResNet that begins with a convolution, a norm and a ReLU."""
+    """Returns whether a module is a ResNet that begins with a convolution, a norm and a ReLU."""
     found = [getattr(parent, name, None) for name in ("conv1", "bn1", "act1")]
     return hasattr(parent, "layer1") and _are(found, _CONVS, _NORMS, (nn.ReLU,))
 
 
 def _is_plain_block(module: Any) -> bool:
-    """Says whether a module is a residual block of convolutions, norms and ReLUs, with nothing else that acts."""
+    """Returns whether a module is a residual block of convolutions, norms and ReLUs, with nothing else that acts."""
     if type(module) not in (BasicBlock, Bottleneck):
         return False
     known = {*_CONVS, *_NORMS, nn.ReLU, nn.Identity, DropPath}

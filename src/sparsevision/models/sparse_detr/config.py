@@ -1,4 +1,4 @@
-"""What a Sparse DETR is made of; Deformable DETR and its two-stage forms are values of the same fields."""
+"""Configuration of Sparse DETR; Deformable DETR and its two-stage forms are values of the same fields."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError
+from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseDETRNumerics:
-    """Where the released code does what a clean one would not; its weights were trained so (released README).
+    """Quirks of the released code, with which its weights were trained (released README), or none of them.
 
     Attributes:
-        own_budgets: each picture has its own number of tokens in the encoder heads and their losses; released, every
-            picture of a batch gets the largest.
+        own_budgets: each image has its own number of tokens in the encoder heads and their losses; released, every
+            image of a batch gets the largest.
         ignores_padding: padded tokens take no part in the scorer's mean and loss, and never become queries.
         centred_map: the decoder's attention map is spread around pixel centres, as the sampling is; released, it is
             half a pixel off.
@@ -32,7 +33,7 @@ NUMERICS: Mapping[str, SparseDETRNumerics] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseDETRConfig:
     """The hyper-parameters of Sparse DETR (arXiv 2111.14330) and of Deformable DETR (arXiv 2010.04159).
 
@@ -87,14 +88,10 @@ class SparseDETRConfig:
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; a frozen config is hashed and compared.
         object.__setattr__(self, "backbone_options", tuple((name, value) for name, value in self.backbone_options))
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is {self.dropout}; it must be at least 0 and below 1.")
+        check_at_least(self, 1, "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth",
+                       "ffn_width", "num_queries", "num_classes")  # fmt: skip
+        check_choices(self)
+        check_rates(self, "dropout")
         if not 0 < self.keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {self.keep_ratio}; it must be above 0 and at most 1.")
         for divisor in (self.num_heads, 32):
@@ -123,19 +120,3 @@ class SparseDETRConfig:
     def num_decoder_heads(self) -> int:
         """Detection heads behind the decoder's layers."""
         return self.decoder_depth if self.heads == "own" else 1
-
-
-_COUNTS = (
-    "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth", "ffn_width", "num_queries",
-    "num_classes",
-)  # fmt: skip
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "frozen_stages": ("early", "none"),
-    "selection": ("all", "dam", "objectness", "random"),
-    "queries": ("learned", "boxes", "tokens"),
-    "first_stage": ("class_specific", "class_agnostic"),
-    "boxes": ("refined", "direct"),
-    "heads": ("own", "shared"),
-    "encoder_heads": ("auxiliary", "none"),
-    "numerics": tuple(NUMERICS),
-}

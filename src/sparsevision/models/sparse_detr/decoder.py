@@ -18,7 +18,7 @@ from sparsevision.models.sparse_detr.heads import BoxHead, PostNormFeedForward
 
 
 class ObjectQueries(NamedTuple):
-    """What the decoder starts from; `references` are points or boxes as fractions of the valid picture."""
+    """Queries that the decoder starts from; `references` are points or boxes as fractions of the valid image."""
 
     content: Float[Tensor, "batch queries width"]
     positions: Float[Tensor, "batch queries width"]
@@ -26,7 +26,7 @@ class ObjectQueries(NamedTuple):
 
 
 class LearnedQueries(nn.Module):
-    """A table of queries, the same for every picture, each with a reference point of its own."""
+    """A table of queries, the same for every image, each with a reference point of its own."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class LearnedQueries(nn.Module):
         nn.init.zeros_(self.reference.bias)
 
     def forward(self, batch: int) -> ObjectQueries:
-        """Returns the queries, once for every picture."""
+        """Returns the queries, once for every image."""
         positions, content = self.embedding.expand(batch, -1, -1).chunk(2, dim=-1)
         return ObjectQueries(content, positions, self.reference(positions).sigmoid())
 
@@ -61,7 +61,7 @@ class ProposedQueries(nn.Module):
     def forward(
         self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]
     ) -> ObjectQueries:
-        """Returns the queries for boxes, as fractions of the picture, and the tokens that proposed them."""
+        """Returns the queries for boxes, as fractions of the image, and the tokens that proposed them."""
         embedded = self.norm(self.project(embed_boxes(boxes)))
         if self.from_tokens:
             return ObjectQueries(tokens, embedded, boxes)
@@ -70,13 +70,15 @@ class ProposedQueries(nn.Module):
 
 
 class DeformableDecoderLayer(nn.Module):
-    """Attention among the queries, deformable attention to the picture's tokens, a feed-forward network."""
+    """Attention among the queries, deformable attention to the image's tokens, a feed-forward network."""
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(config.width, config.num_heads, config.dropout, batch_first=True)
         self.norm_self = nn.LayerNorm(config.width)
-        self.cross_attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
+        self.cross_attn = DeformableAttention(
+            config.width, num_levels=config.num_levels, num_heads=config.num_heads, num_points=config.num_points
+        )
         self.norm_cross = nn.LayerNorm(config.width)
         self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
@@ -88,7 +90,7 @@ class DeformableDecoderLayer(nn.Module):
         references: Float[Tensor, "batch queries levels coordinates"],
         memory: TokenPyramid,
     ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
-        """Returns the queries' content after the layer, and where they looked."""
+        """Returns the queries' content after the layer, and their sampling locations."""
         placed = content + positions
         exchanged, _ = self.self_attn(placed, placed, content, need_weights=False)
         content = self.norm_self(content + self.dropout(exchanged))
@@ -97,7 +99,7 @@ class DeformableDecoderLayer(nn.Module):
 
 
 class DecodedLayer(NamedTuple):
-    """What one layer says: its queries' `content`, their `logits`, their `boxes`, and where they looked."""
+    """Output of one layer: its queries' `content`, their `logits`, their `boxes`, and their sampling locations."""
 
     content: Float[Tensor, "batch queries width"]
     logits: Float[Tensor, "batch queries classes"]
@@ -114,7 +116,7 @@ class DeformableDecoder(nn.Module):
         self.refines = config.boxes == "refined"
 
     def forward(self, queries: ObjectQueries, memory: TokenPyramid, heads: Sequence[BoxHead]) -> list[DecodedLayer]:
-        """Returns every layer's answer; boxes (cx, cy, w, h) are fractions of the valid picture."""
+        """Returns every layer's output; boxes (cx, cy, w, h) are fractions of the valid image."""
         content, positions, references = queries
         decoded = []
         for layer, head in zip(self.layers, heads, strict=True):

@@ -22,7 +22,7 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class SamplingLocations(NamedTuple):
-    """Where queries looked: `locations` (x, y) as fractions of each padded level's map, and the `weights` of points."""
+    """Sampling points of queries: `locations` (x, y) as fractions of each padded level's map, and `weights`."""
 
     locations: Float[Tensor, "batch queries heads levels points 2"]
     weights: Float[Tensor, "batch queries heads levels points"]
@@ -62,13 +62,13 @@ def _sample_maps(values: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
 
 
 class DeformableAttention(nn.Module):
-    """Attention whose queries predict, from themselves alone, where to look and with what weights (Eq. 3 there).
+    """Attention whose queries predict, from themselves alone, sampling points and their weights (Eq. 3 there).
 
     References are points (x, y) or boxes (centre x, centre y, width, height) for every level, as fractions of the
     level's padded map; offsets count pixels of the level, or, around a box, halves of its sides over the points.
     """
 
-    def __init__(self, width: int, num_levels: int, num_heads: int, num_points: int) -> None:
+    def __init__(self, width: int, *, num_levels: int, num_heads: int, num_points: int) -> None:
         super().__init__()
         self.num_levels, self.num_heads, self.num_points = num_levels, num_heads, num_points
         looks = num_heads * num_levels * num_points
@@ -104,7 +104,7 @@ class DeformableAttention(nn.Module):
         shapes: Shapes,
         padding: Bool[Tensor, "batch tokens"] | None = None,
     ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
-        """Returns what the queries read in `source`, and where they looked; tokens under `padding` read as zero."""
+        """Returns the features read in `source`, and the sampling locations; tokens under `padding` read as zero."""
         values = self.value(source)
         if padding is not None:
             values = values.masked_fill(padding.unsqueeze(-1), 0)

@@ -17,8 +17,8 @@ from sparsevision.models.sparse_detr.selection import TokenSelection
 class TokenPyramid(NamedTuple):
     """A batch's feature levels as tokens, one level after another, each row by row.
 
-    `positions` are their encodings, `references` their places (x, y) as fractions of the valid picture; `padding` says
-    which tokens lie outside of it, and `ratios` which share (x, y) of each level's map it takes.
+    `positions` are their encodings, `references` their places (x, y) as fractions of the valid image; `padding` marks
+    the tokens outside of it, and `ratios` are its shares (x, y) of each level's map.
     """
 
     tokens: Float[Tensor, "batch tokens width"]
@@ -34,7 +34,9 @@ class SparseEncoderLayer(nn.Module):
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
-        self.attn = DeformableAttention(config.width, config.num_levels, config.num_heads, config.num_points)
+        self.attn = DeformableAttention(
+            config.width, num_levels=config.num_levels, num_heads=config.num_heads, num_points=config.num_points
+        )
         self.norm = nn.LayerNorm(config.width)
         self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)
@@ -78,6 +80,6 @@ class SparseEncoder(nn.Module):
 
 
 def _written_back(memory: Tensor, tokens: Tensor, selection: TokenSelection) -> Tensor:
-    """Puts a picture's own tokens where they came from; rows beyond its budget write back what is there."""
+    """Puts an image's own tokens where they came from; rows beyond its budget write back what is there."""
     tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
     return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

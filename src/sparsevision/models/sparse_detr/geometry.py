@@ -1,4 +1,4 @@
-"""Where tokens lie: padding masks, position encodings, reference points and the first stage's proposals."""
+"""Geometry of tokens: padding masks, position encodings, reference points and the first stage's proposals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from sparsevision.models.sparse_detr.deformable import Shapes
 
-# The first stage proposes squares of this share of the picture on the finest level, twice as large on each next one.
+# The first stage proposes squares of this share of the image on the finest level, twice as large on each next one.
 PROPOSAL_SIDE = 0.05
-# Boxes whose centre or sides lie outside of this range cannot be said as a finite logit, and are never proposed.
+# Boxes whose centre or sides lie outside of this range have no finite logit, and are never proposed.
 PROPOSAL_RANGE = (0.01, 0.99)
 
 
 def padding_mask(images: Tensor, sizes: Tensor | None) -> Bool[Tensor, "batch height width"]:
-    """Says of every pixel whether it is padding; `sizes` (B, 2) are valid heights and widths."""
+    """Marks the pixels that are padding; `sizes` (B, 2) are valid heights and widths."""
     batch, _, height, width = images.shape
     if sizes is None:
         return torch.zeros(batch, height, width, dtype=torch.bool, device=images.device)
@@ -28,12 +28,12 @@ def padding_mask(images: Tensor, sizes: Tensor | None) -> Bool[Tensor, "batch he
 
 
 def level_masks(mask: Bool[Tensor, "batch height width"], shapes: Shapes) -> list[Bool[Tensor, "batch _ _"]]:
-    """Shrinks the picture's mask to every level's size, by the nearest pixel."""
+    """Shrinks the image's mask to every level's size, by the nearest pixel."""
     return [F.interpolate(mask[:, None].float(), size=shape)[:, 0].bool() for shape in shapes]
 
 
 def valid_ratios(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch levels 2"]:
-    """Returns which share (x, y) of each level's map is the picture, read off its first row and column."""
+    """Returns the image's share (x, y) of each level's map, read off its first row and column."""
     return torch.stack([torch.stack([(~m[:, 0]).float().mean(1), (~m[:, :, 0]).float().mean(1)], -1) for m in masks], 1)
 
 
@@ -45,7 +45,7 @@ def _waves(values: Tensor, channels: int) -> Tensor:
 
 
 def sine_encoding(mask: Bool[Tensor, "batch h w"], width: int) -> Float[Tensor, "batch tokens width"]:
-    """Encodes each token's place in the valid picture: the first half of the numbers for y, the second for x."""
+    """Encodes each token's place in the valid image: the first half of the numbers for y, the second for x."""
     valid = (~mask).float()
     counted = [valid.cumsum(dim=axis) for axis in (1, 2)]
     ends = (counted[0][:, -1:], counted[1][:, :, -1:])
@@ -54,7 +54,7 @@ def sine_encoding(mask: Bool[Tensor, "batch h w"], width: int) -> Float[Tensor, 
 
 
 def token_references(shapes: Shapes, ratios: Float[Tensor, "batch levels 2"]) -> Float[Tensor, "batch tokens 2"]:
-    """Returns the centre (x, y) of every token's pixel as fractions of the valid picture."""
+    """Returns the centre (x, y) of every token's pixel as fractions of the valid image."""
     return torch.cat([_centres(shape, ratios) / ratios[:, None, i] for i, shape in enumerate(shapes)], dim=1)
 
 
@@ -84,7 +84,7 @@ def proposals(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch to
 
 
 def embed_boxes(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 512"]:
-    """Encodes boxes, as fractions of the picture, in 128 numbers a coordinate."""
+    """Encodes boxes, as fractions of the image, in 128 numbers a coordinate."""
     return _waves(boxes * (2 * math.pi), 128).flatten(-2)
 
 

@@ -1,4 +1,4 @@
-"""What stands behind tokens and queries: feed-forward networks and detection heads."""
+"""Feed-forward networks and detection heads of tokens and queries."""
 
 from __future__ import annotations
 

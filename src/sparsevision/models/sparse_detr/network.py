@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torchvision.ops import box_convert
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.parameter_groups import ParameterGroup
@@ -51,6 +53,8 @@ from sparsevision.types import (
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
 
+box_corners = partial(box_convert, in_fmt="cxcywh", out_fmt="xyxy")
+
 
 class ProposalProjection(nn.Module):
     """Projects tokens for the first stage, and for the scorer in front of the encoder, with the same weights."""
@@ -68,7 +72,7 @@ class ProposalProjection(nn.Module):
 
 
 class TokenProposals(NamedTuple):
-    """What a first stage says of every token, and which ones it would make queries, best first."""
+    """Output of a first stage for every token, and the score by which tokens become queries."""
 
     logits: Float[Tensor, "batch tokens classes"]
     boxes: Float[Tensor, "batch tokens 4"]
@@ -95,7 +99,7 @@ class SparseDETR(nn.Module):
     """The detector; with `selection="all"` it is Deformable DETR.
 
     `forward` returns a `DetectionOutput`: in training the heads of every layer and the scorer's loss, else the last
-    layer's head alone. Pictures may be padded at the right and the bottom, `sizes` being their valid sides.
+    layer's head alone. Images may be padded at the right and the bottom, `sizes` being their valid sides.
     """
 
     outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
@@ -123,7 +127,7 @@ class SparseDETR(nn.Module):
 
     @property
     def controls(self) -> Mapping[str, Control]:
-        """What may be changed per call: the share of tokens that the encoder updates."""
+        """Values that may change per call: the share of tokens that the encoder updates."""
         if self.config.selection == "all":
             return {}
         described = "share of the tokens that the encoder updates"
@@ -131,13 +135,13 @@ class SparseDETR(nn.Module):
 
     @property
     def traces(self) -> tuple[TraceKind, ...]:
-        """What a trace of a pass can hold; all tokens are updated where none are chosen."""
+        """Kinds of observations in a trace of a pass; all tokens are updated where none are chosen."""
         kinds: tuple[TraceKind, ...] = ("points", "regions", "level_maps", "response")
         return kinds if self.config.selection == "all" else (*kinds, "kept")
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """What may be chosen per call: which tokens the encoder updates, by the ranking that was learned or at random.
+        """Choices per call: the tokens that the encoder updates, by the ranking that was learned or at random.
 
         A random choice is what a learned one is measured against.
         """
@@ -145,7 +149,7 @@ class SparseDETR(nn.Module):
         if learned == "all":
             return {}
         ways = tuple(dict.fromkeys((learned, "random")))
-        return {"selection": Choice("selection", learned, ways, "which tokens the encoder updates")}
+        return {"selection": Choice("selection", learned, ways, "tokens that the encoder updates")}
 
     @property
     def class_heads(self) -> tuple[str, ...]:
@@ -178,7 +182,7 @@ class SparseDETR(nn.Module):
             if isinstance(module, DeformableAttention | LearnedQueries | LevelNeck | BoxHead):
                 module.init_weights()
         if isinstance(self.query, LearnedQueries):
-            # Without proposals the first boxes have sides of sigma(-2) of the picture.
+            # Without proposals the first boxes have sides of sigma(-2) of the image.
             first = self.decoder_heads[0]
             assert isinstance(first, BoxHead)
             first.init_weights(side=-2.0)
@@ -192,7 +196,7 @@ class SparseDETR(nn.Module):
         keep_ratio: float | None = None,
         selection: str | None = None,
     ) -> DetectionOutput:
-        """Detects objects in normalised pictures; boxes are (cx, cy, w, h) as fractions of the valid picture."""
+        """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image."""
         run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
             self._record(run, trace)
@@ -230,8 +234,9 @@ class SparseDETR(nn.Module):
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
         layers = self.decoder(queries, memory, heads)
         return DetectionPass(
-            pyramid, boxes, objectness, scores, counts, chosen, memory, states, proposed, query_tokens, layers
-        )
+            pyramid=pyramid, boxes=boxes, objectness=objectness, scores=scores, counts=counts, selection=chosen,
+            memory=memory, states=states, proposed=proposed, query_tokens=query_tokens, layers=layers,
+        )  # fmt: skip
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         if images.ndim != 4 or images.shape[1] != 3:
@@ -239,13 +244,13 @@ class SparseDETR(nn.Module):
                 f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
             )
         if keep_ratio is not None and not self.controls:
-            raise ConfigError("This model updates all tokens and takes no keep_ratio: leave it away.")
+            raise ConfigError("This model updates all tokens and takes no keep_ratio: omit it.")
         if keep_ratio is not None and not 0 < keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {keep_ratio}; it must be above 0 and at most 1.")
         if selection is None:
             return
         if self.training:
-            raise ConfigError("selection is chosen per call of a trained model: leave it away, or call eval() first.")
+            raise ConfigError("selection is chosen per call of a trained model: omit it, or call eval() first.")
         known = self.choices["selection"].values if self.choices else ("all",)
         if selection not in known:
             raise UnknownNameError("selection in this model", selection, known)
@@ -339,13 +344,13 @@ class SparseDETR(nn.Module):
             trace.record("decoder", LevelMaps(_maps(self.attention_map(run), shapes), "read", ratios))
         if run.proposed is not None and run.query_tokens is not None:
             places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
-            trace.record("proposals", Regions(_corners(run.proposed.boxes.gather(1, places))))
+            trace.record("proposals", Regions(box_corners(run.proposed.boxes.gather(1, places))))
         levels = torch.arange(len(shapes), device=ratios.device).view(-1, 1)
         for index, layer in enumerate(run.layers):
             name = f"decoder.{index + 1}"
-            trace.record(name, Regions(_corners(layer.boxes)))
+            trace.record(name, Regions(box_corners(layer.boxes)))
             if trace.wants("points"):
-                # From fractions of a level's padded map to those of the valid picture.
+                # From fractions of a level's padded map to those of the valid image.
                 xy = (layer.looks.locations / ratios[:, None, None, :, None]).flatten(2, -2)
                 weight = layer.looks.weights / self.config.num_heads
                 level = levels.expand_as(layer.looks.weights).flatten(2)
@@ -371,12 +376,6 @@ class SparseDETR(nn.Module):
         return [group for group in groups if group.parameters]
 
 
-def _corners(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 4"]:
-    """Turns (cx, cy, w, h) into (x0, y0, x1, y1)."""
-    centres, sides = boxes.split(2, dim=-1)
-    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1)
-
-
 def _maps(
     values: Float[Tensor, "batch tokens"], shapes: Sequence[tuple[int, int]]
 ) -> tuple[Float[Tensor, "batch _ _"], ...]:
@@ -386,7 +385,7 @@ def _maps(
 
 
 def _by_level(selection: TokenSelection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
-    """Says each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
+    """Returns each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
     found, first = [], 0
     for height, width in shapes:
         place = selection.indices - first

@@ -1,4 +1,4 @@
-"""Which tokens the encoder updates, and what the choice is learned from: the decoder's attention map (Section 3.2)."""
+"""Selection of the tokens that the encoder updates, learned from the decoder's attention map (Section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sparsevision.models.sparse_detr.deformable import SamplingLocations, Shapes
 
 
 class TokenSelection(NamedTuple):
-    """The tokens that are updated: `indices` (B, K), best first; a picture's own are the first that are `kept`."""
+    """The tokens that are updated: `indices` (B, K), best first; an image's own are the first that are `kept`."""
 
     indices: Int[Tensor, "batch chosen"]
     kept: Bool[Tensor, "batch chosen"]
@@ -27,7 +27,7 @@ class TokenSelection(NamedTuple):
 
 
 class TokenScorer(nn.Module):
-    """The scoring network: one logit a token, from the token and the mean over the picture's tokens."""
+    """The scoring network: one logit a token, from the token and the mean over the image's tokens."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,20 +53,20 @@ class TokenScorer(nn.Module):
 
 
 def budgets(padding: Bool[Tensor, "batch tokens"], keep_ratio: float) -> Int[Tensor, " batch"]:
-    """Returns how many tokens of each picture are updated: floor(rho n) + 1 of its n, but not more than n."""
+    """Returns the number of tokens of each image that are updated: floor(rho n) + 1 of its n, but not more than n."""
     present = (~padding).sum(dim=1)
     return torch.minimum((present.float() * keep_ratio).long() + 1, present)
 
 
 def whole_budget(tokens: int, keep_ratio: float) -> int:
-    """Returns the budget of a picture without padding, as a number that is known without looking at any tensor."""
+    """Returns the budget of an image without padding, as a number that is known without reading any tensor."""
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
 def select(
     scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"], most: int | None = None
 ) -> TokenSelection:
-    """Chooses each picture's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
+    """Chooses each image's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
     most = int(counts.max()) if most is None else most
     indices = scores.topk(most, dim=1).indices
     return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
@@ -115,7 +115,7 @@ def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: f
 def binarise(
     attention: Float[Tensor, "batch tokens"], padding: Bool[Tensor, "batch tokens"], counts: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch tokens"]:
-    """Returns 1 for each picture's `counts` most read tokens, padding last, and 0 for the others."""
+    """Returns 1 for each image's `counts` most read tokens, padding last, and 0 for the others."""
     chosen = select(attention.masked_fill(padding, -math.inf), counts)
     return torch.zeros_like(attention).scatter_(1, chosen.indices, chosen.kept.to(attention.dtype))
 
@@ -123,14 +123,8 @@ def binarise(
 def mask_losses(
     scores: Float[Tensor, "batch tokens"], target: Float[Tensor, "batch tokens"], ignored: Tensor | None = None
 ) -> Float[Tensor, " batch"]:
-    """Returns each picture's mean binary cross-entropy of its tokens' scores, without the `ignored` ones."""
+    """Returns each image's mean binary cross-entropy of its tokens' scores, without the `ignored` ones."""
     losses = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
     if ignored is None:
         return losses.mean(dim=1)
     return losses.masked_fill(ignored, 0).sum(dim=1) / (~ignored).sum(dim=1).clamp(min=1)
-
-
-def captured_share(attention: Float[Tensor, "batch tokens"], selection: TokenSelection) -> Float[Tensor, ""]:
-    """Returns which share of the decoder's attention falls on the chosen tokens, as a mean over the pictures."""
-    captured = attention.gather(1, selection.indices).sum(dim=1)
-    return (captured / attention.sum(dim=1)).mean()

@@ -1,4 +1,4 @@
-"""Swin-T as a detector's backbone: any picture size, and maps that are normalised stage by stage (arXiv 2103.14030)."""
+"""Swin-T as a detector's backbone: any image size, and maps that are normalised stage by stage (arXiv 2103.14030)."""
 
 from __future__ import annotations
 

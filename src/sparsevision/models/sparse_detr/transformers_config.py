@@ -12,7 +12,7 @@ from sparsevision.models.layouts import StoredModel
 
 Settings = Mapping[str, Any]
 
-# What is as in transformers' own defaults where no config.json says otherwise, and leaves no trace in the tensors.
+# Defaults of transformers for values that leave no trace in the tensors and are not in a config.json.
 _HEADS = 8
 _ONLY: Settings = {"activation_function": "relu", "position_embedding_type": "sine", "dilation": False}
 _RESNETS = {("bottleneck", (3, 4, 6, 3)): "resnet50", ("bottleneck", (3, 4, 23, 3)): "resnet101"}

@@ -1,4 +1,4 @@
-"""What a SparseFormer is made of: the hyper-parameters of the paper's tables, and in which code's numbers."""
+"""Configuration of SparseFormer: the hyper-parameters of the paper's tables, and the released code's numerics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
 from sparsevision.models.sparseformer.rois import RoIInit
 from sparsevision.models.sparseformer.sampling import Padding
 
@@ -15,9 +16,9 @@ OPERATIONS: tuple[Operation, ...] = ("attention", "adjust", "sample", "encode", 
 PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseFormerNumerics:
-    """Values in which the released codes differ; weights want those that they were trained with."""
+    """Values in which the released codes differ; weights need those that they were trained with."""
 
     channel_norm_unbiased: bool
     channel_norm_eps: float
@@ -29,13 +30,22 @@ class SparseFormerNumerics:
 
 
 NUMERICS: Mapping[str, SparseFormerNumerics] = {
-    "v1": SparseFormerNumerics(True, 1e-7, 1e-7, 1e-6, 1e-6, "zeros", True),
-    "v2": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-6, 1e-5, "zeros", False),
-    "bootstrapped": SparseFormerNumerics(False, 1e-5, 1e-5, 1e-5, 1e-5, "border", False),
-}
+    "v1": SparseFormerNumerics(
+        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, norm_eps=1e-6, generator_norm_eps=1e-6,
+        padding="zeros", clamps_point_gradients=True,
+    ),
+    "v2": SparseFormerNumerics(
+        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-6, generator_norm_eps=1e-5,
+        padding="zeros", clamps_point_gradients=False,
+    ),
+    "bootstrapped": SparseFormerNumerics(
+        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-5, generator_norm_eps=1e-5,
+        padding="border", clamps_point_gradients=False,
+    ),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparseFormerConfig:
     """The hyper-parameters of Table 1, the options of Tables 3, 4 and 9, and what the bootstrapped models need.
 
@@ -108,25 +118,11 @@ class SparseFormerConfig:
         self._check()
 
     def _check(self) -> None:
-        for name in (
-            "num_tokens",
-            "num_points",
-            "feature_channels",
-            "focusing_width",
-            "cortex_width",
-            "cortex_depth",
-            "in_chans",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("focusing_repeats", "num_classes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
-        if not 0 <= self.drop_path_rate < 1:
-            raise ConfigError(f"drop_path_rate is {self.drop_path_rate}; it must be at least 0 and below 1.")
+        check_at_least(self, 1, "num_tokens", "num_points", "feature_channels", "focusing_width", "cortex_width",
+                       "cortex_depth", "in_chans")  # fmt: skip
+        check_at_least(self, 0, "focusing_repeats", "num_classes")
+        check_choices(self)
+        check_rates(self, "drop_path_rate")
         if len(self.cortex_orders) > self.cortex_depth:
             raise ConfigError(
                 f"cortex_orders names {len(self.cortex_orders)} units but cortex_depth is {self.cortex_depth}; "
@@ -180,19 +176,3 @@ class SparseFormerConfig:
     def token_width(self) -> int:
         """Width that tokens start with."""
         return self.focusing_width if self.focusing_repeats else self.cortex_width
-
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "image_feature": ("early_conv", "rgb", "patch"),
-    "decoding": ("adaptive", "static", "linear"),
-    "roi_init": ("half", "cell", "whole"),
-    "numerics": tuple(NUMERICS),
-    "mixing": ("biased", "bare"),
-    "adjustment": ("linear", "mlp"),
-    "embeddings": ("individual", "shared"),
-    "stage_embedding": ("none", "learned"),
-    "bridge": ("norm", "plain"),
-    "readout": ("mean", "class_token"),
-    "cortex_activation": ("gelu", "quick_gelu"),
-    "head_bias": ("learned", "none"),
-}

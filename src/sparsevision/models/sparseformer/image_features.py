@@ -1,4 +1,4 @@
-"""What tokens sample from: the early convolution and the ablations of Table 3d."""
+"""Feature maps that tokens sample: the early convolution and the ablations of Table 3d."""
 
 from __future__ import annotations
 
@@ -72,13 +72,8 @@ class PatchEmbedding(nn.Conv2d):
 
 
 class RawPixels(nn.Module):
-    """The normalised picture itself (Table 3d, "RGB")."""
+    """The normalised image itself (Table 3d, "RGB")."""
 
-    def init_weights(self) -> None:
-        """Has no weights."""
-
-    def forward(
-        self, images: Float[Tensor, "batch in_chans height width"]
-    ) -> Float[Tensor, "batch in_chans height width"]:
-        """Returns the pictures."""
+    def forward(self, images: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:
+        """Returns the images."""
         return images

@@ -1,4 +1,4 @@
-"""How sampled features become part of a token: adaptive mixing (Eqs. 4 to 6) and the ablations of Table 3e."""
+"""Decoding of sampled features: adaptive mixing (Eqs. 4 to 6) and the ablations of Table 3e."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class AdaptiveMixing(nn.Module):
     generates_matrices: ClassVar[bool] = True
 
     def __init__(
-        self, width: int, channels: int, num_points: int, out_points: int, hidden: int, *, biases: bool, eps: float
+        self, width: int, *, channels: int, num_points: int, out_points: int, hidden: int, biases: bool, eps: float
     ) -> None:
         super().__init__()
         self.channels, self.num_points, self.out_points = channels, num_points, out_points
@@ -84,7 +84,7 @@ class AdaptiveMixing(nn.Module):
 class StaticMixing(nn.Module):
     """Mixes with learned matrices that are the same for all tokens (Table 3e, "static")."""
 
-    def __init__(self, width: int, channels: int, num_points: int, out_points: int) -> None:
+    def __init__(self, width: int, *, channels: int, num_points: int, out_points: int) -> None:
         super().__init__()
         self.channel_mix = nn.Parameter(torch.empty(channels, channels))
         self.point_mix = nn.Parameter(torch.empty(out_points, num_points))
@@ -109,12 +109,9 @@ class StaticMixing(nn.Module):
 class LinearDecoding(nn.Module):
     """Maps the flattened samples to the token's width (Table 3e, "linear")."""
 
-    def __init__(self, width: int, channels: int, num_points: int) -> None:
+    def __init__(self, width: int, *, channels: int, num_points: int) -> None:
         super().__init__()
         self.out = nn.Linear(num_points * channels, width)
-
-    def init_weights(self) -> None:
-        """Has nothing of its own to initialise: linear layers are the model's business."""
 
     def forward(
         self, samples: Float[Tensor, "batch tokens points channels"], tokens: Float[Tensor, "batch tokens width"]

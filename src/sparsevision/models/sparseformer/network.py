@@ -15,20 +15,17 @@ from sparsevision.models.classifier import Classifier, unit_indices
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
-from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.models.sparseformer.rois import grid_rois
-from sparsevision.models.sparseformer.unit import (
-    FixedPointOffsets,
-    PointOffsets,
-    RoIAdjustment,
-    SampledMap,
-    SparseFormerUnit,
-)
+from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
+
+Images = Float[Tensor, "batch in_chans height width"]
+Tokens = Float[Tensor, "batch tokens cortex_width"]
+Logits = Float[Tensor, "batch classes"]
 
 
 class TokenTable(nn.Module):
-    """What tokens start from: embeddings (N or 1, d) and regions (N, 4), and the class token if there is one."""
+    """Initial tokens: embeddings (N or 1, d) and regions (N, 4), and the class token if there is one."""
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()
@@ -47,7 +44,7 @@ class TokenTable(nn.Module):
             nn.init.normal_(self.cls)
 
     def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:
-        """Returns the tokens and their regions, once for every picture of the batch."""
+        """Returns the tokens and their regions, once for every image of the batch."""
         return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
 
 
@@ -106,16 +103,14 @@ class SparseFormer(Classifier):
         numerics = NUMERICS[config.numerics]
         self.early_conv = _image_feature(config, numerics)
         self.tokens = TokenTable(config)
-        rates = torch.linspace(
-            0, config.drop_path_rate, config.focusing_repeats + config.cortex_depth, device="cpu"
-        ).tolist()
-        focusing_rates, cortex_rates = rates[: config.focusing_repeats], rates[config.focusing_repeats :]
-        if config.focusing_repeats:
-            self.focusing = SparseFormerUnit(config, config.focusing_width, config.focusing_order, focusing_rates)
-        self.bridge = TokenBridge(config, numerics.norm_eps) if config.focusing_repeats else nn.Identity()
+        repeats, order = config.focusing_repeats, config.focusing_order
+        rates = torch.linspace(0, config.drop_path_rate, repeats + config.cortex_depth, device="cpu").tolist()
+        if repeats:
+            self.focusing = SparseFormerUnit(config, config.focusing_width, order=order, drop_rates=rates[:repeats])
+        self.bridge = TokenBridge(config, numerics.norm_eps) if repeats else nn.Identity()
         self.cortex = nn.ModuleList(
-            SparseFormerUnit(config, config.cortex_width, order, [rate])
-            for order, rate in zip(config.orders, cortex_rates, strict=True)
+            SparseFormerUnit(config, config.cortex_width, order=order, drop_rates=[rate])
+            for order, rate in zip(config.orders, rates[repeats:], strict=True)
         )
         # The class token takes no part in sampling, so it enters after the last unit that samples.
         self.class_token_at = 1 + max((i for i, order in enumerate(config.orders) if "sample" in order), default=-1)
@@ -123,31 +118,16 @@ class SparseFormer(Classifier):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Initialises as the released codes do (A.3, and where the two differ, as `numerics` says)."""
+        """Initialises as the released codes do (A.3, and where the two differ, by `numerics`)."""
         if self.head.norm.weight.is_meta:
             return  # there is nothing to draw, and drawing from a normal distribution there imports for seconds
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                # Truncated at an absolute ±2, which at this deviation cuts nothing; as released.
-                nn.init.trunc_normal_(module.weight, std=0.02, a=-2.0, b=2.0)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                init_linear(module)
         for module in self.modules():
-            if isinstance(module, PointOffsets | FixedPointOffsets):
-                module.init_weights(self.config.numerics)
-            elif isinstance(
-                module,
-                RoIAdjustment
-                | TokenTable
-                | AdaptiveMixing
-                | StaticMixing
-                | LinearDecoding
-                | EarlyConv
-                | PatchEmbedding,
-            ):
-                module.init_weights()
-            elif isinstance(module, SparseFormerUnit) and module.stage_embedding is not None:
-                nn.init.normal_(module.stage_embedding)
+            part: Any = module
+            if part is not self and hasattr(part, "init_weights"):
+                part.init_weights()
 
     @property
     def outputs(self) -> Literal["classes", "embedding"]:
@@ -162,40 +142,29 @@ class SparseFormer(Classifier):
         samplings += sum("sample" in order for order in config.orders)
         return config.num_tokens * config.num_points * config.sampled_channels * 4 * samplings
 
-    def forward(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Logits:
         """Classifies normalised images; `sizes` (B, 2) are valid heights and widths, where a batch is padded."""
         tokens = self.forward_features(images, sizes=sizes, trace=trace)
         if trace is not None and trace.wants("response"):
             trace.record("head", Response(self.head.fc(self.head.norm(tokens))))
         return self.forward_head(tokens)
 
+    def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
+        """Returns the tokens after the last cortex unit, the class token first if there is one."""
+        return self.encode(images, sizes=sizes, trace=trace)[0]
+
     def encode(
         self,
-        images: Float[Tensor, "batch in_chans height width"],
+        images: Images,
         *,
         sizes: Tensor | None = None,
         trace: Trace | None = None,
-    ) -> tuple[
-        Float[Tensor, "batch tokens cortex_width"],
-        Float[Tensor, "batch sampling 4"],
-        Float[Tensor, "batch channels h w"],
-    ]:
+        after: list[Tensor] | None = None,
+    ) -> tuple[Tokens, Float[Tensor, "batch sampling 4"], Float[Tensor, "batch channels h w"]]:
         """Returns the tokens after the last cortex unit, the regions that they ended with, and the feature map.
 
-        The class token stands first if there is one; it has no region.
+        The class token stands first if there is one; it has no region. `after` takes the tokens after each cortex unit.
         """
-        return self._encode(images, sizes, trace)
-
-    def _encode(
-        self, images: Tensor, sizes: Tensor | None = None, trace: Trace | None = None, after: list[Tensor] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Encodes images, and appends the tokens after each cortex unit to `after`."""
         self._check_images(images, self.config.in_chans)
         view = SampledMap(self.early_conv(images), _valid_share(images, sizes), trace=trace)
         tokens, rois = self.tokens(images.shape[0])
@@ -213,22 +182,12 @@ class SparseFormer(Classifier):
                 after.append(tokens)
         return tokens, rois, view.features
 
-    def forward_features(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Float[Tensor, "batch tokens cortex_width"]:
-        """Returns the tokens after the last cortex unit, the class token first if there is one."""
-        return self.encode(images, sizes=sizes, trace=trace)[0]
-
     def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
         """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
         return self.head(tokens, pre_logits)
 
     def set_gradient_scale(self, scale: float) -> None:
-        """Tells the clamp of point gradients the factor on the loss (mixed precision with a gradient scaler)."""
+        """Sets the factor on the loss for the clamp of point gradients (mixed precision with a gradient scaler)."""
         for unit in self.modules():
             if isinstance(unit, SparseFormerUnit):
                 unit.gradient_scale = scale
@@ -255,17 +214,11 @@ class SparseFormer(Classifier):
             self.head.pool = global_pool
         self.config = replace(self.config, num_classes=num_classes)
         self.num_classes = num_classes
-        if not num_classes:
-            self.head.fc = nn.Identity()
-            return
-        reference = self.head.norm.weight
-        bias = self.config.head_bias == "learned"
-        self.head.fc = nn.Linear(
-            self.num_features, num_classes, bias=bias, device=reference.device, dtype=reference.dtype
-        )
-        nn.init.trunc_normal_(self.head.fc.weight, std=0.02, a=-2.0, b=2.0)
-        if bias:
-            nn.init.zeros_(self.head.fc.bias)
+        self.head.fc = nn.Identity()
+        if num_classes:
+            like, bias = self.head.norm.weight, self.config.head_bias == "learned"
+            self.head.fc = nn.Linear(self.num_features, num_classes, bias=bias, device=like.device, dtype=like.dtype)
+            init_linear(self.head.fc)
 
     def forward_intermediates(
         self,
@@ -283,25 +236,28 @@ class SparseFormer(Classifier):
         if output_fmt != "NLC":
             raise ConfigError(f"output_fmt is {output_fmt!r}; tokens that lie on no grid come out as 'NLC' only.")
         chosen, after = unit_indices(len(self.cortex), indices), list[Tensor]()
-        final = self._encode(x, after=after)[0]
+        final = self.encode(x, after=after)[0]
         tokens = [self.head.norm(after[index]) if norm else after[index] for index in chosen]
         return tokens if intermediates_only else (final, tokens)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
-        blocks: Any = [
-            (r"^focusing", (-1,)),
-            (r"^bridge", (-1,)),
-            (r"^cortex\.(\d+)", None),
-            (r"^head\.norm", (99999,)),
-        ]
+        first, last = (-1,), (99999,)
+        blocks = [(r"^focusing", first), (r"^bridge", first), (r"^cortex\.(\d+)", None), (r"^head\.norm", last)]
         return {"stem": r"^early_conv|^tokens", "blocks": r"^focusing|^bridge|^cortex" if coarse else blocks}
+
+
+def init_linear(linear: nn.Linear) -> None:
+    """Draws a linear layer as released: truncated at an absolute ±2, which at this deviation cuts nothing."""
+    nn.init.trunc_normal_(linear.weight, std=0.02, a=-2.0, b=2.0)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
 
 
 def _image_feature(
     config: SparseFormerConfig, numerics: SparseFormerNumerics
 ) -> EarlyConv | PatchEmbedding | RawPixels:
-    """Builds what tokens sample from (Table 3d)."""
+    """Builds the feature map's part (Table 3d)."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
         return RawPixels()
@@ -310,7 +266,7 @@ def _image_feature(
 
 
 def _valid_share(images: Tensor, sizes: Tensor | None) -> Tensor | None:
-    """Turns valid sizes (height, width) into factors (x, y) on fractions of the valid picture."""
+    """Turns valid sizes (height, width) into factors (x, y) on fractions of the valid image."""
     if sizes is None:
         return None
     padded = sizes.new_tensor(images.shape[-2:])

@@ -1,6 +1,6 @@
-"""Regions of interest: corner boxes as fractions of the picture, how tokens move them and how they start.
+"""Regions of interest: corner boxes as fractions of the image, their adjustment by tokens and their initial grid.
 
-A RoI is (x1, y1, x2, y2). Nothing is clamped: RoIs may leave the picture, and training may invert those of the table.
+A RoI is (x1, y1, x2, y2). Nothing is clamped: RoIs may leave the image, and training may invert those of the table.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def adjust_rois(rois: Float[Tensor, "*batch 4"], delta: Float[Tensor, "*batch 4"
 def grid_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 4"]:
     """Makes the first RoIs of tokens (A.3, Table 9).
 
-    "half": half the picture wide and high, evenly spread and inside it; "cell": tiling the picture; "whole": all of it.
-    Tokens beyond the largest square number start with the whole picture. The x axis is the slow one.
+    "half": half the image wide and high, evenly spread and inside it; "cell": tiling the image; "whole": all of it.
+    Tokens beyond the largest square number start with the whole image. The x axis is the slow one.
     """
     side = math.isqrt(num_tokens)
     rois = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(num_tokens, 1)

@@ -1,4 +1,4 @@
-"""Sparse feature sampling: from a token's offsets to points in the picture, and what is read there (Section 3.1)."""
+"""Sparse feature sampling: from a token's offsets to points in the image, and the features read there (Section 3.1)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decode_points(
     eps: float,
     scale: float = 1.0,
 ) -> Float[Tensor, "batch tokens points 2"]:
-    """Turns offsets into points (x, y) in fractions of the picture (Eq. 3).
+    """Turns offsets into points (x, y) in fractions of the image (Eq. 3).
 
     Offsets are normalised over a token's points, three standard deviations to the unit, then laid over the RoI's
     centre and signed size. `scale` 1 is the released code; 0.5 is the paper's factor, which the code does not have.

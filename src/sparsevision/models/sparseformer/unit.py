@@ -1,4 +1,4 @@
-"""A SparseFormer's unit: tokens attend to each other, move their regions, sample the picture, digest (Section 3.1)."""
+"""A SparseFormer's unit: tokens attend to each other, move their regions, sample the image, digest (Section 3.1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RoIs = Float[Tensor, "batch tokens 4"]
 
 
 class SampledMap(NamedTuple):
-    """What one run of a unit reads: the feature map, and the valid share (x, y) of a padded batch.
+    """Input of one run of a unit: the feature map, and the valid share (x, y) of a padded batch.
 
     `repeat` counts the runs of the same unit; `trace` is filled under the name `stage`.
     """
@@ -36,7 +36,7 @@ class SampledMap(NamedTuple):
 
 
 class RoIAdjustment(nn.Module):
-    """Says how a token moves its region: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
+    """Region adjustment of a token: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
 
     def __init__(self, width: int, kind: str, eps: float) -> None:
         super().__init__()
@@ -58,25 +58,26 @@ class RoIAdjustment(nn.Module):
 
 
 class PointOffsets(nn.Module):
-    """Gives each token's sampling offsets before their normalisation (Eq. 2)."""
+    """Sampling offsets of each token, before their normalisation (Eq. 2)."""
 
-    def __init__(self, width: int, num_points: int, eps: float) -> None:
+    def __init__(self, config: SparseFormerConfig, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.first_code, num_points = config.numerics == "v1", config.num_points
+        self.norm = nn.LayerNorm(width, eps=NUMERICS[config.numerics].norm_eps)
         self.fc = nn.Linear(width, 2 * num_points, bias=False)
         self.bias = nn.Parameter(torch.empty(2 * num_points))
 
-    def init_weights(self, numerics: str) -> None:
+    def init_weights(self) -> None:
         """Starts with a grid of points (A.3)."""
         nn.init.constant_(self.norm.weight, self.norm.normalized_shape[0] ** -0.5)
         # The paper zeroes the weight; the first released code meant to and did not, and its models were trained so.
-        if numerics != "v1":
+        if not self.first_code:
             nn.init.zeros_(self.fc.weight)
         grid = grid_offsets(self.bias.numel() // 2).flatten()
         with torch.no_grad():
             if grid.numel() == self.bias.numel():
                 self.bias.copy_(grid)
-            elif numerics == "v1":
+            elif self.first_code:
                 nn.init.normal_(self.bias)
                 self.bias[: grid.numel()].copy_(grid)
             else:
@@ -88,7 +89,7 @@ class PointOffsets(nn.Module):
 
 
 class FixedPointOffsets(nn.Module):
-    """The grid of offsets, for every token and every picture the same (Table 3b, "nil")."""
+    """The grid of offsets, for every token and every image the same (Table 3b, "nil")."""
 
     def __init__(self, num_points: int) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class FixedPointOffsets(nn.Module):
         self.register_buffer("grid", side, persistent=False)
         self.grid: Tensor
 
-    def init_weights(self, numerics: str) -> None:
+    def init_weights(self) -> None:
         """Fills the grid, which a model built on the meta device does not have yet."""
         self.grid.copy_(grid_offsets(self.grid.shape[0]))
 
@@ -110,7 +111,7 @@ class FixedPointOffsets(nn.Module):
 
 
 class RoIEncoding(nn.Module):
-    """Tells a token where its region lies (bootstrapped models)."""
+    """Encoding of each token's region (bootstrapped models)."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -135,7 +136,7 @@ class LateDropPath(nn.Module):
         self.rate = rate
 
     def forward(self, delta: Tensor) -> Tensor:
-        """Returns what is added to the tokens: in training nothing, for a share `rate` of the pictures."""
+        """Returns what is added to the tokens: in training nothing, for a share `rate` of the images."""
         if self.rate == 0 or not self.training:
             return delta
         from timm.layers.drop import drop_path
@@ -151,7 +152,7 @@ class SparseFormerUnit(nn.Module):
     """
 
     def __init__(
-        self, config: SparseFormerConfig, width: int, order: tuple[Operation, ...], drop_rates: list[float]
+        self, config: SparseFormerConfig, width: int, *, order: tuple[Operation, ...], drop_rates: list[float]
     ) -> None:
         super().__init__()
         numerics = NUMERICS[config.numerics]
@@ -170,13 +171,19 @@ class SparseFormerUnit(nn.Module):
         if "adjust" in order:
             self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
         if "sample" in order:
-            self.offset = _offsets(config, width, numerics)
+            fixed = config.looks_are_fixed
+            self.offset = FixedPointOffsets(config.num_points) if fixed else PointOffsets(config, width)
             self.mixing = _decoder(config, width, numerics)
         if "encode" in order:
             self.pe = RoIEncoding(width, numerics.norm_eps)
         if "ffn" in order:
             self.ffn = TokenFeedForward(width, numerics.norm_eps, activation)
         self.operations = tuple(_OPERATIONS[operation] for operation in order)
+
+    def init_weights(self) -> None:
+        """Draws the stage embedding from a normal distribution."""
+        if self.stage_embedding is not None:
+            nn.init.normal_(self.stage_embedding)
 
     def forward(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
         """Returns the tokens and their regions after one run."""
@@ -232,25 +239,16 @@ _OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {
 }
 
 
-def _offsets(
-    config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
-) -> PointOffsets | FixedPointOffsets:
-    """Builds the part that places sampling points (Table 3b)."""
-    if config.looks_are_fixed:
-        return FixedPointOffsets(config.num_points)
-    return PointOffsets(width, config.num_points, numerics.norm_eps)
-
-
 def _decoder(
     config: SparseFormerConfig, width: int, numerics: SparseFormerNumerics
 ) -> AdaptiveMixing | StaticMixing | LinearDecoding:
     """Builds the part that decodes samples (Table 3e)."""
-    channels, num_points, out_points = config.sampled_channels, config.num_points, config.out_points
+    read: dict[str, int] = {"channels": config.sampled_channels, "num_points": config.num_points}
     if config.decoding == "linear":
-        return LinearDecoding(width, channels, num_points)
+        return LinearDecoding(width, **read)
     if config.decoding == "static":
-        return StaticMixing(width, channels, num_points, out_points)
+        return StaticMixing(width, out_points=config.out_points, **read)
     return AdaptiveMixing(
-        width, channels, num_points, out_points, config.generator_width or width // 4,
-        biases=config.mixing == "biased", eps=numerics.generator_norm_eps,
+        width, out_points=config.out_points, hidden=config.generator_width or width // 4,
+        biases=config.mixing == "biased", eps=numerics.generator_norm_eps, **read,
     )  # fmt: skip

@@ -1,12 +1,13 @@
-"""What a Visual Transformer is made of: the rows of the paper's Tables 2 to 8 as values of fields."""
+"""Configuration of Visual Transformers: the rows of the paper's Tables 2 to 8 as values of fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError
+from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
 
 # Blocks of the stages before the tokens, and how much wider a block comes out than it is inside.
 STAGES: Mapping[int, tuple[tuple[int, int, int], int]] = {
@@ -17,7 +18,7 @@ STAGES: Mapping[int, tuple[tuple[int, int, int], int]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VisualTransformerConfig:
     """The hyper-parameters of a ResNet whose last stage is made of Visual Transformer modules.
 
@@ -77,21 +78,11 @@ class VisualTransformerConfig:
         self._check()
 
     def _check(self) -> None:
-        positive = ("width", "num_modules", "feature_width", "num_tokens", "token_width", "num_heads", "group_width",
-                    "token_groups", "in_chans")  # fmt: skip
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("kmeans_iterations", "num_classes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        for name, kind in get_type_hints(type(self)).items():
-            allowed = get_args(kind)
-            if allowed and getattr(self, name) not in allowed:
-                raise UnknownNameError(f"value of {name}", str(getattr(self, name)), allowed)
-        for name in ("dropout", "drop_path_rate"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1.")
+        check_at_least(self, 1, "width", "num_modules", "feature_width", "num_tokens", "token_width", "num_heads",
+                       "group_width", "token_groups", "in_chans")  # fmt: skip
+        check_at_least(self, 0, "kmeans_iterations", "num_classes")
+        check_choices(self)
+        check_rates(self, "dropout", "drop_path_rate")
         if self.num_modules > 1 and self.recurrence == "half" and self.num_tokens < 2:
             raise ConfigError("recurrence='half' renews half of the tokens: num_tokens must be at least 2.")
         if self.form == "budget":

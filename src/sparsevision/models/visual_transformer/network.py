@@ -29,6 +29,8 @@ from sparsevision.types import Control, Response, TokenMaps, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
 Tokens = Float[Tensor, "batch tokens token_width"]
+Images = Float[Tensor, "batch in_chans height width"]
+Logits = Float[Tensor, "batch classes"]
 
 
 class VisualTransformer(nn.Module):
@@ -44,7 +46,7 @@ class VisualTransformer(nn.Module):
         self.projector = None
         if projects and not last:
             self.projector = TokenProjector(
-                width, config.feature_width, config.token_width, config.form,
+                width, config.feature_width, token_width=config.token_width, form=config.form,
                 heads=config.num_heads, groups=config.groups(config.feature_width),
                 drop_path_rate=config.drop_path_rate,
             )  # fmt: skip
@@ -57,9 +59,9 @@ class VisualTransformer(nn.Module):
         trace: Trace | None = None,
         stage: str = "",
     ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens, Float[Tensor, "batch tokens pixels"] | None]:
-        """Returns the map, the tokens, and where these were read; the last module leaves the map as it is.
+        """Returns the map, the tokens, and the pixels that they were pooled from; the last module keeps the map.
 
-        Where tokens were read is known if they have weights and `trace` asks for it; `read` has it of the old tokens.
+        Maps of the pixels that tokens were pooled from are returned if `trace` asks for them; `read` are the old ones.
         """
         weights = None
         if self.tokenizer is not None:
@@ -77,7 +79,7 @@ class VisualTransformer(nn.Module):
 def places(
     weights: Float[Tensor, "batch heads renewed pixels"] | None, read: Float[Tensor, "batch tokens pixels"] | None
 ) -> Float[Tensor, "batch tokens pixels"] | None:
-    """Says where each token was read, as a mean over heads: new tokens stand behind old ones that stayed."""
+    """Returns the pixels of each token, as a mean over heads: new tokens stand behind old ones that stayed."""
     if weights is None:
         return read
     new = weights.mean(dim=1)
@@ -87,7 +89,7 @@ def places(
 def record_attention(
     trace: Trace, stage: str, read: Float[Tensor, "batch tokens pixels"], attention: Tensor | None, grid: Sequence[int]
 ) -> None:
-    """Records where each token was read, and where those were read that it attends to (Section 4.4).
+    """Records the pixels of each token, and those of the tokens that it attends to (Section 4.4).
 
     Attention is a mean over heads. Over the pixels both kinds of maps sum to one.
     """
@@ -138,7 +140,7 @@ class VTResNet(Classifier):
 
     @property
     def backbone_name(self) -> str:
-        """The classifier that stem and stages are of, by timm's name; torchvision's has the same names and shapes."""
+        """The classifier with this stem and these stages, by timm's name; torchvision's has the same tensors."""
         return f"resnet{self.config.depth}"
 
     def backbone_tensors(self) -> dict[str, str]:
@@ -150,31 +152,19 @@ class VTResNet(Classifier):
         """The ResNet's stages before the tokens."""
         return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")
 
-    def forward(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Logits:
         """Classifies normalised images."""
         tokens = self.forward_features(images, sizes=sizes, trace=trace)
         if trace is not None and trace.wants("response"):
             trace.record("head", Response(self.fc(tokens)))
         return self.forward_head(tokens)
 
-    def forward_features(
-        self,
-        images: Float[Tensor, "batch in_chans height width"],
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
-    ) -> Tokens:
+    def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last module."""
         self._check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
             raise ConfigError(
-                "A VT-ResNet reads padding as if it were picture: give it pictures of one size, without padding."
+                "A VT-ResNet reads padding as a part of the image: give images of one size, without padding."
             )
         images = channels_last_on_cpu(images)
         features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
@@ -188,20 +178,20 @@ class VTResNet(Classifier):
         assert tokens is not None
         return tokens
 
-    def _check_norms(self, pictures: int, size: Sequence[int], grid: Sequence[int]) -> None:
+    def _check_norms(self, images: int, size: Sequence[int], grid: Sequence[int]) -> None:
         """Refuses a batch of which a norm would see one value alone."""
-        if pictures * -(-grid[0] // 4) * -(-grid[1] // 4) < 2:
+        if images * -(-grid[0] // 4) * -(-grid[1] // 4) < 2:
             raise ConfigError(
-                f"Its norms learn from more than one cell of a map, and {pictures} picture of {size[0]}x{size[1]} has "
-                "one: train on larger pictures, or on several at once."
+                f"Its norms learn from more than one cell of a map, and {images} image of {size[0]}x{size[1]} has "
+                "one: train on larger images, or on several at once."
             )
         config = self.config
         renews = config.recurrence == "half" and config.num_modules > 1 and config.projector == "attention"
         normed = config.num_tokens // 2 if renews else config.num_tokens
-        if config.form == "budget" and pictures * normed < 2:
+        if config.form == "budget" and images * normed < 2:
             raise ConfigError(
-                f"Its norms learn from more than one token, and one picture with num_tokens={config.num_tokens} has "
-                "one to norm: train on several pictures at once."
+                f"Its norms learn from more than one token, and one image with num_tokens={config.num_tokens} has "
+                "one to norm: train on several images at once."
             )
 
     def forward_head(self, tokens: Tokens, pre_logits: bool = False) -> Tensor:
@@ -245,21 +235,20 @@ class VTResNet(Classifier):
 def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> nn.Module:
     """Builds a module's tokenizer (Tables 3 and 4)."""
     form, groups, token_width = config.form, config.groups(width), config.token_width
-    if config.tokenizer == "pool":
-        return PoolingTokenizer(width, token_width, config.num_tokens, form)
-    if not first and config.recurrence != "none":
+    if config.tokenizer != "pool" and not first and config.recurrence != "none":
         return RecurrentTokenizer(
             width, token_width, form, heads=config.num_heads, groups=groups, renewal=config.recurrence
         )
+    shared: dict[str, Any] = {"num_tokens": config.num_tokens, "form": form}
+    if config.tokenizer == "pool":
+        return PoolingTokenizer(width, token_width, **shared)
     if config.tokenizer == "cluster":
-        return ClusteringTokenizer(
-            width, token_width, config.num_tokens, form, groups=groups, iterations=config.kmeans_iterations
-        )
-    return FilterTokenizer(width, token_width, config.num_tokens, form, groups=groups)
+        return ClusteringTokenizer(width, token_width, groups=groups, iterations=config.kmeans_iterations, **shared)
+    return FilterTokenizer(width, token_width, groups=groups, **shared)
 
 
 def _relation(config: VisualTransformerConfig) -> nn.Module:
-    """Builds what tokens change each other by (Table 5)."""
+    """Builds the relation between tokens (Table 5)."""
     width, form, rate = config.token_width, config.form, config.drop_path_rate
     if config.relation == "attention":
         return TokenTransformer(width, form, heads=config.num_heads, groups=config.token_groups, drop_path_rate=rate)

@@ -1,4 +1,4 @@
-"""The projector: what the tokens found out is brought back to the pixels (Section 3.3)."""
+"""The projector: from the tokens back to the pixels (Section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sparsevision.models.visual_transformer.token_maps import (
 
 
 class TokenProjector(NormedMaps):
-    """Every pixel asks the tokens, and adds the mixture of them that answers (Eq. 5).
+    """Every pixel attends to the tokens, and adds the mixture of them (Eq. 5).
 
     In the budget form the map may come out wider than it went in: a dense map then carries the pixels over.
     """
 
     def __init__(
-        self, width: int, out_width: int, token_width: int, form: Form, *, heads: int = 1, groups: int = 1,
+        self, width: int, out_width: int, *, token_width: int, form: Form, heads: int = 1, groups: int = 1,
         drop_path_rate: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -1,4 +1,4 @@
-"""Token transformers: how the visual tokens of a picture change each other (Section 3.2), and what replaces that.
+"""Token transformers: relations between the visual tokens of an image (Section 3.2), and their ablations.
 
 All take tokens (B, L, C_T) and return tokens of the same shape with the attention (B, heads, L, L) between them, a row
 for each token that receives, or None where there is none.

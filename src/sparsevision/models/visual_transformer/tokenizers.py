@@ -1,4 +1,4 @@
-"""Tokenizers: a feature map pooled into a few visual tokens, each a weighted mean over the picture (Section 3.1).
+"""Tokenizers: a feature map pooled into a few visual tokens, each a weighted mean over the image (Section 3.1).
 
 All take features (B, C, H, W) and the tokens (B, L, C_T) of the module before, where there is one, and return tokens
 (B, L, C_T) with the weights (B, heads, L, H * W) that they were pooled by, or None where there are none.
@@ -29,7 +29,7 @@ Weights = Float[Tensor, "batch heads tokens pixels"]
 
 
 class VisualTokenizer(NormedMaps):
-    """What tokenizers share: a value map, the weighted mean, and a map to the tokens' width.
+    """Base of the tokenizers: a value map, the weighted mean, and a map to the tokens' width.
 
     The equation form pools the features as they are. In the budget form the value map may be left out (VT-FPN), and
     the token map is where tokens are as wide as features.
@@ -59,10 +59,10 @@ class VisualTokenizer(NormedMaps):
 
 
 class FilterTokenizer(VisualTokenizer):
-    """Each token has a filter of its own, which is the same for every picture (Eq. 1)."""
+    """Each token has a filter of its own, which is the same for every image (Eq. 1)."""
 
     def __init__(
-        self, width: int, token_width: int, num_tokens: int, form: Form, *, groups: int = 1, value: bool = True
+        self, width: int, token_width: int, *, num_tokens: int, form: Form, groups: int = 1, value: bool = True
     ) -> None:
         super().__init__(width, token_width, form, groups=groups, value=value)
         self.coef = nn.Conv2d(width, num_tokens, 1, bias=False)
@@ -74,7 +74,7 @@ class FilterTokenizer(VisualTokenizer):
 
 
 class RecurrentTokenizer(VisualTokenizer):
-    """The tokens of the module before say what to look for (Eq. 2)."""
+    """Filters made from the tokens of the module before (Eq. 2)."""
 
     def __init__(
         self, width: int, token_width: int, form: Form, *, heads: int = 1, groups: int = 1, renewal: Renewal = "full"
@@ -107,7 +107,7 @@ class RecurrentTokenizer(VisualTokenizer):
 class PoolingTokenizer(VisualTokenizer):
     """The map scaled down to one pixel a token (an ablation of Table 3)."""
 
-    def __init__(self, width: int, token_width: int, num_tokens: int, form: Form) -> None:
+    def __init__(self, width: int, token_width: int, *, num_tokens: int, form: Form) -> None:
         super().__init__(width, token_width, form, value=False)
         self.num_tokens = num_tokens
 
@@ -118,10 +118,10 @@ class PoolingTokenizer(VisualTokenizer):
 
 
 class ClusteringTokenizer(VisualTokenizer):
-    """Weights from the centroids that k-means finds among the pixels of the picture (an ablation of Table 3)."""
+    """Weights from the centroids that k-means finds among the pixels of the image (an ablation of Table 3)."""
 
     def __init__(
-        self, width: int, token_width: int, num_tokens: int, form: Form, *, groups: int = 1, iterations: int = 1
+        self, width: int, token_width: int, *, num_tokens: int, form: Form, groups: int = 1, iterations: int = 1
     ) -> None:
         super().__init__(width, token_width, form, groups=groups)
         self.num_tokens, self.iterations = num_tokens, iterations
@@ -137,7 +137,7 @@ class ClusteringTokenizer(VisualTokenizer):
 def k_means(
     features: Float[Tensor, "batch width height width_"], count: int, iterations: int
 ) -> Float[Tensor, "batch width count"]:
-    """Finds centroids of a picture's pixels on the unit sphere.
+    """Finds centroids of an image's pixels on the unit sphere.
 
     They start as the map scaled down. In every iteration each pixel goes to its nearest centroid (of equals the
     first), and a centroid becomes the normalised mean of its pixels; one without any stays. Half precision is left
