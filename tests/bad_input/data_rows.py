@@ -38,7 +38,7 @@ PICTURES = [
     Row("folder of none", "a folder without pictures",
         PREDICT, lambda b: b.folder("bad"), skipped("bad has no pictures")),
     Row("pattern", "a pattern that fits nothing",
-        PREDICT, lambda b: b.place / "*.bmp", skipped("*.bmp fits no file")),
+        PREDICT, lambda b: b.place / "*.bmp", skipped("*.bmp matches no file")),
     Row("line end", "a damaged picture whose name holds a line end",
         PREDICT, lambda b: b.file("bad\nname.jpg", "text"), skipped(r"bad\nname.jpg")),
     Row("no utf-8", "a damaged picture whose name is no text",

@@ -31,11 +31,11 @@ TOKENS = [
     Row("another's backbone", "a backbone's weights that are a classifier of another kind",
         RECIPE, lambda b: recipe(b, f'backbone = "{b.model}"'), refused("give the weights of the backbone")),
     Row("stages", "a figure of models that sample",
-        VISUAL + " --figure stages", nothing, refused("no figure 'stages'", "attention and interaction")),
+        VISUAL + " --figure stages", nothing, refused("nothing for the figure 'stages'", "attention, interaction")),
     Row("animation", "an animation of stages that there are not",
         VISUAL + " --gif", nothing, refused("--gif")),
     Row("keep ratio", "a share of tokens for a model that reads with all",
         "predict {picture} --model {visual} --keep-ratio 0.5", nothing, refused("takes no keep_ratio")),
     Row("faithfulness of another's", "the measure for a model that does not say where it looked",
-        "explain --faithfulness --data {data} --model {plain}", nothing, refused("does not say where it looked")),
+        "explain --faithfulness --data {data} --model {plain}", nothing, refused("neither points nor maps of tokens")),
 ]  # fmt: skip

@@ -11,19 +11,21 @@ from pathlib import Path
 
 import pytest
 
-GROUND = {"errors", "types"}
+GROUND = {"errors", "types", "files"}
 MODELS = GROUND | {"layers", "models", "checkpoints", "factory"}
 INPUTS = {"data", "tasks"}
-USES = {"training", "inference", "measure", "export"}
+USES = {"training", "inference", "measure", "evaluation", "export"}
 
 # What a room may import besides itself.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "files": {"errors"},
+    "drawing": {"errors"},
     "layers": GROUND,
     "data": GROUND | {"layers"},
-    "tasks": GROUND | {"layers"},
-    "explain": GROUND,
+    "tasks": GROUND | {"layers", "drawing"},
+    "explain": GROUND | {"drawing"},
     "models": GROUND | {"layers"},
     "checkpoints": GROUND | {"layers", "models"},
     "factory": GROUND | {"layers", "models", "checkpoints"},

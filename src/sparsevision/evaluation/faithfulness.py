@@ -18,7 +18,6 @@ from sparsevision.errors import ConfigError
 from sparsevision.explain import centre_map, density, faithfulness, grad_cam
 from sparsevision.explain.faithfulness import Baseline, SaliencyMap
 from sparsevision.inference import Predictor
-from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.training.scoring import split_seed_of
 from sparsevision.types import Batch, Preprocessing, Skipped, Trace
 
@@ -99,7 +98,8 @@ def _batches(
     """Yields batches of the val split, all of it in order or `limit` images in an order drawn at random."""
     transform = EvaluationTransform(predictor.preprocessing)
     dataset = open_dataset(data, "val", seed=seed, side=least_decoded_side(predictor.preprocessing))
-    collate = ClassificationTask(dataset.classes).collate
+    kind: Any = type(predictor._task)
+    collate = kind(dataset.classes).collate
     size = batch_for(predictor.preprocessing, _BATCH)
     total = len(dataset) if limit is None else min(limit, len(dataset))
     done = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .comparison_figure import comparison_figure
 from .control_sweep import ControlSweep, sweep_values
 from .density import density, share_inside
-from .explanation import Explanation, Stage
+from .explanation import Explanation, SamplingStage
 from .faithfulness import centre_map, deletion_insertion, faithfulness
 from .faithfulness_figure import faithfulness_figure
 from .gif import save_animation
@@ -29,7 +29,7 @@ __all__ = [
     "FigureKind",
     "NothingToDrawError",
     "PanelKind",
-    "Stage",
+    "SamplingStage",
     "all_figures",
     "animations_for",
     "centre_map",

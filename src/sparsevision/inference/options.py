@@ -74,5 +74,5 @@ def _parsed(option: Option, text: str) -> Any:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"{option.name} is {text!r}; it must be a number ({option.description}).") from None
+        raise ConfigError(f"{flag(option.name)} is {text!r}; it must be a number ({option.description}).") from None
     return checked_value(option, int(value) if option.whole and value.is_integer() else value)
