@@ -78,7 +78,6 @@ def draw_sheet(checkpoint: Path, data: Path, path: Path) -> list[str]:
         [record.image for record in records],
         found,
         [record.truth(dataset.classes) for record in records],
-        classes=dataset.classes,
     )
     save_figure(figure, path.with_suffix(".png"), dpi=130)
     _as_jpeg(path)

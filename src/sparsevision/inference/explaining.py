@@ -12,7 +12,7 @@ from PIL import Image
 from sparsevision.data.reading import read_picture
 from sparsevision.errors import UnknownNameError, UnreadablePictureError
 from sparsevision.explain import ControlSweep, Explanation, sweep_values
-from sparsevision.inference.controls import choices_of, controls_of
+from sparsevision.inference.options import choices_of, controls_of
 from sparsevision.inference.predictor import Predictor
 from sparsevision.inference.sources import find_images
 from sparsevision.types import Choice, Control, Option, Result, Skipped
@@ -99,7 +99,10 @@ def _explanation(
     predictor: Predictor, image: Image.Image, result: Result, options: Mapping[str, Any], seconds: float | None = None
 ) -> Explanation:
     """Puts an image and its result together, with the values of the model's controls and choices."""
-    offered: tuple[Control | Choice, ...] = (*controls_of(predictor.model).values(), *choices_of(predictor.model).values())
+    offered: tuple[Control | Choice, ...] = (
+        *controls_of(predictor.model).values(),
+        *choices_of(predictor.model).values(),
+    )
 
     def rerun(version: Image.Image) -> Explanation:
         return _explanation(predictor, version, predictor(version, trace=True, **options), options)

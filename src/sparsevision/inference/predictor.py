@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sparsevision.checkpoints.identity import Identity
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
-from sparsevision.inference.controls import checked_options
+from sparsevision.inference.options import checked_options
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.layers.packing import pack_weights
 from sparsevision.tasks import Task

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sparsevision.errors import ConfigError
-from sparsevision.inference.controls import checked_options, choices_of, controls_of
+from sparsevision.inference.options import checked_options, choices_of, controls_of
 from sparsevision.layers.packing import pack_weights
 from sparsevision.measure.machine import Machine, describe_machine
 from sparsevision.measure.statistics import Spread, median_and_quartiles

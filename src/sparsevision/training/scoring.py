@@ -15,7 +15,7 @@ from sparsevision.data.loading import Loader, make_loader
 from sparsevision.data.preprocessing import EvaluationTransform, batch_for, least_decoded_side
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
-from sparsevision.inference.controls import checked_options
+from sparsevision.inference.options import checked_options
 from sparsevision.tasks import ClassificationTask, Report, Task
 from sparsevision.training.loop import evaluate
 from sparsevision.training.recipe import read_recipe
