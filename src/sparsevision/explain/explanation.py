@@ -200,12 +200,9 @@ class Explanation:
     @property
     def setting(self) -> str:
         """Values of the controls, and of choices other than the model's own: 'keep ratio 0.3, selection random'."""
-        shown = [
-            option
-            for option in self.options
-            if isinstance(option, Control) or self.settings[option.name] != option.default
-        ]
-        return ", ".join(f"{spoken(option.name)} {written(self.settings[option.name])}" for option in shown)
+        values, controls = self.settings, [each for each in self.options if isinstance(each, Control)]
+        others = [each for each in self.options if each not in controls and values[each.name] != each.default]
+        return ", ".join(f"{spoken(each.name)} {written(values[each.name])}" for each in (*controls, *others))
 
     def answer(self, letters: int = 80) -> str:
         """Returns the result in so many letters: the best class with its score, or the result's summary."""
@@ -222,8 +219,7 @@ def scored(result: Result) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 def boxes_of(result: Result) -> tuple[tuple[float, float, float, float], ...]:
     """Returns the boxes of a result that offers "objects"."""
-    found: tuple[tuple[float, float, float, float], ...] = getattr(result, "boxes", ())
-    return found
+    return getattr(result, "boxes", ())
 
 
 def titled(name: str) -> str:

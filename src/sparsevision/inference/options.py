@@ -13,14 +13,12 @@ from sparsevision.types import Choice, Control, Option, TextOption
 
 def controls_of(model: nn.Module) -> Mapping[str, Control]:
     """Returns the controls that a model names; timm's models have none."""
-    found: Mapping[str, Control] = getattr(model, "controls", {})
-    return found
+    return getattr(model, "controls", {})
 
 
 def choices_of(model: nn.Module) -> Mapping[str, Choice]:
     """Returns the choices that a model names."""
-    found: Mapping[str, Choice] = getattr(model, "choices", {})
-    return found
+    return getattr(model, "choices", {})
 
 
 def checked_options(model: nn.Module, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
