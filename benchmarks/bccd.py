@@ -17,17 +17,17 @@ from typing import Any
 import cyclopts
 import torch
 from safetensors.torch import load_file
+from sparsevision.data.detection import DetectionEvaluation
 
 from faster_rcnn import PEER, Peer
 from publishing import publish, published, trained_on
 from sparsevision.checkpoints.description import Description, parse_description
-from sparsevision.data.detection import DetectionEvaluation
 from sparsevision.data.loading import make_loader
-from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.factory import load_model
 from sparsevision.measure.report import markdown_table
 from sparsevision.models.published import count_parameters
 from sparsevision.tasks.detection.metrics import ClassReport
+from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
 

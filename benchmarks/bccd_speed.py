@@ -17,13 +17,12 @@ from typing import Any
 import cyclopts
 import numpy as np
 import torch
+from sparsevision.data.detection import DetectionEvaluation
 from torch import Tensor
 
 from bccd import load_run
 from claims import milliseconds
 from publishing import publish
-from sparsevision.data.detection import DetectionEvaluation
-from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads

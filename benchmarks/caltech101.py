@@ -15,6 +15,7 @@ import cyclopts
 
 from publishing import publish, published
 from sparsevision.checkpoints.saving import save_checkpoint
+from sparsevision.evaluation.evaluate import score
 from sparsevision.factory import identity_of, load_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_macs
@@ -22,7 +23,6 @@ from sparsevision.measure.report import markdown_table
 from sparsevision.models.published import count_parameters
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
-from sparsevision.evaluation.evaluate import score
 from sparsevision.training.state import part, read_state
 
 

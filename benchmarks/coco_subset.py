@@ -16,9 +16,8 @@ import numpy as np
 
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.explain import comparison_figure, keep_ratio_figure, save_figure
 from sparsevision.evaluation.sweep import Sweep, sweep_keep_ratios
+from sparsevision.explain import comparison_figure, keep_ratio_figure, save_figure
 from sparsevision.measure.report import markdown_table
 
 KEEP_RATIOS = (0.1, 0.2, 0.3, 0.5, 1.0)
@@ -78,7 +77,6 @@ def draw_sheet(checkpoint: Path, data: Path, path: Path) -> list[str]:
         [record.image for record in records],
         found,
         [record.truth(dataset.classes) for record in records],
-        classes=dataset.classes,
     )
     save_figure(figure, path.with_suffix(".png"), dpi=130)
     _as_jpeg(path)

@@ -23,10 +23,8 @@ from torchvision.ops import FeaturePyramidNetwork, box_convert
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
-from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
 from sparsevision.tasks.detection.task import DetectionTask, taught
-from sparsevision.training.loaders import ImageLoaders
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.run import Parts, fit
 from sparsevision.types import Batch, DetectionHead, DetectionOutput

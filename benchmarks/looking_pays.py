@@ -20,19 +20,19 @@ import matplotlib.patches as shapes
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from sparsevision.data.opening import PLACED_DIGITS, open_dataset
 
 from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.dataset import Record
-from sparsevision.data.opening import PLACED_DIGITS, open_dataset
 from sparsevision.data.layouts.placed_digits import PlacedDigits
-from sparsevision.explain import Look, save_figure, share_inside
-from sparsevision.explain.drawing import draw_picture, draw_points
-from sparsevision.explain.palette import token_colours
+from sparsevision.drawing.palette import token_colours
+from sparsevision.evaluation.evaluate import split_seed_of
+from sparsevision.explain import Explanation, save_figure, share_inside
+from sparsevision.explain.overlays import draw_image, draw_points
 from sparsevision.explain.sheet import Sheet
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.evaluation.evaluate import split_seed_of
 
 GAP, INSIDE, ELSEWHERE = 15.0, 3.0, 1.2  # the claims: points of top-1, and shares as multiples of the area's
 DRAWN, COLUMNS = 12, 6
@@ -48,7 +48,7 @@ class Seen:
     area: float
     inside: dict[str, float]
     elsewhere: dict[str, float]
-    looks: list[Look] = field(repr=False)
+    explanations: list[Explanation] = field(repr=False)
     right: list[bool] = field(repr=False)
 
     @property
@@ -56,7 +56,7 @@ class Seen:
         return list(self.inside)[-1]
 
     def record(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name not in ("looks", "right")}
+        return {name: value for name, value in vars(self).items() if name not in ("explanations", "right")}
 
 
 def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/results"), side: int = 256) -> int:
@@ -80,7 +80,7 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
 def look_at(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record], boxes: torch.Tensor) -> Seen:
     """Predicts every scene with its trace and measures where the points lie."""
     hits: list[bool] = []
-    looks: list[Look] = []
+    explanations: list[Explanation] = []
     points: dict[str, list[torch.Tensor]] = {}
     results = predictor.stream((record.image for record in records), top_k=1, trace="points")
     for record, result in zip(records, results, strict=True):
@@ -89,8 +89,8 @@ def look_at(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record
             points.setdefault(stage, []).append(
                 result.geometry.to_original(seen.xy.double()).flatten(0, 1) / scenes.size
             )
-        if len(looks) < DRAWN:
-            looks.append(Look(record.image, result))
+        if len(explanations) < DRAWN:
+            explanations.append(Explanation(image=record.image, result=result))
     sides = ((boxes[:, 2] - boxes[:, 0]) * scenes.size).round().numpy()
     right = np.array(hits, dtype=float)
     others = boxes[np.random.default_rng(0).permutation(len(boxes))]
@@ -101,7 +101,7 @@ def look_at(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record
         area=float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).mean()),
         inside={stage: float(share_inside(found, boxes.double()).mean()) for stage, found in stacked.items()},
         elsewhere={stage: float(share_inside(found, others.double()).mean()) for stage, found in stacked.items()},
-        looks=looks,
+        explanations=explanations,
         right=hits[:DRAWN],
     )
 
@@ -149,12 +149,12 @@ def draw(seen: Seen, boxes: torch.Tensor) -> Figure:
         remark="first and last stage; green: the answer is right",
         titles=titles,
     )
-    colours = token_colours(seen.looks[0].num_tokens)
-    for index, look in enumerate(seen.looks):
+    colours = token_colours(seen.explanations[0].num_tokens)
+    for index, explanation in enumerate(seen.explanations):
         row, column = 2 * (index // COLUMNS), index % COLUMNS
-        for offset, stage in ((0, look.stages[0]), (1, look.stages[-1])):
+        for offset, stage in ((0, explanation.stages[0]), (1, explanation.stages[-1])):
             panel = sheet.panel(row + offset, column)
-            draw_picture(panel, look, dim=offset == 0)
+            draw_image(panel, explanation, dim=offset == 0)
             draw_points(panel, stage, colours, diameter=0.9)
             x0, y0, x1, y1 = boxes[index].tolist()
             edge = "#39d353" if seen.right[index] else "#ff4d4d"

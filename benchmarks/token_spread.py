@@ -18,11 +18,10 @@ import numpy as np
 
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.tasks import open_dataset
-from sparsevision.explain.attention_look import AttentionLook, entropy
-from sparsevision.explain.look import Floats
-from sparsevision.inference.looking import look_at
+from sparsevision.explain.token_maps import Floats, entropy
+from sparsevision.inference.explaining import explain_images
 from sparsevision.measure.report import markdown_table
+from sparsevision.tasks import open_dataset
 
 COLUMNS = ("model", "module", "maps", "entropy", "at most", "divergence of the tokens", "most read cell, x even")
 
@@ -58,10 +57,9 @@ def main(data: str, *models: Path, pictures: int = 150, out: Path = Path("benchm
 def measure(model: Path, paths: list[str]) -> list[Spread]:
     """Runs one model, named after its run's folder."""
     found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
-    for look in look_at(Predictor(str(model), "cpu"), paths):
-        assert isinstance(look, AttentionLook)
-        for module in look.modules:
-            for kind, maps in (("reading", module.maps), ("listening", module.interaction)):
+    for explanation in explain_images(Predictor(str(model), "cpu"), paths):
+        for module in explanation.modules:
+            for kind, maps in (("reading", module.read), ("listening", module.interaction)):
                 if maps is not None:
                     found[module.title, kind].append(spread(maps))
     name = model.parent.name if model.name in ("best", "last-weights") else model.name

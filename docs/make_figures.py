@@ -8,7 +8,6 @@ that the classifier is surest of, and the pictures that the detector counts wors
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,30 +15,26 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
 from sparsevision.data import Dataset, open_dataset
 from sparsevision.data.dataset import ObjectDataset, Record
-from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.explain import (
-    attention_figure,
-    comparison_figure,
-    detections_figure,
-    disturbed_figure,
-    query_figure,
-    saliency_figure,
-    save_animation,
-    save_sweep_animation,
-    stages_figure,
-    tokens_figure,
-)
-from sparsevision.explain.drawing import INK, write
-from sparsevision.explain.look import Look
+from sparsevision.explain import ControlSweep, Explanation, comparison_figure, save_animation
+from sparsevision.explain.animations.control_values import sweep_animation
+from sparsevision.explain.animations.stages import stages_animation
+from sparsevision.explain.figures.annotated import annotated_figure
+from sparsevision.explain.figures.attention import attention_figure
+from sparsevision.explain.figures.disturbed import disturbed_figure
+from sparsevision.explain.figures.query import query_figure
+from sparsevision.explain.figures.saliency import saliency_figure
+from sparsevision.explain.figures.stages import stages_figure
+from sparsevision.explain.figures.tokens import tokens_figure
+from sparsevision.explain.overlays import INK, write
 from sparsevision.explain.sheet import Sheet
-from sparsevision.inference.looking import look_at, look_disturbed, sweep_at
-from sparsevision.types import DetectionResult
+from sparsevision.inference.explaining import explain_images, explain_sweep
+from sparsevision.tasks.detection.result import DetectionResult
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 CAR = "val/car_side/image_0018.jpg"
@@ -70,46 +65,46 @@ def main(
         illustrate_detector(Predictor("sparse_detr_nano", "cpu"), cells, out)
     for name, run in {"recurrent": recurrent, "filter": filters}.items():
         if run is not None:
-            [look] = look_at(Predictor(run, "cpu"), [str(Path(data) / CAR)])
-            save(shot(attention_figure(look), dpi=200), out / f"vt-{name}.jpg")
+            [explanation] = explain_images(Predictor(run, "cpu"), [str(Path(data) / CAR)])
+            save(shot(attention_figure(explanation), dpi=200), out / f"vt-{name}.jpg")
     predictor = Predictor(model, "cpu")
     illustrate(predictor, out)
     val = open_dataset(data, "val")
     spaced = [val.names[index] for index in np.linspace(0, len(val) - 1, 12).astype(int)]
-    contact_sheets(predictor, list(look_at(predictor, [str(Path(data) / name) for name in spaced])), out)
+    contact_sheets(list(explain_images(predictor, [str(Path(data) / name) for name in spaced])), out)
     save(shot(mistakes_figure(surest_mistakes(predictor, val, 18)), dpi=150), out / "mistakes.jpg")
 
 
 def illustrate(predictor: Predictor, out: Path) -> None:
     """Draws the photographs of `sparsevision demo`."""
-    pagoda, *others = look_at(predictor, photographs())
+    pagoda, *others = explain_images(predictor, photographs())
     figures = {
         "pagoda-stages": stages_figure(pagoda),
-        "pagoda-tokens": tokens_figure(pagoda, pagoda.result.labels[0], count=3),
-        "pagoda-disturbed": disturbed_figure(look_disturbed(predictor, pagoda)),
-        **{f"{Path(look.result.name).stem}-stages": stages_figure(look) for look in others},
+        "pagoda-tokens": tokens_figure(pagoda, top_tokens=3),
+        "pagoda-disturbed": disturbed_figure(pagoda),
+        **{f"{Path(each.result.name).stem}-stages": stages_figure(each) for each in others},
     }
     for name, figure in figures.items():
         save(shot(figure, dpi=150), out / f"{name}.jpg")
-    save_animation(pagoda, out / "pagoda.gif", longest=280)
+    save_animation(stages_animation(alone(pagoda), longest=280), out / "pagoda.gif")
 
 
 def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
     """Draws twelve pictures of the test split, evenly spaced and not chosen; and those counted best and worst."""
     test = open_objects(cells, "test")
     spaced = [str(Path(cells) / "test" / test.names[index]) for index in np.linspace(0, len(test) - 1, 12).astype(int)]
-    [first] = sweep_at(predictor, spaced[:1])
-    looks = [sweep.looks[0] for sweep in sweep_at(predictor, spaced, whole=False)]
-    figures = {"detections": detections_figure, "saliency": saliency_figure, "query": query_figure}
+    [first] = explain_sweep(predictor, spaced[:1])
+    explanations = list(explain_images(predictor, spaced))
+    figures = {"detections": annotated_figure, "saliency": saliency_figure, "query": query_figure}
     for kind, draw in figures.items():
-        save(shot(draw(looks[0]), dpi=150), out / f"detector-{kind}.jpg")
-    save_sweep_animation(first, out / "detector.gif", longest=360)
-    tile(map(shot, map(detections_figure, looks)), 4, out / "contact-detections.jpg")
-    tile(map(shot, map(saliency_figure, looks)), 2, out / "contact-saliency.jpg")
+        save(shot(draw(explanations[0]), dpi=150), out / f"detector-{kind}.jpg")
+    save_animation(sweep_animation(first, longest=360), out / "detector.gif")
+    tile(map(shot, map(annotated_figure, explanations)), 4, out / "contact-detections.jpg")
+    tile(map(shot, map(saliency_figure, explanations)), 2, out / "contact-saliency.jpg")
     for kind, records, found in counted(predictor, test, 9):
         true = [record.truth(test.classes) for record in records]
         images = [record.image for record in records]
-        save(shot(comparison_figure(images, found, true, classes=test.classes), dpi=130), out / f"cells-{kind}.jpg")
+        save(shot(comparison_figure(images, found, true), dpi=130), out / f"cells-{kind}.jpg")
 
 
 def counted(
@@ -130,13 +125,13 @@ def counted(
         yield kind, [records[index] for index in chosen], [found[index] for index in chosen]
 
 
-def contact_sheets(predictor: Predictor, looks: Sequence[Look], out: Path) -> None:
+def contact_sheets(explanations: Sequence[Explanation], out: Path) -> None:
     """Draws every kind of figure of many pictures, small, on one sheet a kind."""
-    few = looks[::2]
-    tile(map(shot, map(stages_figure, looks)), 3, out / "contact-stages.jpg")
-    tile((shot(tokens_figure(look, look.result.labels[0], count=3)) for look in few), 3, out / "contact-tokens.jpg")
-    tile((shot(disturbed_figure(look_disturbed(predictor, look))) for look in few), 3, out / "contact-disturbed.jpg")
-    tile((frame for look in few for frame in animation_frames(look)), 5, out / "contact-animation.jpg")
+    few = explanations[::2]
+    tile(map(shot, map(stages_figure, explanations)), 3, out / "contact-stages.jpg")
+    tile((shot(tokens_figure(each, top_tokens=3)) for each in few), 3, out / "contact-tokens.jpg")
+    tile(map(shot, map(disturbed_figure, few)), 3, out / "contact-disturbed.jpg")
+    tile((frame for each in few for frame in animation_frames(each)), 5, out / "contact-animation.jpg")
 
 
 def shot(figure: Figure, dpi: int = 100) -> Image.Image:
@@ -147,14 +142,17 @@ def shot(figure: Figure, dpi: int = 100) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def animation_frames(look: Look) -> list[Image.Image]:
+def alone(explanation: Explanation) -> ControlSweep:
+    """Returns a sweep of one value."""
+    return ControlSweep(explanations=(explanation,))
+
+
+def animation_frames(explanation: Explanation) -> list[Image.Image]:
     """Returns the frames on which a stage stands still."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Image.open(save_animation(look, Path(folder) / "look.gif", longest=200)) as animation,
-    ):
-        frames = [(frame.info["duration"], frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)]
-    return [frame for duration, frame in frames if duration >= max(other for other, _ in frames) / 2]
+    animation = stages_animation(alone(explanation), longest=200)
+    longest = max(animation.durations)
+    pairs = zip(animation.frames, animation.durations, strict=True)
+    return [frame for frame, duration in pairs if duration >= longest / 2]
 
 
 def tile(images: Iterable[Image.Image], columns: int, path: Path) -> None:

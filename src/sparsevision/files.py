@@ -25,6 +25,10 @@ def replacing(path: Path) -> Iterator[Path]:
             flush(part)
             os.replace(part, path)
             flush(path.parent)
+        except OSError as error:
+            if error.filename == str(part):
+                error.filename = str(path)  # the name that the user gave
+            raise
         finally:
             with suppress(OSError):
                 part.unlink()

@@ -83,11 +83,13 @@ DETECTORS = [
     Row("sweep into a file", "a file where a folder is to be",
         SCORE + " --out {bad}", lambda b: b.file("sweep", "text"), refused("sweep")),
     Row("keep ratio in scoring a classifier", "a keep ratio for a classifier",
-        "evaluate {model} --data {data} --keep-ratio 0.5", nothing, refused("'--keep-ratio'", "for this model is --confusion")),
+        "evaluate {model} --data {data} --keep-ratio 0.5", nothing,
+        refused("'--keep-ratio'", "for this model is --confusion")),
     Row("sweep a classifier", "a sweep of what has no keep ratio",
         "evaluate {model} --data {data} --out {out}", nothing, refused("no control or choice to sweep")),
     Row("test of class folders", "a split that class folders have not",
-        "evaluate {model} --data {data} --split test", nothing, refused("'test' does not exist", "'train', 'val' or 'all'")),
+        "evaluate {model} --data {data} --split test", nothing,
+        refused("'test' does not exist", "'train', 'val' or 'all'")),
 ]  # fmt: skip
 
 

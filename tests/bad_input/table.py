@@ -9,7 +9,7 @@ from __future__ import annotations
 from box_rows import BOXES
 from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
 from detector_rows import DETECTORS
-from explain_rows import LOOKS
+from explain_rows import EXPLANATIONS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 from token_rows import TOKENS
 
@@ -27,7 +27,7 @@ TABLE = {
         "place": PLACES,
         "command line": COMMANDS,
         "detector": DETECTORS,
-        "explain": LOOKS,
+        "explain": EXPLANATIONS,
         "visual tokens": TOKENS,
     }.items()
     for row in rows

@@ -10,9 +10,9 @@ from PIL import Image
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
-from sparsevision.tasks import open_dataset
 from sparsevision.evaluation.faithfulness import measure_faithfulness
 from sparsevision.factory import create_model, preprocessing_of
+from sparsevision.tasks import open_dataset
 from sparsevision.training import read_recipe
 
 CLASSES = ("ball", "box")

@@ -143,7 +143,7 @@ def brightest(page: Any) -> list[float]:
 
 @pytest.mark.slow
 def test_pointing_at_a_token_shows_where_it_was_read(opened: Any) -> None:
-    assert opened.locator("#tokens .token").count() == TOKENS
+    assert opened.locator("#tokens .map").count() == TOKENS
     opened.hover("#token-1")
     # The view is the middle half of the image, and the second of its four columns begins at three eighths.
     assert brightest(opened) == pytest.approx([0.375, 0], abs=0.01)

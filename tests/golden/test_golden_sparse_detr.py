@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
+from sparsevision.tasks.matching import Costs, match
+from sparsevision.tasks.post_processing import best_detections
 
 from sparsevision.checkpoints.layouts import renamed_to_ours
 from sparsevision.kernels.dispatch import plain_operators
@@ -44,8 +46,6 @@ from sparsevision.models.sparse_detr.selection import (
     select,
 )
 from sparsevision.tasks.detection import head_losses, weighted
-from sparsevision.tasks.matching import Costs, match
-from sparsevision.tasks.post_processing import best_detections
 from sparsevision.types import DetectionHead, DetectionOutput
 
 SYSTEM = "sparse_detr"

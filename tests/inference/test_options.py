@@ -30,7 +30,7 @@ def test_texts_become_values() -> None:
     [
         ("keep-ratio", "3", r"keep_ratio is 3.0; it must be from 0.01 to 1 \(share of the tokens\)"),
         ("keep-ratio", "nan", "keep_ratio is nan"),
-        ("keep-ratio", "much", "keep_ratio is 'much'; it must be a number"),
+        ("keep-ratio", "much", "--keep-ratio is 'much'; it must be a number"),
         ("keep-ratio", "", "--keep-ratio is given without a value"),
         ("keep-ratio", [], "--keep-ratio is given without a value"),
         ("keep-ratio", ["0.1", "2"], "keep_ratio is 2"),

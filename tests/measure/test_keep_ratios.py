@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision import cli
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.evaluation.sweep import _Setting, sweep_keep_ratios
 from sparsevision.evaluation.evaluate import score
+from sparsevision.evaluation.sweep import _Setting, sweep_keep_ratios
 from tiny_detector import save_tiny_detector
 
 

@@ -63,8 +63,7 @@ def evaluate(
         models MODEL` lists them. Default in a sweep: the first control's range, and all values of choices.
     """
     from sparsevision.evaluation.evaluate import Evaluation
-    from sparsevision.inference.controls import options_of
-    from sparsevision.inference.options import resolve_options
+    from sparsevision.inference.options import options_of, resolve_options
     from sparsevision.types import TextOption
 
     evaluation = Evaluation(checkpoint, data, split=split, device=device)

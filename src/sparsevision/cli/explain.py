@@ -13,7 +13,7 @@ from sparsevision.cli.names import printable, report_left_out, split_options
 from sparsevision.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sparsevision.explain.faithfulness import Baseline
+    from sparsevision.evaluation.deletion_insertion import Baseline
 
 _Flag = Parameter(negative="")
 _OPTIONS = ("model", "out", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline")
@@ -118,7 +118,8 @@ def _measure(
     from rich.progress import Progress
 
     from sparsevision.evaluation.faithfulness import measure_faithfulness
-    from sparsevision.explain import faithfulness_figure, save_figure
+    from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
+    from sparsevision.explain import save_figure
     from sparsevision.files import replacing
 
     console = Console(stderr=True)

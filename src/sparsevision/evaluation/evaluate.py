@@ -16,7 +16,7 @@ from sparsevision.data.preprocessing import batch_for, least_decoded_side
 from sparsevision.data.subset import labelled_as
 from sparsevision.errors import CheckpointError, ConfigError, DataError
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
-from sparsevision.inference.controls import checked_options
+from sparsevision.inference.options import checked_options
 from sparsevision.tasks import Report, Task, task_named
 from sparsevision.types import Batch, Skipped
 

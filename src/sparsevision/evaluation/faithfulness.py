@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import batch_for, least_decoded_side
 from sparsevision.errors import ConfigError
+from sparsevision.evaluation.deletion_insertion import Baseline, SaliencyMap, centre_map, faithfulness
 from sparsevision.evaluation.evaluate import split_seed_of
-from sparsevision.explain import centre_map, density, faithfulness, grad_cam
-from sparsevision.explain.faithfulness import Baseline, SaliencyMap
+from sparsevision.evaluation.grad_cam import grad_cam
+from sparsevision.explain.density import density
 from sparsevision.inference import Predictor
 from sparsevision.types import Batch, Preprocessing, Skipped, Trace
 
@@ -26,7 +27,7 @@ _STEPS = 20
 
 @dataclass
 class Faithfulness:
-    """A row for each map, as `explain.faithfulness` returns them, and the images that could not be read."""
+    """A row for each map, as `deletion_insertion.faithfulness` returns them, and the images that could not be read."""
 
     model: str
     data: str

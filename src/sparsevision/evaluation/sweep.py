@@ -13,7 +13,7 @@ import torch
 
 from sparsevision.errors import ConfigError
 from sparsevision.evaluation.evaluate import Evaluation, Progress, nothing_read
-from sparsevision.inference.controls import checked_options, choices_of, controls_of, options_of
+from sparsevision.inference.options import checked_options, choices_of, controls_of, options_of
 from sparsevision.measure.machine import Machine, describe_machine
 from sparsevision.measure.statistics import Spread, median_and_quartiles
 from sparsevision.packing import pack_weights

@@ -1,4 +1,4 @@
-"""Explanations of results: figures, animations and a page of what a model sampled and read; measures of their truth.
+"""Explanations of results: figures, animations and a page of what a model sampled and read.
 
 This room reads images, results and traces, and knows no model and no task. What can be drawn is listed in `registry`.
 """
@@ -8,11 +8,8 @@ from __future__ import annotations
 from .comparison_figure import comparison_figure
 from .control_sweep import ControlSweep, sweep_values
 from .density import density, share_inside
-from .explanation import Explanation, Stage
-from .faithfulness import centre_map, deletion_insertion, faithfulness
-from .faithfulness_figure import faithfulness_figure
+from .explanation import Explanation, SamplingStage
 from .gif import save_animation
-from .grad_cam import grad_cam
 from .kinds import Animation, AnimationKind, FigureKind, NothingToDrawError, PanelKind
 from .page import save_page
 from .registry import all_figures, animations_for, figures_for
@@ -29,17 +26,12 @@ __all__ = [
     "FigureKind",
     "NothingToDrawError",
     "PanelKind",
-    "Stage",
+    "SamplingStage",
     "all_figures",
     "animations_for",
-    "centre_map",
     "comparison_figure",
-    "deletion_insertion",
     "density",
-    "faithfulness",
-    "faithfulness_figure",
     "figures_for",
-    "grad_cam",
     "save_animation",
     "save_figure",
     "save_page",

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class SamplingStage:
     """One sampling stage: `points` (N, P, 2) and `regions` (N, 4) in pixels of the original image.
 
     `before` (N, 4) are the regions that the trace has just before this stage's.
@@ -126,19 +126,19 @@ class Explanation:
     # ------------------------------------------------------------------------------------------------------- the trace
 
     @cached_property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[SamplingStage, ...]:
         """The stages that sampled points, in the model's order."""
         if not self.trace.points:
             raise ConfigError(f"The trace of {self.result.name!r} holds no sampling points to draw.")
         return tuple(self._stage(name, points) for name, points in self.trace.points.items())
 
-    def _stage(self, name: str, points: Points) -> Stage:
+    def _stage(self, name: str, points: Points) -> SamplingStage:
         if points.xy.ndim != 3 or points.xy.shape[-1] != 2:
             shape = tuple(points.xy.shape)
-            raise ConfigError(f"Stage {name!r} has points of shape {shape}; expected (tokens, points, 2).")
+            raise ConfigError(f"SamplingStage {name!r} has points of shape {shape}; expected (tokens, points, 2).")
         order = list(self.trace.regions)
         place = order.index(name) if name in order else 0
-        return Stage(
+        return SamplingStage(
             name=name,
             points=self._pixels(points.xy),
             regions=self._regions(name) if name in order else None,
@@ -165,7 +165,9 @@ class Explanation:
         """The number of tokens that sample."""
         return len(self.stages[0].points)
 
-    def density(self, stage: Stage, size: tuple[int, int], radius: float = DEFAULT_RADIUS) -> NDArray[np.float32]:
+    def density(
+        self, stage: SamplingStage, size: tuple[int, int], radius: float = DEFAULT_RADIUS
+    ) -> NDArray[np.float32]:
         """Maps how densely a stage sampled the original image; see `density.density`."""
         return density(stage.points / self.size, size, radius=radius, weight=stage.weight)
 
@@ -198,12 +200,9 @@ class Explanation:
     @property
     def setting(self) -> str:
         """Values of the controls, and of choices other than the model's own: 'keep ratio 0.3, selection random'."""
-        shown = [
-            option
-            for option in self.options
-            if isinstance(option, Control) or self.settings[option.name] != option.default
-        ]
-        return ", ".join(f"{spoken(option.name)} {written(self.settings[option.name])}" for option in shown)
+        values, controls = self.settings, [each for each in self.options if isinstance(each, Control)]
+        others = [each for each in self.options if each not in controls and values[each.name] != each.default]
+        return ", ".join(f"{spoken(each.name)} {written(values[each.name])}" for each in (*controls, *others))
 
     def answer(self, letters: int = 80) -> str:
         """Returns the result in so many letters: the best class with its score, or the result's summary."""
@@ -220,8 +219,7 @@ def scored(result: Result) -> tuple[tuple[str, ...], tuple[float, ...]]:
 
 def boxes_of(result: Result) -> tuple[tuple[float, float, float, float], ...]:
     """Returns the boxes of a result that offers "objects"."""
-    found: tuple[tuple[float, float, float, float], ...] = getattr(result, "boxes", ())
-    return found
+    return getattr(result, "boxes", ())
 
 
 def titled(name: str) -> str:

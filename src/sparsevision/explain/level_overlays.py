@@ -14,7 +14,7 @@ from PIL import Image
 
 from sparsevision.drawing.boxes import class_colours
 
-from .explanation import Explanation, Floats, Stage, boxes_of, scored
+from .explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from .levels import Mask
 from .overlays import dimmed, map_size, show_pixels
 
@@ -81,7 +81,7 @@ def draw_box(
     )  # fmt: skip
 
 
-def draw_samples(axes: Axes, stage: Stage, query: int, *, most: float, area: float) -> None:
+def draw_samples(axes: Axes, stage: SamplingStage, query: int, *, most: float, area: float) -> None:
     """Draws where one query sampled, in its levels' colours; a point of weight `most` covers `area` square points."""
     points = stage.points[query]
     weight = np.ones(len(points)) if stage.weight is None else stage.weight[query]

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from .explanation import Explanation, Floats, Stage
+from .explanation import Explanation, Floats, SamplingStage
 
 INK = "#1a1a1a"
 FAINT = "#6b6b6b"
@@ -72,7 +72,7 @@ def shaded(explanation: Explanation, pixels: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def draw_points(
-    axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, diameter: float = 1.0
+    axes: Axes, stage: SamplingStage, colours: Floats, *, tokens: Iterable[int] | None = None, diameter: float = 1.0
 ) -> None:
     """Draws sampling points of all tokens, or of some, in their tokens' colours; `diameter` in typographic points.
 
@@ -88,7 +88,7 @@ def draw_points(
 
 
 def draw_regions(
-    axes: Axes, stage: Stage, colours: Floats, *, tokens: Iterable[int] | None = None, line: float = 0.6
+    axes: Axes, stage: SamplingStage, colours: Floats, *, tokens: Iterable[int] | None = None, line: float = 0.6
 ) -> None:
     """Outlines RoIs of all tokens, or of some, in their tokens' colours; `line` in typographic points."""
     if stage.regions is None:

@@ -6,9 +6,9 @@ figures, the first one is the default.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from .kinds import AnimationKind, FigureKind, PanelKind
 
@@ -36,14 +36,6 @@ PANELS: tuple[str, ...] = (
 )
 
 
-class _Needing(Protocol):
-    @property
-    def needs(self) -> frozenset[str]: ...
-
-
-K = TypeVar("K", bound=_Needing)
-
-
 def all_figures() -> list[FigureKind]:
     """Returns every figure of the table."""
     return [_imported(path) for path in FIGURES]
@@ -51,30 +43,22 @@ def all_figures() -> list[FigureKind]:
 
 def figures_for(has: Iterable[str]) -> list[FigureKind]:
     """Returns the figures whose needs are met; the first one is the default."""
-    return _met(all_figures(), has)
+    return [kind for kind in all_figures() if kind.needs <= frozenset(has)]
 
 
 def animations_for(has: Iterable[str]) -> list[AnimationKind]:
     """Returns the animations whose needs are met; the first one is the default."""
-    return _met([_imported(path) for path in ANIMATIONS], has)
+    return [kind for kind in map(_imported, ANIMATIONS) if kind.needs <= frozenset(has)]
 
 
 def panels_for(has: Iterable[str]) -> list[tuple[str, PanelKind]]:
-    """Returns the panels whose needs are met, after the name of their module; the first view stands for all."""
-    modules = [path.partition(":")[0] for path in PANELS]
-    kinds = [_imported(path) for path in PANELS]
-    met: list[PanelKind] = _met(kinds, has)
-    views = [kind for kind in met if kind.view]
-    return [
-        (module, kind) for module, kind in zip(modules, kinds, strict=True) if kind in met and kind not in views[1:]
-    ]
+    """Returns the panels whose needs are met, after the name of their module; only the first of the views."""
+    found = [(path.partition(":")[0], _imported(path)) for path in PANELS]
+    met = [(module, kind) for module, kind in found if kind.needs <= frozenset(has)]
+    first = next((kind for _, kind in met if kind.view), None)
+    return [(module, kind) for module, kind in met if not kind.view or kind is first]
 
 
 def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
-
-
-def _met(kinds: Sequence[K], has: Iterable[str]) -> list[K]:
-    there = frozenset(has)
-    return [kind for kind in kinds if kind.needs <= there]

@@ -50,13 +50,10 @@ def modules_of(trace: Trace, name: str) -> tuple[Module, ...]:
         raise ConfigError(
             f"The trace of {name!r} holds no maps of tokens: this form of the model pools its map without attention."
         )
+    found = ((module, maps.read, maps.interaction) for module, maps in trace.token_maps.items())
     return tuple(
-        Module(
-            name=module,
-            read=_floats(maps.read),
-            interaction=None if maps.interaction is None else _floats(maps.interaction),
-        )
-        for module, maps in trace.token_maps.items()
+        Module(name=module, read=_floats(read), interaction=None if other is None else _floats(other))
+        for module, read, other in found
     )
 
 

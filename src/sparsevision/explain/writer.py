@@ -34,14 +34,9 @@ class ExplanationWriter:
     """
 
     def __init__(
-        self,
-        out: Path,
-        *,
-        figure: str | None = None,
-        options: Mapping[str, Any] | None = None,
-        animate: bool = False,
+        self, out: Path, *, figure: str | None = None, options: Mapping[str, Any] | None = None, animate: bool = False,
         page: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.out, self.figure, self.options = out, figure, dict(options or {})
         self.animate, self.page = animate, page
         self.written: list[Path] = []

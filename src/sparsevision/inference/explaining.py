@@ -12,7 +12,7 @@ from PIL import Image
 from sparsevision.data.reading import read_picture
 from sparsevision.errors import UnknownNameError, UnreadablePictureError
 from sparsevision.explain import ControlSweep, Explanation, sweep_values
-from sparsevision.inference.controls import controls_of, options_of
+from sparsevision.inference.options import controls_of, options_of
 from sparsevision.inference.predictor import Predictor
 from sparsevision.inference.sources import find_images
 from sparsevision.types import Control, Result, Skipped

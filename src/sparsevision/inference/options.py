@@ -5,8 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.types import Choice, Control, Option, TextOption
+
+
+def controls_of(model: nn.Module) -> Mapping[str, Control]:
+    """Returns the controls that a model names; timm's models have none."""
+    return getattr(model, "controls", {})
+
+
+def choices_of(model: nn.Module) -> Mapping[str, Choice]:
+    """Returns the choices that a model names."""
+    return getattr(model, "choices", {})
+
+
+def options_of(model: nn.Module) -> dict[str, Control | Choice]:
+    """Returns all that may change per call on a model, by name."""
+    return {**controls_of(model), **choices_of(model)}
+
+
+def checked_options(model: nn.Module, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns what is given for the model's controls and choices; `others` are options of somebody else.
+
+    Raises:
+        ConfigError: a name is neither, or a value is out of its control's range or none of the ways to choose.
+    """
+    known = options_of(model)
+    for name in given:
+        if name not in known and name not in others:
+            listed = ", ".join([*others, *known]) or "none"
+            raise ConfigError(f"{type(model).__name__} takes no {name}: what may be chosen for it is {listed}.")
+    return {name: checked_value(known[name], value) for name, value in given.items() if name in known}
 
 
 def resolve_options(
@@ -75,5 +106,5 @@ def _parsed(option: Option, text: str) -> Any:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"{option.name} is {text!r}; it must be a number ({option.description}).") from None
+        raise ConfigError(f"{flag(option.name)} is {text!r}; it must be a number ({option.description}).") from None
     return checked_value(option, int(value) if option.whole and value.is_integer() else value)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
 from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
-from sparsevision.inference.controls import checked_options, options_of
-from sparsevision.inference.options import checked_value
+from sparsevision.inference.options import checked_options, checked_value, options_of
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.packing import pack_weights
 from sparsevision.tasks import Task, task_named

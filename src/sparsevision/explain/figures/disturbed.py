@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from matplotlib.figure import Figure
 
 from ..density import DEFAULT_RADIUS
@@ -16,25 +14,18 @@ from .stages import RADIUS
 
 
 def disturbed_figure(explanation: Explanation, *, radius: float = DEFAULT_RADIUS, width: float = TEXT_WIDTH) -> Figure:
-    """Draws the sampling density of an image and of each disturbed version of it; see `versions_figure`."""
-    rerun = explanation.rerun
-    assert rerun is not None, "the figure needs rerun"
-    versions = {name: rerun(disturb(explanation.image)) for name, disturb in DISTURBANCES.items()}
-    return versions_figure({"original": explanation, **versions}, radius=radius, width=width)
-
-
-def versions_figure(
-    versions: Mapping[str, Explanation], *, radius: float = DEFAULT_RADIUS, width: float = TEXT_WIDTH
-) -> Figure:
-    """Draws the sampling density of versions of one image, a row for each.
+    """Draws the sampling density of an image and of each disturbed version of it, a row for each.
 
     Args:
-        versions: explanations by the version's name.
+        explanation: with points in the trace, and `rerun`.
         radius: of the density's top-hat kernel, as a fraction of each image's shorter side.
         width: of the figure in inches.
     """
-    first = next(iter(versions.values()))
-    titles = ["Input", *(stage.title for stage in first.stages)]
+    rerun = explanation.rerun
+    assert rerun is not None, "the figure needs rerun"
+    versions = {"original": explanation}
+    versions |= {name: rerun(disturb(explanation.image)) for name, disturb in DISTURBANCES.items()}
+    titles = ["Input", *(stage.title for stage in explanation.stages)]
     maps = {name: density_maps(version, radius) for name, version in versions.items()}
     most = max(float(values.max()) for rows in maps.values() for values in rows) or 1.0
     ratios = [panel_ratio(version) for version in versions.values()]

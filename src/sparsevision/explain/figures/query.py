@@ -10,7 +10,7 @@ from sparsevision.drawing.boxes import class_colours
 from sparsevision.errors import ConfigError
 from sparsevision.types import Control
 
-from ..explanation import Explanation, Floats, Stage, boxes_of, scored
+from ..explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from ..kinds import FigureKind, NothingToDrawError
 from ..level_overlays import draw_box, draw_samples, level_colours
 from ..overlays import FAINT, dimmed, draw_image, show_pixels, write
@@ -75,7 +75,7 @@ def query_of(explanation: Explanation, number: int) -> int:
     return explanation.queries[number - 1]
 
 
-def _draw_boxes(axes: Axes, stage: Stage, query: int, colour: Floats) -> None:
+def _draw_boxes(axes: Axes, stage: SamplingStage, query: int, colour: Floats) -> None:
     if stage.before is not None:
         draw_box(axes, stage.before[query], "white", line=0.7, dashed=True)
     if stage.regions is not None:
@@ -93,7 +93,7 @@ def _close_up(axes: Axes, explanation: Explanation, box: tuple[float, float, flo
     axes.set(xlim=(left, left + across), ylim=(top + ratio * across, top))
 
 
-def _level_legend(sheet: Sheet, stages: tuple[Stage, ...], query: int, *, row: int) -> None:
+def _level_legend(sheet: Sheet, stages: tuple[SamplingStage, ...], query: int, *, row: int) -> None:
     """Names the levels in their colours, with the weight that the query gave each over all layers."""
     levels, weights = [stage.level for stage in stages], [stage.weight for stage in stages]
     if not sheet.roomy or any(level is None for level in levels) or any(weight is None for weight in weights):

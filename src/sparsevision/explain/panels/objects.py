@@ -9,7 +9,7 @@ import numpy as np
 from sparsevision.drawing.boxes import class_colours
 from sparsevision.drawing.palette import hexadecimal
 
-from ..explanation import Explanation, Floats, Stage, boxes_of, scored
+from ..explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from ..kinds import PanelKind
 from ..level_overlays import level_colours
 from ..page import as_text, packed
@@ -42,7 +42,7 @@ def _content(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _layer(explanation: Explanation, stage: Stage, queries: list[int]) -> dict[str, Any]:
+def _layer(explanation: Explanation, stage: SamplingStage, queries: list[int]) -> dict[str, Any]:
     """Returns the samples of objects' queries in a layer: points (Q P, 2), weights of 255 at most, and levels."""
     points = stage.points[queries]
     weight = np.ones(points.shape[:2]) if stage.weight is None else stage.weight[queries]

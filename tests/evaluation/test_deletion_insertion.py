@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from sparsevision.errors import ConfigError
-from sparsevision.explain import centre_map, deletion_insertion, faithfulness, faithfulness_figure, grad_cam
+from sparsevision.evaluation.deletion_insertion import centre_map, deletion_insertion, faithfulness
+from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
+from sparsevision.evaluation.grad_cam import grad_cam
 from sparsevision.types import Batch
 
 BOX = (slice(None), slice(2, 6), slice(8, 12))

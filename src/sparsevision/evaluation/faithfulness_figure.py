@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .overlays import FAINT, INK
+from sparsevision.explain.overlays import FAINT, INK
 
 # Okabe & Ito 2008: told apart by colour-blind eyes; line styles tell them apart in grey.
 _COLOURS = ("#7a7a7a", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
