@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,17 @@ from PIL import Image
 
 from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Dataset, Record
+from sparsevision.data.layouts.digit_scenes import DigitScenes
 from sparsevision.data.layouts.digits import Digits
 from sparsevision.data.layouts.placed_digits import PlacedDigits
+from sparsevision.data.loading import make_loader
+from sparsevision.data.preprocessing import EvaluationTransform
+from sparsevision.data.subset import Subset, divided, labelled_as
 from sparsevision.errors import DataError, UnreadablePictureError
 from sparsevision.tasks import open_dataset
+from sparsevision.tasks.classification.task import ClassificationTask
+from sparsevision.tasks.detection.task import DetectionTask
+from sparsevision.types import Preprocessing
 
 Make = Callable[..., Path]
 
@@ -130,6 +138,92 @@ def test_the_cache_changes_nothing_and_stops_at_its_limit(make_folder: Make) -> 
     small.fill()
     assert small.used == 0
     assert pixels(small.read(0)) == pixels(cached.read(0)) == pixels(plain.read(0))
+
+
+def test_a_cache_offers_all_that_its_data_set_has(make_folder: Make) -> None:
+    scenes = DigitScenes(open_dataset(make_folder(), "train"), Digits("train"), length=4, size=96, digit_side=(12, 20))
+    kept = CachedDataset(scenes, 1)
+    assert (kept.category_ids, kept.layout, kept.photographs) == (
+        scenes.category_ids,
+        scenes.layout,
+        scenes.photographs,
+    )
+    assert np.array_equal(kept.objects(1).boxes, scenes.objects(1).boxes)
+    assert (len(kept), kept.names, kept.labels, kept.origin) == (
+        len(scenes),
+        scenes.names,
+        scenes.labels,
+        scenes.origin,
+    )
+    assert kept.content(2) == scenes.content(2)
+    first = kept.read(3)
+    assert np.array_equal(first.target.boxes, kept.read(3).target.boxes)
+    assert pixels(first) == pixels(kept.read(3)) == pixels(scenes.read(3))
+    assert kept.used == 3 * 96 * 96
+    again = pickle.loads(pickle.dumps(kept))
+    assert (again.used, again.layout, pixels(again.read(3))) == (0, "digit scenes", pixels(first))
+    with pytest.raises(AttributeError, match="nonsense"):
+        kept.nonsense  # noqa: B018
+
+
+# ------------------------------------------------------------------------------------------------------------ parts
+
+
+def test_a_part_is_the_data_set_with_other_numbers(make_folder: Make) -> None:
+    whole = open_dataset(make_folder(), "all")
+    part = Subset(whole, [20, 3, 8])
+    assert (len(part), part.classes, part.origin) == (3, whole.classes, whole.origin)
+    assert (part.names, part.labels) == ([whole.names[i] for i in (20, 3, 8)], [2, 0, 1])
+    assert pixels(part.read(1)) == pixels(whole.read(3))
+    assert part.content(2) == whole.content(8)
+    assert len({whole.fingerprint, part.fingerprint, Subset(whole, [3, 20, 8]).fingerprint}) == 3
+    again = pickle.loads(pickle.dumps(part))
+    assert (again.fingerprint, pixels(again.read(0))) == (part.fingerprint, pixels(part.read(0)))
+
+
+def test_labels_are_counted_by_a_models_classes(make_folder: Make) -> None:
+    whole, names = open_dataset(make_folder(), "all"), ("cat", "dog", "ant", "bee")
+    part = labelled_as(whole, names, ClassificationTask.relabel)
+    assert part.classes == names
+    assert [names[label] for label in part.labels] == [whole.classes[label] for label in whole.labels]
+    assert [part.read(index).target for index in (0, 8, 20)] == [2, 3, 0]
+    assert labelled_as(whole, whole.classes, ClassificationTask.relabel) is whole
+
+
+def test_objects_are_counted_by_a_models_classes(make_folder: Make) -> None:
+    scenes = DigitScenes(open_dataset(make_folder(), "train"), Digits("train"), length=4, size=96, digit_side=(12, 20))
+    names = tuple(reversed(scenes.classes))
+    part = labelled_as(CachedDataset(scenes, 1), names, DetectionTask.relabel)
+    for index in range(4):
+        own, theirs = part.read(index).target, scenes.read(index).target
+        assert [names[label] for label in own.labels] == [scenes.classes[label] for label in theirs.labels]
+        assert np.array_equal(own.boxes, theirs.boxes)
+        assert names[part.labels[index]] == scenes.classes[scenes.labels[index]]
+
+
+def test_an_image_without_objects_keeps_its_label_of_none() -> None:
+    class Bare(Digits):
+        labels = (-1, 1)
+        names = ("a", "b")
+
+        def __init__(self) -> None:
+            self.classes, self.origin, self.fingerprint = ("x", "y"), "made up", "made up"
+
+    assert labelled_as(Bare(), ("y", "x"), DetectionTask.relabel).labels == [-1, 0]
+
+
+def test_a_held_out_share_and_the_rest_are_the_whole(make_folder: Make) -> None:
+    whole = open_dataset(make_folder(per_class=10), "all", cache=1)
+    rest, held = divided(whole, 0.2, 5)
+    assert np.bincount(held.labels).tolist() == [2, 2, 2]
+    assert sorted([*rest.names, *held.names]) == sorted(whole.names)
+    assert held.names == divided(whole, 0.2, 5)[1].names != divided(whole, 0.2, 6)[1].names
+    assert "20%" in held.origin
+    assert held.origin != rest.origin
+    make_loader(
+        rest, EvaluationTransform(Preprocessing(size=(16, 16))), list, batch_size=4, num_workers=1, start_method="fork"
+    )
+    assert whole.used > 0  # a cache below a part is filled, too
 
 
 # ----------------------------------------------------------------------------------------------------------- shards
