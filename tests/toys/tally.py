@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, Record, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.reading import decode_picture, read_bytes
 from sparsevision.errors import DataError
 
@@ -45,11 +45,5 @@ def recognises(spec: str) -> bool:
     return (Path(spec) / "tally.csv").is_file()
 
 
-def splits(spec: str) -> tuple[str, ...]:
-    return ("train", "val")
-
-
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
-    return cached(TallyImages(Path(spec), split, side), cache)
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
+    return cached(TallyImages(Path(spec), split, opening.side), opening.cache)

@@ -29,6 +29,24 @@ class Record:
     original_size: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """Options of opening a split of a data set.
+
+    What is not divided on disk is divided by `seed`, `val_fraction` of each class for "val". Above a short side of
+    `side` pixels a JPEG may be reduced while decoding. Up to `cache` MiB of decoded images are kept in memory.
+    """
+
+    seed: int = 0
+    val_fraction: float = 0.2
+    side: int | None = None
+    cache: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.val_fraction < 1:
+            raise DataError(f"The share for validation is {self.val_fraction}: give a number between 0 and 1.")
+
+
 @runtime_checkable
 class Dataset(Protocol):
     """Annotated images by index.

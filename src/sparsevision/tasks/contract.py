@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Record
+from sparsevision.data.dataset import Dataset, Opening, Record
 from sparsevision.errors import DataError
 from sparsevision.tasks.settings import TaskSettings
 from sparsevision.types import (
@@ -203,19 +203,17 @@ class Task(ABC):
     # ------------------------------------------------------------------------------------------------------ data
 
     @classmethod
-    @abstractmethod
-    def open(
-        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0
-    ) -> Dataset:
-        """Opens a split of a data set; raises DataError, one sentence, for what cannot be one.
+    def open(cls, spec: str, split: str = "train", **options: Any) -> Dataset:
+        """Opens a split ("train", "val", "test" or "all", as far as there is one); `options` are those of `Opening`.
 
-        Args:
-            spec: a path or a name.
-            split: "train", "val", "test" or "all", as far as the layout has them.
-            seed: divides what is not divided on disk.
-            side: the short side in pixels above which a JPEG may be reduced while decoding.
-            cache: up to so many MiB of decoded images are kept in memory.
+        Raises DataError, one sentence, for what cannot be such a data set.
         """
+        return cls.open_split(spec, split, Opening(**options))
+
+    @classmethod
+    @abstractmethod
+    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
+        """Opens a split; see `open`."""
 
     @classmethod
     @abstractmethod

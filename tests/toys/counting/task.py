@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset
+from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
@@ -40,13 +40,11 @@ class CountingTask(Task):
     settings: CountingSettings
 
     @classmethod
-    def open(
-        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0
-    ) -> Dataset:
+    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
         layout = layout_of(cls.name, spec)
         if layout is None:
             raise DataError(f"{spec} has no tally.csv: write one.")
-        return layout.open_split(spec, split, seed=seed, side=side, cache=cache)
+        return layout.open_split(spec, split, opening)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
 from sparsevision.data.reading import decode_picture, is_picture_name, read_bytes
 from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
 from sparsevision.errors import DataError
@@ -32,14 +32,11 @@ class ImageFolder:
         self,
         root: str | os.PathLike[str],
         split: Split = "train",
-        *,
-        seed: int = 0,
-        val_fraction: float = 0.2,
-        side: int | None = None,
+        opening: Opening = Opening(),  # noqa: B008
     ) -> None:
         self.root = Path(root)
         self.split = check_split(split)
-        self.side = side
+        self.side = opening.side
         parts = _split_folders(self.root)
         homes = [parts[name] for name in ("train", "val") if name in parts] or [self.root]
         self._folders = _class_folders(homes, required=homes[0])
@@ -52,10 +49,10 @@ class ImageFolder:
         self.names, self.labels, self._sizes = _pictures(self.root, homes, self._folders)
         self.origin = f"{self.root}, split {split!r} as its folders have it"
         if not divided and split != "all":
-            self._hold_out(val_fraction, seed)
+            self._hold_out(opening)
             self.origin = (
                 f"{self.root}, split {split!r} of a stratified split by file hash "
-                f"({val_fraction:.0%} of each class for validation, seed {seed})"
+                f"({opening.val_fraction:.0%} of each class for validation, seed {opening.seed})"
             )
         if not self.names:
             raise DataError(f"The split {split!r} of {self.root} has no pictures: put some in or choose another split.")
@@ -82,9 +79,9 @@ class ImageFolder:
         """The bytes of the picture's file; raises UnreadablePictureError."""
         return read_bytes(os.fspath(self.path(index)))
 
-    def _hold_out(self, fraction: float, seed: int) -> None:
+    def _hold_out(self, opening: Opening) -> None:
         digests = [_digest(os.fspath(self.path(index)), size) for index, size in enumerate(self._sizes)]
-        validation = held_out(digests, self.labels, fraction, seed)
+        validation = held_out(digests, self.labels, opening.val_fraction, opening.seed)
         kept = [index for index, is_val in enumerate(validation) if is_val == (self.split == "val")]
         self.names = [self.names[index] for index in kept]
         self.labels = [self.labels[index] for index in kept]
@@ -96,17 +93,10 @@ def recognises(spec: str) -> bool:
     return os.path.isdir(spec)
 
 
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits: what is not divided on disk is divided when it is opened."""
-    return ("train", "val")
-
-
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split of class folders; see `ImageFolder`."""
-    dataset = ImageFolder(spec, check_split(split), seed=seed, val_fraction=val_fraction, side=side)
-    return cached(dataset, cache)
+    dataset = ImageFolder(spec, check_split(split), opening)
+    return cached(dataset, opening.cache)
 
 
 @lru_cache(maxsize=1 << 18)

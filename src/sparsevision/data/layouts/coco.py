@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, check_object_split
+from sparsevision.data.dataset import Dataset, Opening, check_object_split
 from sparsevision.data.layouts.annotated_images import SPLIT_NAMES, AnnotatedImages, Annotation
 from sparsevision.errors import DataError
 
@@ -135,11 +135,9 @@ def splits(spec: str) -> tuple[str, ...]:
     return ("train", "val", "test") if _candidates(Path(spec), "test") else ("train", "val")
 
 
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split as it is divided on disk; see `CocoImages`."""
-    return cached(CocoImages(spec, check_object_split(split), side=side), cache)
+    return cached(CocoImages(spec, check_object_split(split), side=opening.side), opening.cache)
 
 
 def _candidates(root: Path, split: str) -> list[Path]:

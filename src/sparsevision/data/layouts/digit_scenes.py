@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Record, Split, check_object_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_object_split, fingerprint_of
 from sparsevision.data.layouts.digits import Digits
 from sparsevision.data.layouts.photographs import open_photographs
 from sparsevision.data.layouts.placed_digits import draw_digit, random_crop
@@ -35,18 +35,13 @@ def splits(spec: str) -> tuple[str, ...]:
     return ("train", "val", "test")
 
 
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens scenes of a split; `seed` holds out photographs where they are not divided, which val and test share."""
     place = ("train", "val", "test").index(check_object_split(split))
     part: Split = "train" if split == "train" else "val"
-    photographs = open_photographs(
-        spec.removeprefix(PREFIX), part, seed=seed, val_fraction=val_fraction, side=side, cache=cache
-    )
-    digits = Digits(part, seed=seed)
+    photographs, digits = open_photographs(spec.removeprefix(PREFIX), part, opening), Digits(part, seed=opening.seed)
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
-    return DigitScenes(photographs, digits, length=_LENGTHS[split], share=_SHARES[split], seed=3 * seed + place)
+    return DigitScenes(photographs, digits, length=_LENGTHS[split], share=_SHARES[split], seed=3 * opening.seed + place)
 
 
 class _Placed(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
 from sparsevision.data.splitting import digest_of, held_out
 from sparsevision.errors import MissingExtraError
 
@@ -17,16 +17,9 @@ def recognises(spec: str) -> bool:
     return spec == "digits"
 
 
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits."""
-    return ("train", "val")
-
-
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split of the digits, which are in memory and are not reduced."""
-    return Digits(check_split(split), seed=seed, val_fraction=val_fraction)
+    return Digits(check_split(split), seed=opening.seed, val_fraction=opening.val_fraction)
 
 
 class Digits:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Record, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, check_split, fingerprint_of
 from sparsevision.data.layouts.digits import Digits
 from sparsevision.data.layouts.photographs import open_photographs
 from sparsevision.errors import ConfigError
@@ -24,19 +24,10 @@ def recognises(spec: str) -> bool:
     return spec.startswith(PREFIX)
 
 
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits."""
-    return ("train", "val")
-
-
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens scenes on the photographs of a split; those of train are a lesson in which digits shrink."""
-    photographs = open_photographs(
-        spec.removeprefix(PREFIX), split, seed=seed, val_fraction=val_fraction, side=side, cache=cache
-    )
-    digits = Digits(check_split(split), seed=seed, val_fraction=val_fraction)
+    photographs = open_photographs(spec.removeprefix(PREFIX), split, opening)
+    digits, seed = Digits(check_split(split), seed=opening.seed, val_fraction=opening.val_fraction), opening.seed
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
     if split == "val":
         return PlacedDigits(photographs, digits, length=_TO_SCORE, seed=2 * seed + 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
-from sparsevision.data.dataset import Dataset
+from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.errors import UnknownNameError
 
 
 class DataLayout(Protocol):
-    """What a layout's module holds.
+    """The contents of a layout's module.
 
-    `UNMARKED` is true for a layout without a file or a form of name by which it is told from others.
+    `UNMARKED` is true for a layout without a file or a form of name by which it is told from others. One whose data
+    sets may have other splits than "train" and "val" also has `splits(spec)`, which lists them.
     """
 
     UNMARKED: bool
@@ -20,20 +22,8 @@ class DataLayout(Protocol):
     def recognises(self, spec: str) -> bool:
         """Returns whether a data set has this layout."""
 
-    def splits(self, spec: str) -> tuple[str, ...]:
-        """Returns the splits that a data set has, "train" and "val" even where they are missing."""
-
-    def open_split(
-        self,
-        spec: str,
-        split: str,
-        *,
-        seed: int = 0,
-        val_fraction: float = 0.2,
-        side: int | None = None,
-        cache: int = 0,
-    ) -> Dataset:
-        """Opens a split; `seed` and `val_fraction` divide what is not divided on disk."""
+    def open_split(self, spec: str, split: str, opening: Opening) -> Dataset:
+        """Opens a split."""
 
 
 LAYOUTS: dict[str, str] = {
@@ -47,3 +37,9 @@ def layout_named(name: str) -> DataLayout:
     if name not in LAYOUTS:
         raise UnknownNameError("layout", name, LAYOUTS)
     return cast(DataLayout, import_module(LAYOUTS[name]))
+
+
+def splits_of(layout: DataLayout, spec: str) -> tuple[str, ...]:
+    """Returns the splits of a data set, "train" and "val" even where they are missing."""
+    found: Callable[[str], tuple[str, ...]] | None = getattr(layout, "splits", None)
+    return ("train", "val") if found is None else found(spec)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
 from sparsevision.data.reading import decode_picture, is_picture_name, read_bytes
 from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
 from sparsevision.errors import DataError, MissingExtraError, UnreadablePictureError
@@ -51,12 +51,9 @@ class Shards:
         self,
         pattern: str | os.PathLike[str],
         split: Split = "train",
-        *,
-        seed: int = 0,
-        val_fraction: float = 0.2,
-        side: int | None = None,
+        opening: Opening = Opening(),  # noqa: B008
     ) -> None:
-        self.split, self.side = check_split(split), side
+        self.split, self.side = check_split(split), opening.side
         paths = shard_paths(pattern)
         by_split = _by_split(paths)
         if by_split and split != "all" and not by_split[split]:
@@ -69,11 +66,9 @@ class Shards:
         pairs = [(entry, number) for entry, number in zip(entries, numbers, strict=True) if entry.shard in chosen]
         self.origin = f"{pattern}, split {split!r} as the shards' names have it"
         if not by_split and split != "all":
-            pairs = _held_out_part(pairs, split == "val", val_fraction, seed)
-            self.origin = (
-                f"{pattern}, split {split!r} of a stratified split by file hash ({val_fraction:.0%} of each class for "
-                f"validation, seed {seed})"
-            )
+            pairs = _held_out_part(pairs, split == "val", opening)
+            share = f"{opening.val_fraction:.0%} of each class for validation, seed {opening.seed}"
+            self.origin = f"{pattern}, split {split!r} of a stratified split by file hash ({share})"
         if not pairs:
             raise DataError(f"The split {split!r} of the shards {pattern} has no pictures.")
         self._entries = [entry for entry, _ in pairs]
@@ -111,16 +106,9 @@ class Shards:
         return read_bytes(data, name)
 
 
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits: what the shards' names do not divide is divided when it is opened."""
-    return ("train", "val")
-
-
-def open_split(
-    spec: str, split: str, *, seed: int = 0, val_fraction: float = 0.2, side: int | None = None, cache: int = 0
-) -> Dataset:
+def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split of tar shards; see `Shards`."""
-    return cached(Shards(spec, check_split(split), seed=seed, val_fraction=val_fraction, side=side), cache)
+    return cached(Shards(spec, check_split(split), opening), opening.cache)
 
 
 def recognises(spec: str) -> bool:
@@ -311,11 +299,9 @@ def _numbered(
     return tuple(order), [order[str(entry.label)] for entry in entries]
 
 
-def _held_out_part(
-    pairs: list[tuple[_Entry, int]], validation: bool, fraction: float, seed: int
-) -> list[tuple[_Entry, int]]:
+def _held_out_part(pairs: list[tuple[_Entry, int]], validation: bool, opening: Opening) -> list[tuple[_Entry, int]]:
     digests = [digest_of(_part(entry, min(entry.size, HEAD_BYTES)), entry.size) for entry, _ in pairs]
-    held = held_out(digests, [label for _, label in pairs], fraction, seed)
+    held = held_out(digests, [label for _, label in pairs], opening.val_fraction, opening.seed)
     return [pair for pair, is_val in zip(pairs, held, strict=True) if is_val == validation]
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset
+from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.stacking import batch_of
 from sparsevision.errors import ConfigError, DataError
@@ -71,12 +71,9 @@ class ClassificationTask(Task):
         self.label_smoothing = loss.label_smoothing
 
     @classmethod
-    def open(
-        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0,
-        val_fraction: float = 0.2,
-    ) -> Dataset:  # fmt: skip
+    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
         """Opens a split ("train", "val", or "all" of both) of class folders, shards or digits."""
-        return open_labelled(cls.name, spec, split, seed=seed, val_fraction=val_fraction, side=side, cache=cache)
+        return open_labelled(cls.name, spec, split, opening)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, check_object_split
-from sparsevision.data.layouts.registry import DataLayout
-from sparsevision.errors import DataError
+from sparsevision.data.dataset import Dataset, Opening, check_object_split
+from sparsevision.data.layouts.registry import DataLayout, splits_of
+from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks.registry import layout_of
 
 
-def open_boxes(
-    task: str, spec: str | os.PathLike[str], split: str, *, seed: int, side: int | None, cache: int
-) -> Dataset:
-    """Opens a split ("train", "val" or "test") whose records have `Objects` as their target.
-
-    `seed` divides the photographs of drawn scenes where they are not divided yet. Raises DataError, one sentence, for
-    what no layout recognises.
-    """
-    check_object_split(split)
-    return _layout(task, spec).open_split(os.fspath(spec), split, seed=seed, side=side, cache=cache)
+def open_boxes(task: str, spec: str, split: str, opening: Opening) -> Dataset:
+    """Opens a split ("train", "val" or "test") whose records have `Objects` as their target."""
+    if split == "all":
+        raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")
+    return _layout(task, spec).open_split(spec, check_object_split(split), opening)
 
 
-def splits_of(task: str, spec: str | os.PathLike[str]) -> tuple[str, ...]:
+def splits_of_boxes(task: str, spec: str) -> tuple[str, ...]:
     """Returns the splits of a data set, train and val even where they are missing."""
-    return _layout(task, spec).splits(os.fspath(spec))
+    return splits_of(_layout(task, spec), spec)
 
 
-def _layout(task: str, spec: str | os.PathLike[str]) -> DataLayout:
+def _layout(task: str, spec: str) -> DataLayout:
     found = layout_of(task, spec)
     if found is not None:
         return found
     if not Path(spec).is_dir():
-        raise DataError(f"There is no folder {os.fspath(spec)}: give one with pictures and their boxes.")
+        raise DataError(f"There is no folder {spec}: give one with pictures and their boxes.")
     raise DataError(
-        f"{os.fspath(spec)} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or "
-        f"Pascal VOC's xml files into Annotations."
+        f"{spec} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal VOC's "
+        "xml files into Annotations."
     )

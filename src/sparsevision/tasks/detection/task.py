@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset
+from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.objects import Objects
 from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
@@ -20,7 +20,7 @@ from sparsevision.tasks.contract import Inspection, Measure, Progress, Task, Tra
 from sparsevision.tasks.detection.criterion import SetCriterion
 from sparsevision.tasks.detection.matching import SetWeights
 from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
-from sparsevision.tasks.detection.opening import open_boxes, splits_of
+from sparsevision.tasks.detection.opening import open_boxes, splits_of_boxes
 from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.tasks.detection.transforms import (
@@ -72,11 +72,9 @@ class DetectionTask(Task):
         self.criterion = SetCriterion(SetWeights(**self.settings.loss.model_dump()))
 
     @classmethod
-    def open(
-        cls, spec: str, split: str = "train", *, seed: int = 0, side: int | None = None, cache: int = 0
-    ) -> Dataset:
+    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
         """Opens a split ("train", "val" or "test") in COCO's, YOLO's or Pascal VOC's layout, or of drawn scenes."""
-        return open_boxes(cls.name, spec, split, seed=seed, side=side, cache=cache)
+        return open_boxes(cls.name, spec, split, opening)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
@@ -84,7 +82,7 @@ class DetectionTask(Task):
         from sparsevision.tasks.detection.inspection import inspect_boxes
 
         return inspect_boxes(
-            partial(cls.open, spec, seed=seed), partial(splits_of, cls.name, spec), spec, progress=progress
+            partial(cls.open, spec, seed=seed), partial(splits_of_boxes, cls.name, spec), spec, progress=progress
         )
 
     @classmethod
