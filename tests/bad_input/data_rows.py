@@ -36,7 +36,7 @@ PICTURES = [
     Row("secret", "a picture that this user may not read",
         PREDICT, lambda b: b.forbidden(b.encoded("bad.png")), skipped("bad.png", "may not read it")),
     Row("folder of none", "a folder without pictures",
-        PREDICT, lambda b: b.folder("bad"), skipped("bad has no pictures")),
+        PREDICT, lambda b: b.folder("bad"), skipped("bad has no images")),
     Row("pattern", "a pattern that fits nothing",
         PREDICT, lambda b: b.place / "*.bmp", skipped("*.bmp matches no file")),
     Row("line end", "a damaged picture whose name holds a line end",
