@@ -67,7 +67,7 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
     records = [scenes.read(index) for index in range(len(scenes))]
     boxes = torch.tensor([record.box for record in records])
     found = {
-        name: look_at(Predictor(weights), scenes, records, boxes)
+        name: run_on(Predictor(weights), scenes, records, boxes)
         for name, weights in {"looking": looking, "nil": nil}.items()
     }
     text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PLACED_DIGITS)).absolute())
@@ -77,7 +77,7 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
     return 0 if held else 1
 
 
-def look_at(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record], boxes: torch.Tensor) -> Seen:
+def run_on(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record], boxes: torch.Tensor) -> Seen:
     """Predicts every scene with its trace and measures where the points lie."""
     hits: list[bool] = []
     explanations: list[Explanation] = []

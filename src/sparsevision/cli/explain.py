@@ -35,9 +35,7 @@ def explain(
 ) -> int:
     """Draw what a model sampled and read, layer by layer; or measure whether that is what it decided by.
 
-    What is drawn goes by what the model records. Every option of the model and of a figure is given as --name value:
-    a model's controls and choices (as --keep-ratio), its task's options (as --threshold or --top-k), and of the figures
-    --radius (stages, disturbed), --label and --top-tokens (tokens), --object (query).
+    What is drawn goes by what the model records. Options of the model, its task and figures are given as --name value.
 
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density or
     attention, a random map, the image's centre, Grad-CAM of a peer) and reads how the model's probability follows.
@@ -47,7 +45,8 @@ def explain(
     images
         Files, folders, glob patterns, or - for a list of paths on standard input.
     model
-        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
+        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights. Its controls
+        and choices, and its task's options, are given as --name value, as --keep-ratio 0.3 or --threshold 0.5.
     out
         The folder that is written.
     figure
@@ -55,7 +54,8 @@ def explain(
         stage), attention (the cells that each token was read from), interaction (those behind the tokens that each
         token attends to), query (the samples of an object's query, layer by layer), tokens (those that respond most to
         a class), disturbed (the image erased and padded), annotated (the result over the image), all, or none. Default:
-        the first of them that the model records.
+        the first of them that the model records. Options of figures are --radius (stages, disturbed), --label and
+        --top-tokens (tokens), and --object (query), which alone choose their figure.
     gif
         Also an animation for each image: rising values of the model's first control, or the sampling stages.
     page

@@ -49,10 +49,11 @@ def draw_image(axes: Axes, explanation: Explanation, *, dim: bool = True) -> Non
     show_pixels(axes, explanation, dimmed(explanation.preview) if dim else np.asarray(explanation.preview))
 
 
-def show_pixels(axes: Axes, explanation: Explanation, pixels: NDArray[np.uint8]) -> None:
+def show_pixels(axes: Axes, explanation: Explanation, pixels: NDArray[np.uint8], *, shade: bool = True) -> None:
     """Fills axes with pixels (H, W, 3) that cover the whole image; the axes then count in the image's pixels."""
     width, height = explanation.size
-    axes.imshow(shaded(explanation, pixels), extent=(0, width, height, 0), interpolation="antialiased", aspect="equal")
+    pixels = shaded(explanation, pixels) if shade else pixels
+    axes.imshow(pixels, extent=(0, width, height, 0), interpolation="antialiased", aspect="equal")
     axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     x0, y0, x1, y1 = explanation.geometry.box

@@ -25,7 +25,7 @@ def annotated_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> 
     )
     numbers: dict[str, Any] = {"numbers": True} if "objects" in explanation.has else {}
     drawn = explanation.result.annotate(explanation.image, least_side=_DRAWN_SIDE, **numbers)
-    show_pixels(sheet.panel(0, 0), explanation, np.asarray(drawn))
+    show_pixels(sheet.panel(0, 0), explanation, np.asarray(drawn), shade=False)
     return sheet.figure
 
 
