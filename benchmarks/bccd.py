@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import torch
 from safetensors.torch import load_file
-from sparsevision.data.detection import DetectionEvaluation
 
 from faster_rcnn import PEER, Peer
 from publishing import publish, published, trained_on
@@ -84,10 +83,12 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
     recipe = read_recipe(run / "recipe.toml")
     model, described = load_run(run)
     assert described.facts is not None
-    dataset = open_objects(data, "test")
-    task = DetectionTask(dataset.classes, dataset.category_ids, described.facts.thresholds)
+    dataset = DetectionTask.open(data, "test")
+    own_numbers = DetectionTask.metadata_of(dataset)
+    task = DetectionTask(dataset.classes, replace(own_numbers, thresholds=described.facts.thresholds))
     metrics, counts = task.metrics(), []
-    loader = make_loader(dataset, DetectionEvaluation(described.preprocessing), task.collate, batch_size=1)
+    transform = task.evaluation_transform(described.preprocessing)
+    loader = make_loader(dataset, transform, task.collate, batch_size=1)
     with torch.inference_mode():
         for batch in loader:
             output = model(batch.images)
@@ -110,7 +111,7 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
         trained_on=trained_on(run),
         val_ap=best["ap"],
         val_ap50=best["ap50"],
-        pictures=report.pictures,
+        pictures=report.images,
         ap=report.ap,
         ap50=report.ap50,
         per_class=[asdict(one) for one in report.per_class],

@@ -17,7 +17,6 @@ from typing import Any
 import cyclopts
 import numpy as np
 import torch
-from sparsevision.data.detection import DetectionEvaluation
 from torch import Tensor
 
 from bccd import load_run
@@ -28,6 +27,8 @@ from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, time_interleaved, use_threads
 from sparsevision.measure.statistics import ratio_of_medians
 from sparsevision.packing import pack_weights
+from sparsevision.tasks.detection.task import DetectionTask
+from sparsevision.tasks.detection.transforms import evaluation_transform
 from sparsevision.training import read_recipe
 
 FEW = 0.1  # of the tokens
@@ -66,9 +67,10 @@ def main(
 def _candidates(run: Path, data: str, count: int) -> dict[str, Callable[[], object]]:
     """Names the ways to run a model: as it was trained, and with few tokens where it chooses them."""
     model, described = load_run(run)
-    dataset, transform = open_objects(data, "val"), DetectionEvaluation(described.preprocessing)
+    dataset = DetectionTask.open(data, "val")
+    transform = evaluation_transform(described.preprocessing)
     chosen = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
-    images = [transform(dataset.read(index))[0].unsqueeze(0) for index in chosen]
+    images = [transform(dataset.read(index)).image.unsqueeze(0) for index in chosen]
     pack_weights(model)
     name, controls = read_recipe(run / "recipe.toml").model.name, model.controls
     if "keep_ratio" not in controls:

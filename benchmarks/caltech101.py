@@ -15,7 +15,7 @@ import cyclopts
 
 from publishing import publish, published
 from sparsevision.checkpoints.saving import save_checkpoint
-from sparsevision.evaluation.evaluate import score
+from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.factory import identity_of, load_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_macs
@@ -62,7 +62,7 @@ def measure(run: Path, data: str) -> Row:
     """Scores one run folder."""
     recipe = read_recipe(run / "recipe.toml")
     weights = last_weights(run)
-    report, _ = score(weights, data)
+    report, _ = evaluate(weights, data)
     network, size = load_model(weights), recipe.transforms.size
     lines = [line for line in read_metrics(run) if line["kind"] == "train"]
     return Row(
@@ -72,7 +72,7 @@ def measure(run: Path, data: str) -> Row:
         size=size,
         epochs=recipe.schedule.epochs,
         hours=lines[-1]["seconds"] / 3600,
-        pictures=report.pictures,
+        pictures=report.images,
         top1=report.top1,
         top5=report.top5,
         mean_class=report.mean_class,

@@ -16,9 +16,11 @@ import numpy as np
 
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.evaluation.sweep import Sweep, sweep_keep_ratios
-from sparsevision.explain import comparison_figure, keep_ratio_figure, save_figure
+from sparsevision.evaluation.sweep import Sweep, sweep
+from sparsevision.explain import comparison_figure, save_figure, sweep_figure
 from sparsevision.measure.report import markdown_table
+from sparsevision.tasks.detection.result import true_result
+from sparsevision.tasks.detection.task import DetectionTask
 
 KEEP_RATIOS = (0.1, 0.2, 0.3, 0.5, 1.0)
 ATTRIBUTION = 4  # COCO's number of CC BY 2.0
@@ -29,21 +31,24 @@ def main(
     data: Path, run: Path, *, out: Path = Path("benchmarks/results"), figures: Path = Path("docs/_static/figures")
 ) -> None:
     """Score the best weights of a run on val, and draw."""
-    sweep = sweep_keep_ratios(run / "best", str(data), keep_ratios=KEEP_RATIOS, selections=("dam",))
-    rows = [row.to_dict() for row in sweep.rows]
+    found = sweep(run / "best", str(data), values={"keep_ratio": KEEP_RATIOS, "selection": ("dam",)})
     shown = draw_sheet(run / "best", data, figures / "contact-coco.jpg")
-    publish(out, "coco_subset", report(sweep, shown), {**sweep.to_dict(), "data": data.name, "shown": shown})
-    remark = f"{sweep.rows[0].report.pictures} pictures; {sweep.machine}"
-    save_figure(keep_ratio_figure(rows, sweep.trained, remark=remark), figures / "coco-keep-ratio.png", dpi=150)
+    publish(out, "coco_subset", report(found, shown), {**found.to_dict(), "data": data.name, "shown": shown})
+    figure = sweep_figure(
+        [row.to_dict() for row in found.rows], "keep_ratio", float(found.trained["keep_ratio"]), choices=["selection"],
+        measures={measure.name: measure.label for measure in found.measures},
+        remark=f"{found.images} pictures; {found.machine}",
+    )  # fmt: skip
+    save_figure(figure, figures / "coco-keep-ratio.png", dpi=150)
 
 
-def report(sweep: Sweep, shown: list[str]) -> str:
+def report(found: Sweep, shown: list[str]) -> str:
     """Lays the figures out, and names whose pictures the sheet shows."""
     table = markdown_table(
         ("keep ratio", "AP", "AP50", "AP small", "AP medium", "AP large", "ms a picture"),
         [
             (
-                f"{row.keep_ratio:g}",
+                f"{row.settings['keep_ratio']:g}",
                 *(
                     f"{value:.1%}"
                     for value in (
@@ -52,12 +57,12 @@ def report(sweep: Sweep, shown: list[str]) -> str:
                 ),
                 f"{1e3 * row.seconds.value:.0f}",
             )
-            for row in sweep.rows
+            for row in found.rows
         ],
     )  # fmt: skip
     names = ", ".join(shown)
     return "\n".join((
-        f"# A small subset of COCO, {sweep.rows[0].report.pictures} pictures of val\n\n{sweep.machine}.\n", *table,
+        f"# A small subset of COCO, {found.images} pictures of val\n\n{found.machine}.\n", *table,
         f"\nPictures of the contact sheet, all CC BY 2.0, by their numbers at Flickr "
         f"(`https://www.flickr.com/photo.gne?id=NUMBER`): {names}.\n",
     ))  # fmt: skip
@@ -67,7 +72,7 @@ def draw_sheet(checkpoint: Path, data: Path, path: Path) -> list[str]:
     """Draws pictures beside their truth; returns their numbers at Flickr."""
     described = json.loads((data / "annotations" / "val.json").read_text(encoding="utf-8"))["images"]
     free = {row["file_name"]: row["flickr_url"] for row in described if row["license"] == ATTRIBUTION}
-    dataset = open_objects(data, "val")
+    dataset = DetectionTask.open(str(data), "val")
     indices = [index for index, name in enumerate(dataset.names) if Path(name).name in free]
     indices = [indices[place] for place in np.linspace(0, len(indices) - 1, SHOWN).astype(int)]
     records = [dataset.read(index) for index in indices]
@@ -76,7 +81,7 @@ def draw_sheet(checkpoint: Path, data: Path, path: Path) -> list[str]:
     figure = comparison_figure(
         [record.image for record in records],
         found,
-        [record.truth(dataset.classes) for record in records],
+        [true_result(record, dataset.classes) for record in records],
     )
     save_figure(figure, path.with_suffix(".png"), dpi=130)
     _as_jpeg(path)

@@ -24,10 +24,12 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
-from sparsevision.tasks.detection.task import DetectionTask, taught
+from sparsevision.outputs import DetectionHead, DetectionOutput
+from sparsevision.tasks.detection.task import DetectionTask, without_crowds
+from sparsevision.training.loaders import ImageLoaders
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.run import Parts, fit
-from sparsevision.types import Batch, DetectionHead, DetectionOutput
+from sparsevision.types import Batch, ClassMetadata
 
 PEER = "torchvision/faster_rcnn"  # its name in a run's recipe
 WIDTH = 256
@@ -107,15 +109,15 @@ class Peer(nn.Module):
 class PeerTask(DetectionTask):
     """Detection as our detectors learn it, but for the losses, which are torchvision's for its own detector."""
 
-    def __init__(self, peer: Peer, classes: Sequence[str], category_ids: Sequence[int]) -> None:
-        super().__init__(classes, category_ids)
+    def __init__(self, peer: Peer, classes: Sequence[str], metadata: ClassMetadata, recipe: Recipe) -> None:
+        super().__init__(classes, metadata, settings=recipe.settings)
         self.peer = peer
 
     def loss(self, output: Any, batch: Batch, count: Tensor) -> dict[str, Tensor]:
         """Returns the losses of proposals and of boxes."""
         pictures, maps = output
         targets = []
-        for target, (height, width) in zip(map(taught, batch.targets), pictures.image_sizes, strict=True):
+        for target, (height, width) in zip(map(without_crowds, batch.targets), pictures.image_sizes, strict=True):
             sides = target["boxes"].new_tensor([width, height, width, height])
             boxes = box_convert(target["boxes"], "cxcywh", "xyxy") * sides
             targets.append({"boxes": boxes, "labels": target["labels"] + 1})
@@ -140,11 +142,12 @@ def main(data: str, *, out: Path, backbone: str, recipe: str = "bccd_nano", set_
     settings = peers_recipe(recipe, data, set_ or [])
 
     def parts(_: object) -> Parts:
-        train_set = open_objects(data, "train", cache=settings.data.cache_mebibytes)
+        train_set = DetectionTask.open(data, "train", cache=settings.data.cache_mebibytes)
+        val_set = DetectionTask.open(data, "val")
         peer = Peer(len(train_set.classes))
         fill_backbone(peer, backbone)
-        task = PeerTask(peer, train_set.classes, train_set.category_ids)
-        return Parts(peer, task, PictureFeed(settings, train_set, open_objects(data, "val"), task))
+        task = PeerTask(peer, train_set.classes, DetectionTask.metadata_of(train_set), settings)
+        return Parts(peer, task, ImageLoaders(recipe=settings, train_set=train_set, val_set=val_set, task=task))
 
     print(fit(settings, parts, out=out, resume=True))
 

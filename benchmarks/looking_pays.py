@@ -20,12 +20,11 @@ import matplotlib.patches as shapes
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sparsevision.data.opening import PLACED_DIGITS, open_dataset
 
 from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.dataset import Record
-from sparsevision.data.layouts.placed_digits import PlacedDigits
+from sparsevision.data.layouts.placed_digits import PREFIX, PlacedDigits
 from sparsevision.drawing.palette import token_colours
 from sparsevision.evaluation.evaluate import split_seed_of
 from sparsevision.explain import Explanation, save_figure, share_inside
@@ -33,6 +32,7 @@ from sparsevision.explain.overlays import draw_image, draw_points
 from sparsevision.explain.sheet import Sheet
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
+from sparsevision.tasks import open_dataset
 
 GAP, INSIDE, ELSEWHERE = 15.0, 3.0, 1.2  # the claims: points of top-1, and shares as multiples of the area's
 DRAWN, COLUMNS = 12, 6
@@ -65,12 +65,12 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
     if not isinstance(scenes, PlacedDigits):
         raise SystemExit(f"{data!r} holds no placed digits: write placed-digits:PHOTOGRAPHS.")
     records = [scenes.read(index) for index in range(len(scenes))]
-    boxes = torch.tensor([record.box for record in records])
+    boxes = torch.tensor([scenes.box(index) for index in range(len(scenes))])
     found = {
         name: run_on(Predictor(weights), scenes, records, boxes)
         for name, weights in {"looking": looking, "nil": nil}.items()
     }
-    text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PLACED_DIGITS)).absolute())
+    text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PREFIX)).absolute())
     whole = {"machine": asdict(describe_machine()), **{name: seen.record() for name, seen in found.items()}}
     publish(out, "looking_pays", text, whole)
     save_figure(draw(found["looking"], boxes * scenes.size), out / "looking_pays.png")
@@ -84,7 +84,7 @@ def run_on(predictor: Predictor, scenes: PlacedDigits, records: Sequence[Record]
     points: dict[str, list[torch.Tensor]] = {}
     results = predictor.stream((record.image for record in records), top_k=1, trace="points")
     for record, result in zip(records, results, strict=True):
-        hits.append(result.labels[0] == scenes.classes[record.label])
+        hits.append(result.labels[0] == scenes.classes[record.target])
         for stage, seen in result.trace.points.items():
             points.setdefault(stage, []).append(
                 result.geometry.to_original(seen.xy.double()).flatten(0, 1) / scenes.size

@@ -19,8 +19,7 @@ from PIL import Image
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import photographs
-from sparsevision.data import Dataset, open_dataset
-from sparsevision.data.dataset import ObjectDataset, Record
+from sparsevision.data import Dataset, Record
 from sparsevision.explain import ControlSweep, Explanation, comparison_figure, save_animation
 from sparsevision.explain.animations.control_values import sweep_animation
 from sparsevision.explain.animations.stages import stages_animation
@@ -34,7 +33,9 @@ from sparsevision.explain.figures.tokens import tokens_figure
 from sparsevision.explain.overlays import INK, write
 from sparsevision.explain.sheet import Sheet
 from sparsevision.inference.explaining import explain_images, explain_sweep
-from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.tasks import open_dataset
+from sparsevision.tasks.detection.result import DetectionResult, true_result
+from sparsevision.tasks.detection.task import DetectionTask
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 CAR = "val/car_side/image_0018.jpg"
@@ -91,7 +92,7 @@ def illustrate(predictor: Predictor, out: Path) -> None:
 
 def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
     """Draws twelve pictures of the test split, evenly spaced and not chosen; and those counted best and worst."""
-    test = open_objects(cells, "test")
+    test = DetectionTask.open(cells, "test")
     spaced = [str(Path(cells) / "test" / test.names[index]) for index in np.linspace(0, len(test) - 1, 12).astype(int)]
     [first] = explain_sweep(predictor, spaced[:1])
     explanations = list(explain_images(predictor, spaced))
@@ -102,20 +103,20 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
     tile(map(shot, map(annotated_figure, explanations)), 4, out / "contact-detections.jpg")
     tile(map(shot, map(saliency_figure, explanations)), 2, out / "contact-saliency.jpg")
     for kind, records, found in counted(predictor, test, 9):
-        true = [record.truth(test.classes) for record in records]
+        true = [true_result(record, test.classes) for record in records]
         images = [record.image for record in records]
         save(shot(comparison_figure(images, found, true), dpi=130), out / f"cells-{kind}.jpg")
 
 
 def counted(
-    predictor: Predictor, dataset: ObjectDataset, count: int
+    predictor: Predictor, dataset: Dataset, count: int
 ) -> Iterator[tuple[str, list[Record], list[DetectionResult]]]:
     """Yields the pictures whose objects were counted "best" and "worst", the sum of all classes' errors telling."""
     records = [dataset.read(index) for index in range(len(dataset))]
     found = [predictor(record.image) for record in records]
     errors = [
         sum(
-            abs(result.labels.count(name) - record.truth(dataset.classes).labels.count(name))
+            abs(result.labels.count(name) - true_result(record, dataset.classes).labels.count(name))
             for name in dataset.classes
         )
         for record, result in zip(records, found, strict=True)

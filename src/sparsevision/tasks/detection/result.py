@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,10 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsevision.errors import MissingExtraError
-from sparsevision.types import Result
+from sparsevision.types import Geometry, Result
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from sparsevision.data.dataset import Record
+
 
 # A table has a column a class up to this many classes; with more of them one cell lists what was found.
 _MOST_COLUMNS = 8
@@ -32,6 +36,21 @@ class DetectionResult(Result):
     scores: tuple[float, ...]
     boxes: tuple[tuple[float, float, float, float], ...]
     category_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of_record(cls, record: Record, classes: Sequence[str]) -> Self:
+        """Returns the annotated objects of an image as a result with scores of 1, crowds left out."""
+        single = record.target[~record.target.crowds]
+        height, width = record.original_size or (record.image.height, record.image.width)
+        boxes = (single.boxes * (width, height, width, height)).tolist()
+        return cls(
+            name=record.name,
+            classes=tuple(classes),
+            labels=tuple(classes[label] for label in single.labels),
+            scores=(1.0,) * len(single),
+            boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes),
+            geometry=Geometry((height, width), (0.0, 0.0, width, height)),
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,3 +147,18 @@ class DetectionResult(Result):
             class_id=np.array(self.category_ids, dtype=np.int64),
             data={"class_name": np.array(self.labels, dtype=str)},
         )
+
+
+def true_result(record: Record, classes: Sequence[str], category_ids: Sequence[int] = ()) -> DetectionResult:
+    """Returns the annotated objects of a record as a perfect detector would: all scores are 1, crowds are left out."""
+    single = record.target[~record.target.crowds]
+    height, width = record.original_size or (record.image.height, record.image.width)
+    return DetectionResult(
+        name=record.name,
+        classes=tuple(classes),
+        labels=tuple(classes[label] for label in single.labels),
+        scores=(1.0,) * len(single),
+        boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in (single.boxes * ([width, height] * 2)).tolist()),
+        category_ids=tuple(category_ids[label] for label in single.labels) if category_ids else (),
+        geometry=Geometry((height, width), (0.0, 0.0, width, height)),
+    )
