@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sparsevision import create_model
+from sparsevision.data.preprocessing import view
 from sparsevision.tasks import open_dataset
-from sparsevision.data.preprocessing import views
 from sparsevision.types import Preprocessing
 
 EPOCHS, BATCH, SIZE = 3, 6, 96
@@ -23,8 +23,8 @@ def main(folder: str) -> None:
     pictures = open_dataset(folder, "train")
     preprocessing = Preprocessing(size=(SIZE, SIZE))
     records = [pictures.read(index) for index in range(len(pictures))]
-    images = torch.stack([views(preprocessing, record.image)[0][0] for record in records])
-    labels = torch.tensor([record.label for record in records])
+    images = torch.stack([view(preprocessing, record.image)[0] for record in records])
+    labels = torch.tensor([record.target for record in records])
 
     torch.manual_seed(0)
     model = create_model("sparseformer_nano", num_classes=len(pictures.classes))

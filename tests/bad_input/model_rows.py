@@ -258,7 +258,7 @@ COMMANDS = [
     Row("no value", "an option without its value",
         "predict {picture} --top-k", nothing, refused("--top-k")),
     Row("no number", "a word for a number",
-        "predict {picture} --top-k five", nothing, refused("top_k is 'five'", "must be a number")),
+        "predict {picture} --top-k five", nothing, refused("--top-k is 'five'", "must be a number")),
     Row("top none", "no classes to name",
         "predict {picture} --model {model} --top-k 0", nothing, refused("top_k is 0")),
     Row("negative top", "less than no classes",

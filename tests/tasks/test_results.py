@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from sparsevision.data.dataset import Record
+from sparsevision.data.objects import Objects
 from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.tasks.detection.result import DetectionResult, true_result
 from sparsevision.types import Geometry
 
 FOUND = DetectionResult(
@@ -81,6 +83,17 @@ def test_supervision_takes_a_part() -> None:
     assert list(found.class_id) == [3, 7]
     assert found.xyxy.tolist() == [[40, 40, 50, 60], [1, 2, 3, 4]]
     assert len(FOUND[[]].to_supervision()) == 0
+
+
+def test_the_truth_of_a_record_is_a_result_without_crowds() -> None:
+    corners = np.array([[0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 0.75, 1.0]])
+    objects = Objects(corners, np.array([1, 0, 0]), np.full(3, 0.1), np.array([False, True, False]))
+    reduced = Record(Image.new("RGB", (50, 40)), objects, "cells.png", original_size=(80, 100))
+    true = true_result(reduced, ("disc", "square"), (3, 7))
+    assert (true.labels, true.category_ids, true.scores) == (("square", "disc"), (7, 3), (1.0, 1.0))
+    np.testing.assert_allclose(true.boxes, [[10, 16, 30, 32], [50, 40, 75, 80]])
+    assert (true.name, true.classes, true.geometry.original_size) == ("cells.png", ("disc", "square"), (80, 100))
+    assert true_result(reduced, ("disc", "square")).category_ids == ()
 
 
 def test_results_draw_themselves() -> None:

@@ -37,21 +37,6 @@ class DetectionResult(Result):
     boxes: tuple[tuple[float, float, float, float], ...]
     category_ids: tuple[int, ...] = ()
 
-    @classmethod
-    def of_record(cls, record: Record, classes: Sequence[str]) -> Self:
-        """Returns the annotated objects of an image as a result with scores of 1, crowds left out."""
-        single = record.target[~record.target.crowds]
-        height, width = record.original_size or (record.image.height, record.image.width)
-        boxes = (single.boxes * (width, height, width, height)).tolist()
-        return cls(
-            name=record.name,
-            classes=tuple(classes),
-            labels=tuple(classes[label] for label in single.labels),
-            scores=(1.0,) * len(single),
-            boxes=tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes),
-            geometry=Geometry((height, width), (0.0, 0.0, width, height)),
-        )
-
     def __len__(self) -> int:
         return len(self.labels)
 
