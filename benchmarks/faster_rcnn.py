@@ -24,7 +24,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.data.opening_objects import open_objects
-from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
+from sparsevision.models.sparse_detr.backbone import classifier_names
+from sparsevision.models.timm_backbone import TimmBackbone
 from sparsevision.tasks.detection import DetectionTask, taught
 from sparsevision.training.feed import PictureFeed
 from sparsevision.training.recipe import Recipe, read_recipe
