@@ -23,7 +23,8 @@ from torchvision.ops import FeaturePyramidNetwork, box_convert
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
-from sparsevision.models.sparse_detr.backbone import TimmBackbone, classifier_names
+from sparsevision.models.sparse_detr.backbone import classifier_names
+from sparsevision.models.timm_backbone import TimmBackbone
 from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.tasks.detection.task import DetectionTask, without_crowds
 from sparsevision.training.loaders import ImageLoaders

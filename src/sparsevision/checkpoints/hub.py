@@ -20,11 +20,7 @@ from sparsevision.errors import CheckpointError
 from sparsevision.models.registry import Family
 
 
-class HubModel(
-    ModelHubMixin,
-    library_name="sparsevision",
-    repo_url="https://github.com/sparsevision/sparsevision",
-):
+class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://github.com/sparsevision/sparsevision"):
     """Adds `save_pretrained`, `from_pretrained` and `push_to_hub` to a model.
 
     `HubModel.from_pretrained` makes whatever model the files describe; called on a model's own class, it insists on

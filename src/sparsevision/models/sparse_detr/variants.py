@@ -27,10 +27,7 @@ _NANO = replace(
 )  # fmt: skip
 
 CONFIGS: Mapping[str, SparseDETRConfig] = (
-    {
-        "sparse_detr_nano": _NANO,
-        "deformable_detr_nano": replace(_NANO, selection="all", encoder_heads="none"),
-    }
+    {"sparse_detr_nano": _NANO, "deformable_detr_nano": replace(_NANO, selection="all", encoder_heads="none")}
     | {
         f"{name}_{short}": replace(config, backbone=backbone)
         for short, backbone in BACKBONES.items()
