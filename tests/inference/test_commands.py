@@ -69,6 +69,26 @@ def test_the_table_shows_names_as_they_are(checkpoint: str, pictures: Path, caps
     assert "[red]cat" in printed
 
 
+def test_images_are_drawn_with_the_classes_that_they_show(
+    checkpoint: str, pictures: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "drawn"
+    assert cli.main(["predict", str(pictures / "a.jpg"), "--model", checkpoint, "--draw", str(out), "--json"]) == 0
+    assert len(_lines(capsys.readouterr().out)) == 1
+    with Image.open(out / "a.jpg") as drawn:
+        assert drawn.size == (533, 480)
+        pixels = np.asarray(drawn)
+    assert pixels[:120, :260].std(axis=(0, 1)).min() > 20  # the classes, in the upper left corner
+    assert pixels[240:, 270:].std(axis=(0, 1)).max() < 2
+
+
+def test_a_misspelt_flag_that_took_the_image_is_named(checkpoint: str, pictures: Path, capsys) -> None:
+    assert cli.main(["predict", "--jsno", str(pictures / "a.jpg"), "--model", checkpoint]) == 2
+    assert "is the value of --jsno" in capsys.readouterr().err
+    assert cli.main(["predict", str(pictures / "b.png"), "--jsno", str(pictures / "a.jpg"), "--model", checkpoint]) == 2
+    assert "named '--jsno'; the nearest are '--json'" in capsys.readouterr().err
+
+
 def test_what_was_skipped_is_named_at_the_end(checkpoint: str, pictures: Path, capsys) -> None:
     sources = [str(pictures / "a.jpg"), str(pictures / "notes.txt"), str(pictures / "*.bmp"), str(pictures / "nix.png")]
     assert cli.main(["predict", *sources, "--model", checkpoint, "--json"]) == 0

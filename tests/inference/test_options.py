@@ -1,6 +1,9 @@
-"""Options as text: names with dashes, numbers in their range, choices, several values, and what mistakes say."""
+"""Options given as text or in Python: numbers within their range, values of a choice, and sentences for the rest."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import pytest
 
@@ -9,57 +12,81 @@ from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.inference.options import checked_value, resolve_options
 from sparsevision.types import Choice, Control, TextOption
 
-RATIO = Control("keep_ratio", 0.3, 0.01, 1.0, "share of the tokens")
-TOP = Control("top_k", 5, 1, 100, "best classes", whole=True)
-WAY = Choice("selection", "learned", ("learned", "random"), "which tokens")
+RATIO = Control("keep_ratio", 0.3, 0.01, 1.0, "share of tokens")
+TOP = Control("top_k", 5, 1, 100, "classes", whole=True)
+KIND = Choice("selection", "dam", ("dam", "random"), "how tokens are chosen")
 LABEL = TextOption("label", None, "a class")
-KNOWN = (RATIO, TOP, WAY, LABEL)
+KNOWN = (RATIO, TOP, KIND, LABEL)
 
 
-def test_texts_become_values() -> None:
-    given = {"keep-ratio": "0.5", "--top-k": "3", "selection": "random", "label": "0.5"}
-    values = resolve_options(given, KNOWN)
-    assert values == {"keep_ratio": 0.5, "top_k": 3, "selection": "random", "label": "0.5"}
-    assert isinstance(values["top_k"], int)
-    assert resolve_options({"keep_ratio": ["0.1", "1"]}, KNOWN) == {"keep_ratio": [0.1, 1.0]}
-    assert resolve_options({}, KNOWN) == {}
+def test_text_becomes_values_in_the_order_given() -> None:
+    given = {"top-k": "3", "keep_ratio": "0.5", "selection": "random", "--label": "7"}
+    found = resolve_options(given, KNOWN)
+    assert list(found.items()) == [("top_k", 3), ("keep_ratio", 0.5), ("selection", "random"), ("label", "7")]
+    assert [type(value) for value in found.values()] == [int, float, str, str]
+    assert resolve_options({"keep-ratio": ["0.1", "1"], "selection": ["dam"]}, KNOWN) == {
+        "keep_ratio": [0.1, 1.0], "selection": ["dam"],
+    }  # fmt: skip
+    assert resolve_options({"top-k": "1e1"}, KNOWN) == {"top_k": 10}
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("given", "said"),
     [
-        ("keep-ratio", "3", r"keep_ratio is 3.0; it must be from 0.01 to 1 \(share of the tokens\)"),
-        ("keep-ratio", "nan", "keep_ratio is nan"),
-        ("keep-ratio", "much", "--keep-ratio is 'much'; it must be a number"),
-        ("keep-ratio", "", "--keep-ratio is given without a value"),
-        ("keep-ratio", [], "--keep-ratio is given without a value"),
-        ("keep-ratio", ["0.1", "2"], "keep_ratio is 2"),
-        ("top-k", "1.5", "top_k is 1.5; it must be a whole number from 1 to 100"),
-        ("top-k", "inf", "top_k is inf"),
-        ("selection", "randon", "'random'"),
-        ("keep-ration", "0.1", "'--keep-ratio'"),
-        ("figre", "all", "'--figure'"),
+        ({"keep-ratio": "much"}, "'much'; it must be a number"),
+        ({"keep-ratio": "2"}, "from 0.01 to 1"),
+        ({"keep-ratio": "nan"}, "from 0.01 to 1"),
+        ({"keep-ratio": ["0.5", "0"]}, "from 0.01 to 1"),
+        ({"keep-ratio": ""}, "--keep-ratio is given without a value"),
+        ({"keep-ratio": []}, "--keep-ratio is given without a value"),
+        ({"top-k": "2.5"}, "whole number from 1 to 100"),
+        ({"selection": "randon"}, "'random'"),
+        ({"keep-ration": "0.5"}, "'--keep-ratio'"),
+        ({"devise": "cpu"}, "'--device'"),
+        ({"quantum": "1"}, "for this model is --keep-ratio, --top-k, --selection, --label"),
     ],
 )
-def test_mistakes_are_named(name: str, text: str | list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        resolve_options({name: text}, KNOWN, others=("figure",))
+def test_what_cannot_be_meant_is_a_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve_options(given, KNOWN, others=("device", "out"))
+    assert said in str(caught.value)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
 
 
-def test_values_of_python_are_checked_alike() -> None:
+@pytest.mark.parametrize("value", [True, "0.5", None, math.inf, 0, 1.01])
+def test_a_control_takes_numbers_of_its_range_alone(value: Any) -> None:
+    with pytest.raises(ConfigError, match="keep_ratio is"):
+        checked_value(RATIO, value)
+
+
+def test_values_in_python_have_the_kind_of_their_option() -> None:
     assert checked_value(RATIO, 1) == 1.0
-    assert checked_value(TOP, 3.0) == 3
-    for option, value in ((RATIO, True), (RATIO, "0.5"), (TOP, 2.5), (TOP, 0)):
-        with pytest.raises(ConfigError):
-            checked_value(option, value)
-    with pytest.raises(UnknownNameError):
-        checked_value(WAY, "none")
+    assert isinstance(checked_value(RATIO, 1), float)
+    assert isinstance(checked_value(TOP, 3.0), int)
+    assert checked_value(KIND, "dam") == "dam"
+    with pytest.raises(UnknownNameError, match="'random'"):
+        checked_value(KIND, "rand")
+    with pytest.raises(ConfigError, match="whole number"):
+        checked_value(TOP, 2.5)
 
 
-def test_words_are_divided_into_sources_and_options(tmp_path, monkeypatch) -> None:
+def test_words_are_sources_or_options(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "-odd.png").touch()
-    words = ["a.png", "--keep-ratio", "0.5", "-", "--shift=-1", "-odd.png", "--level", "-2", "b.png", "--last"]
+    (tmp_path / "-odd.jpg").write_bytes(b"")
+    words = [
+        "a.jpg",
+        "--top-k",
+        "3",
+        "-",
+        "--keep-ratio=0.5",
+        "-odd.jpg",
+        "--threshold",
+        "-1",
+        "--page",
+        "--label",
+        "x y",
+    ]
     sources, options = split_options(words)
-    assert sources == ["a.png", "-", "-odd.png", "b.png"]
-    assert options == {"keep-ratio": "0.5", "shift": "-1", "level": "-2", "last": ""}
+    assert sources == ["a.jpg", "-", "-odd.jpg"]
+    assert options == {"top-k": "3", "keep-ratio": "0.5", "threshold": "-1", "page": "", "label": "x y"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -160,6 +162,19 @@ def test_a_saved_folder_answers_as_the_model_did(tmp_path: Path) -> None:
     assert answer.labels == expected.labels
     # A model that the predictor opened itself runs with packed weights: equal to rounding.
     assert answer.scores == pytest.approx(expected.scores, abs=1e-6)
+
+
+def test_a_predictor_can_be_sent_to_another_process_and_copied(tmp_path: Path) -> None:
+    made = _predictor()
+    made.model.save_pretrained(tmp_path / "x")
+    opened = Predictor(str(tmp_path / "x"), "cpu", labels=LABELS, batch_size=2)
+    for predictor in (made, opened):
+        expected = predictor(_array())
+        for again in (pickle.loads(pickle.dumps(predictor)), copy.deepcopy(predictor), copy.copy(predictor)):
+            answer = again(_array())
+            assert (answer.labels, answer.scores) == (expected.labels, pytest.approx(expected.scores, abs=1e-6))
+            assert (again.batch_size, again.labels) == (predictor.batch_size, predictor.labels)
+            assert again.preprocessing == predictor.preprocessing
 
 
 def test_a_peer_predicts_too() -> None:

@@ -1,4 +1,4 @@
-"""Names that users give: how they are shown, which are options misspelt, and which were left out."""
+"""Names that users give: how they are shown, which of them are options, and which were left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from unicodedata import category
 
-from sparsevision.errors import DataError, UnknownNameError
+from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
     from sparsevision.types import Skipped
@@ -21,13 +21,6 @@ def printable(text: str) -> str:
     """Returns text as one line that any terminal can show: a file's name may hold line ends, and bytes of no text."""
     shown = (letter.encode("unicode_escape").decode() if category(letter) in _UNSEEN else letter for letter in text)
     return "".join(shown)
-
-
-def refuse_options(pictures: Sequence[str], options: Sequence[str]) -> None:
-    """Raises UnknownNameError for a word among pictures that begins with a dash and is no file."""
-    for word in pictures:
-        if word.startswith("-") and word != "-" and not os.path.lexists(word):
-            raise UnknownNameError("option", word, options, advice="A file of that name: write ./ before it.")
 
 
 def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

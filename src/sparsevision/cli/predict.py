@@ -58,7 +58,11 @@ def predict(
 
     given, options = split_options(images)
     if not given:
-        raise ConfigError("No images were given: name files, folders or patterns, or - to read a list of paths.")
+        # A flag that is misspelt takes the word behind it.
+        taken = "".join(f" ({value!r} is the value of --{name})" for name, value in options.items() if value)
+        raise ConfigError(
+            f"No images were given{taken}: name files, folders or patterns, or - to read a list of paths."
+        )
 
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
