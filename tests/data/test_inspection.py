@@ -41,13 +41,13 @@ def test_what_would_hurt_is_named(make_folder: Make) -> None:
     shutil.rmtree(root / "val" / "cat")
     report = inspect_dataset(str(root))
     broken, leaked, contradictory, absent = report.harmful
-    assert "1 picture cannot be read" in broken
+    assert "1 image cannot be read" in broken
     assert "train/ant/broken.jpg" in broken
     assert report.splits[0].broken[0].reason.endswith("it is empty (0 bytes).")
     assert "train/bee/000.jpg = val/bee/leaked.jpg" in leaked
     assert "more than one label" in contradictory
     assert report.contradictory == (("train/ant/001.jpg", "train/cat/contradicts.jpg"),)
-    assert "1 class without a picture in val: cat." in absent
+    assert "1 class without an image in val: cat." in absent
 
 
 def test_what_is_good_to_know_is_noted(make_folder: Make) -> None:

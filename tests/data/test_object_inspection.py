@@ -15,7 +15,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision.cli import main
-from sparsevision.tasks.detection.inspection import BoxesSplitReport
+from sparsevision.tasks.detection.inspection import BoxesSplit
 from sparsevision.tasks.detection.task import DetectionTask
 
 
@@ -38,7 +38,7 @@ def add(folder: Path, *boxes: list[float], picture: int = 101, category: int = 3
     edit(folder, lambda content: content["annotations"].extend(rows))
 
 
-def train_of(folder: Path) -> BoxesSplitReport:
+def train_of(folder: Path) -> BoxesSplit:
     return DetectionTask.inspect(str(folder)).splits[0]
 
 
@@ -68,7 +68,7 @@ def test_ids_with_holes_and_pictures_that_show_nothing_are_noted(folder: Path) -
     report = DetectionTask.inspect(str(folder))
     assert report.category_ids == (3, 7)
     assert "category ids have holes (3 to 7)" in report.notes[0]
-    assert "1 picture of train without objects." in report.notes
+    assert "1 image of train without objects." in report.notes
 
 
 def test_boxes_that_would_hurt_are_named_by_their_picture(folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_boxes_that_would_hurt_are_named_by_their_picture(folder: Path) -> None:
     add(folder, [10, 10, 40, 40], picture=103, category=7)
     report = DetectionTask.inspect(str(folder))
     outside, flat, twice = report.harmful
-    assert outside.startswith("2 boxes of train beyond the picture's edge")
+    assert outside.startswith("2 boxes of train beyond the image's edge")
     assert "001.png" in outside
     assert flat.startswith("2 boxes of train without area")
     assert "002.png" in flat
@@ -113,13 +113,13 @@ def test_pictures_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -
     report = DetectionTask.inspect(str(many))
     assert report.splits[0].without == {"square": ("039.png",)}
     forgotten = [note for note in report.notes if "forgotten" in note]
-    assert forgotten[0].startswith("1 picture of train without objects")
+    assert forgotten[0].startswith("1 image of train without objects")
     assert "000.png" in forgotten[0]
-    assert forgotten[1].startswith("1 picture of train without square")
+    assert forgotten[1].startswith("1 image of train without square")
     assert "039.png" in forgotten[1]
     assert not [note for note in DetectionTask.inspect(str(folder)).notes if "forgotten" in note]
     edit(many, lambda content: content.update(annotations=[]))
-    assert "No picture of train shows an object." in DetectionTask.inspect(str(many)).harmful
+    assert "No image of train shows an object." in DetectionTask.inspect(str(many)).harmful
 
 
 def test_pictures_that_would_hurt_are_named(folder: Path) -> None:
@@ -127,7 +127,7 @@ def test_pictures_that_would_hurt_are_named(folder: Path) -> None:
     Image.new("RGB", (40, 40)).save(folder / "train" / "005.png")
     shutil.copy(folder / "train" / "001.png", folder / "val" / "002.png")
     broken, resized, leaked = DetectionTask.inspect(str(folder)).harmful
-    assert "1 picture of train cannot be read" in broken
+    assert "1 image of train cannot be read" in broken
     assert "004.png" in broken
     assert "005.png (40 x 40, not 96 x 72)" in resized
     assert "train: 001.png = val: 002.png" in leaked

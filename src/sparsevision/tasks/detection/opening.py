@@ -6,14 +6,12 @@ from pathlib import Path
 
 from sparsevision.data.dataset import Dataset, Opening, check_object_split
 from sparsevision.data.layouts.registry import DataLayout, splits_of
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.errors import DataError
 from sparsevision.tasks.registry import layout_of
 
 
 def open_boxes(task: str, spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split ("train", "val" or "test") whose records have `Objects` as their target."""
-    if split == "all":
-        raise ConfigError("A data set with boxes is scored split by split: use --split train, val or test.")
     return _layout(task, spec).open_split(spec, check_object_split(split), opening)
 
 
