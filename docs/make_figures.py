@@ -2,8 +2,8 @@
 
 With `--cells BCCD` those of the detector, too, on the test split of the blood cells; with `--recurrent RUN` and
 `--filters RUN` those of trained Visual Transformers' tokens. Photographs that come with scikit-learn and scikit-image
-illustrate; contact sheets show pictures of a split, evenly spaced in its order and not chosen, and the mistakes: those
-that the classifier is surest of, and the pictures that the detector counts worst.
+illustrate; contact sheets show images of a split, evenly spaced in its order and not chosen, and the mistakes: those
+that the classifier is surest of, and the images that the detector counts worst.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _GUTTER = 14
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was taken for something else, and how sure the model was of it."""
+    """An image that was taken for something else, and how sure the model was of it."""
 
-    picture: Image.Image
+    image: Image.Image
     truth: str
     answer: str
     score: float
@@ -91,7 +91,7 @@ def illustrate(predictor: Predictor, out: Path) -> None:
 
 
 def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
-    """Draws twelve pictures of the test split, evenly spaced and not chosen; and those counted best and worst."""
+    """Draws twelve images of the test split, evenly spaced and not chosen; and those counted best and worst."""
     test = DetectionTask.open(cells, "test")
     spaced = [str(Path(cells) / "test" / test.names[index]) for index in np.linspace(0, len(test) - 1, 12).astype(int)]
     [first] = explain_sweep(predictor, spaced[:1])
@@ -111,7 +111,7 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
 def counted(
     predictor: Predictor, dataset: Dataset, count: int
 ) -> Iterator[tuple[str, list[Record], list[DetectionResult]]]:
-    """Yields the pictures whose objects were counted "best" and "worst", the sum of all classes' errors telling."""
+    """Yields the images whose objects were counted "best" and "worst", the sum of all classes' errors telling."""
     records = [dataset.read(index) for index in range(len(dataset))]
     found = [predictor(record.image) for record in records]
     errors = [
@@ -127,7 +127,7 @@ def counted(
 
 
 def contact_sheets(explanations: Sequence[Explanation], out: Path) -> None:
-    """Draws every kind of figure of many pictures, small, on one sheet a kind."""
+    """Draws every kind of figure of many images, small, on one sheet a kind."""
     few = explanations[::2]
     tile(map(shot, map(stages_figure, explanations)), 3, out / "contact-stages.jpg")
     tile((shot(tokens_figure(each, top_tokens=3)) for each in few), 3, out / "contact-tokens.jpg")
@@ -157,7 +157,7 @@ def animation_frames(explanation: Explanation) -> list[Image.Image]:
 
 
 def tile(images: Iterable[Image.Image], columns: int, path: Path) -> None:
-    """Lays pictures out in rows of `columns`, each row as high as its highest, and writes a JPEG."""
+    """Lays images out in rows of `columns`, each row as high as its highest, and writes a JPEG."""
     images = list(images)
     rows = [images[start : start + columns] for start in range(0, len(images), columns)]
     width = max(image.width for image in images) + _GUTTER
@@ -189,7 +189,7 @@ def surest_mistakes(predictor: Predictor, val: Dataset, count: int) -> list[Mist
 
 
 def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> Figure:
-    """Draws pictures with what they are and what they were taken for."""
+    """Draws images with what they are and what they were taken for."""
     rows = -(-len(mistakes) // columns)
     sheet = Sheet(
         6.9, columns, [1.28] * rows, heading="The mistakes it is surest of", titles=[""] * columns, row_label=0
@@ -198,7 +198,7 @@ def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> Figure:
         row, column = divmod(place, columns)
         side = sheet.column
         axes = sheet.inset(row, column, 0, 0, side, side)
-        axes.imshow(mistake.picture)
+        axes.imshow(mistake.image)
         axes.set_axis_off()
         text = sheet.inset(row, column, 0, side, side, 0.28 * side)
         text.set_axis_off()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, DatasetWrapper, Record
+from sparsevision.data.dataset import Dataset, Record
 from sparsevision.errors import UnreadablePictureError
 
 _EMPTY = Image.new("RGB", (1, 1))
@@ -19,15 +19,16 @@ class _Kept(NamedTuple):
     record: Record  # without its image
 
 
-class CachedDataset(DatasetWrapper):
+class CachedDataset:
     """Another data set whose decoded images stay in memory, 3 bytes a pixel, until `mebibytes` are full.
 
     Images come out exactly as they went in. Worker processes that are forked share what was there before; `fill` puts
-    it there. Processes that are spawned begin with an empty cache of their own.
+    it there. Processes that are spawned begin with an empty cache of their own. Everything but reading is the data
+    set's own.
     """
 
     def __init__(self, dataset: Dataset, mebibytes: int) -> None:
-        super().__init__(dataset)
+        self.dataset = dataset
         self.limit = mebibytes << 20
         self.used = 0
         self._kept: dict[int, _Kept] = {}
@@ -37,6 +38,9 @@ class CachedDataset(DatasetWrapper):
         if name == "dataset" or name.startswith("__"):  # asked for by pickle before there is one
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
     def read(self, index: int) -> Record:
         """Returns one image, decoded only the first time; raises UnreadablePictureError."""
@@ -52,9 +56,7 @@ class CachedDataset(DatasetWrapper):
 
     def fill(self) -> None:
         """Decodes images until all are kept or the cache is full; what cannot be read is passed over."""
-        if self._filled:
-            return
-        for index in range(len(self.dataset)):
+        for index in range(len(self.dataset) if not self._filled else 0):
             before = self.used
             try:
                 self.read(index)
@@ -71,4 +73,4 @@ class CachedDataset(DatasetWrapper):
 
 def cached(dataset: Dataset, mebibytes: int) -> Dataset:
     """Returns the data set with a cache of so many MiB; as it is for 0."""
-    return CachedDataset(dataset, mebibytes) if mebibytes else dataset
+    return cast(Dataset, CachedDataset(dataset, mebibytes)) if mebibytes else dataset

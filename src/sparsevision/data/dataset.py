@@ -84,49 +84,6 @@ class Dataset(Protocol):
         """Returns the image's file, undecoded: equal bytes are the same image. Raises UnreadablePictureError."""
 
 
-class DatasetWrapper:
-    """A data set over another one; a subclass replaces a part of it."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self.dataset.classes
-
-    @property
-    def labels(self) -> Sequence[int]:
-        """One class an image."""
-        return self.dataset.labels
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the images."""
-        return self.dataset.names
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the list of images and classes."""
-        return self.dataset.fingerprint
-
-    @property
-    def origin(self) -> str:
-        """A sentence for the run's record."""
-        return self.dataset.origin
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def read(self, index: int) -> Record:
-        """Decodes one image; raises UnreadablePictureError."""
-        return self.dataset.read(index)
-
-    def content(self, index: int) -> bytes:
-        """Returns the bytes of the image's file; raises UnreadablePictureError."""
-        return self.dataset.content(index)
-
-
 def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:
     """Hashes classes and rows (names, labels, sizes) into 16 hexadecimal digits."""
     digest = hashlib.sha256("\0".join(classes).encode())

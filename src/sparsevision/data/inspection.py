@@ -1,29 +1,77 @@
-"""The parts of an inspection that data sets of all tasks share; nothing is changed on disk."""
+"""Inspection of a data set before training: what all tasks share. Nothing is changed on disk."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsevision.data.dataset import Dataset
 from sparsevision.errors import UnreadablePictureError
-from sparsevision.types import Skipped
+from sparsevision.types import Skipped, Table
 
 TINY_SIDE = 16
 FEW_IMAGES = 5
-D = TypeVar("D", bound=Dataset)
 Sides = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A picture that was read: where it is, what it shows, and the hash of its file."""
+@dataclass(frozen=True, kw_only=True)
+class SplitInspection:
+    """One split: the number of its images, the range of their sides in pixels, and those that cannot be read.
+
+    `sides` is (least, median, most) over short sides, then over long sides; None where nothing could be decoded.
+    """
+
+    split: str
+    origin: str
+    fingerprint: str
+    images: int
+    sides: Sides | None
+    broken: tuple[Skipped, ...]
+
+    @property
+    def side_cells(self) -> tuple[str, str]:
+        """The range of short and of long sides, as "least–most (median)"."""
+        if self.sides is None:
+            return ("-", "-")
+        short, long = (f"{least}–{most} ({median})" for least, median, most in self.sides)
+        return short, long
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection(ABC):
+    """The findings of `doctor` in a data set: `harmful` are faults, `notes` are good to know, a sentence each.
+
+    `leaked` are groups of names of identical images that lie in several splits.
+    """
+
+    spec: str
+    classes: tuple[str, ...] = ()
+    splits: Sequence[SplitInspection] = ()
+    leaked: tuple[tuple[str, ...], ...] = ()
+    harmful: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> dict[str, tuple[Skipped, ...]]:
+        """The images that cannot be read, by split."""
+        return {each.split: each.broken for each in self.splits}
+
+    @abstractmethod
+    def tables(self) -> list[Table]:
+        """Returns the data set as tables of text."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON takes it."""
+        return asdict(self)
+
+
+class Seen(NamedTuple):
+    """An image that was read: its place, its class and the hash of its file."""
 
     split: str
     name: str
@@ -31,10 +79,10 @@ class Seen:
     digest: bytes
 
 
-class Examination(ABC, Generic[D]):
-    """Looks at the pictures of one split, one after the other."""
+class Examination(ABC):
+    """Examines the images of one split, one after another."""
 
-    def __init__(self, split: str, dataset: D) -> None:
+    def __init__(self, split: str, dataset: Any) -> None:
         self.split, self.dataset = split, dataset
         self.seen: list[Seen] = []
         self.sizes: list[tuple[int, int]] = []
@@ -42,10 +90,10 @@ class Examination(ABC, Generic[D]):
 
     @abstractmethod
     def take(self, index: int) -> None:
-        """Looks at one picture."""
+        """Examines one image."""
 
     def read(self, index: int, name: str, label: int) -> tuple[int, int] | None:
-        """Reads one picture, remembers it as `name`, and returns its height and width; None where it is broken."""
+        """Reads one image, keeps it as `name`, and returns its height and width; None where it is broken."""
         try:
             digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
             record = self.dataset.read(index)
@@ -56,50 +104,52 @@ class Examination(ABC, Generic[D]):
         self.sizes.append(record.original_size or (record.image.height, record.image.width))
         return self.sizes[-1]
 
+    def basics(self) -> dict[str, Any]:
+        """Returns the fields of a `SplitInspection`."""
+        ordered = np.sort(np.asarray(self.sizes).reshape(-1, 2), axis=1).T
+        ranges = tuple((int(side.min()), int(np.median(side)), int(side.max())) for side in ordered if len(side))
+        found = self.dataset
+        return {
+            "split": self.split, "origin": found.origin, "fingerprint": found.fingerprint, "images": len(found),
+            "sides": ranges or None, "broken": tuple(self.broken),
+        }  # fmt: skip
 
-def take_all(examinations: Sequence[Examination[Any]], progress: Callable[[int, int], None] | None) -> None:
-    """Looks at every picture; `progress(done, of)` is told along the way."""
+
+def take_all(examinations: Sequence[Examination], progress: Callable[[int, int], None] | None) -> list[Seen]:
+    """Examines every image and returns those that were read; `progress(done, total)` is called along the way."""
     total = sum(len(one.dataset) for one in examinations)
     steps = ((one, index) for one in examinations for index in range(len(one.dataset)))
     for done, (one, index) in enumerate(steps, start=1):
         one.take(index)
         if progress is not None:
             progress(done, total)
+    return [seen for one in examinations for seen in one.seen]
 
 
-def range_of_sides(sizes: list[tuple[int, int]]) -> Sides | None:
-    """Returns (least, median, most) over the short sides, then over the long ones; None for no pictures."""
-    if not sizes:
-        return None
-    ordered = np.sort(np.asarray(sizes), axis=1)
-    short, long = ((int(side.min()), int(np.median(side)), int(side.max())) for side in ordered.T)
-    return short, long
-
-
-def copies_among(seen: list[Seen]) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Groups identical pictures: those that lie in several splits, and those that have several labels."""
+def copies(seen: Iterable[Seen], field: str) -> tuple[tuple[str, ...], ...]:
+    """Groups the names of identical images that differ in a field of `Seen`."""
     groups: dict[bytes, list[Seen]] = defaultdict(list)
     for one in seen:
         groups[one.digest].append(one)
-    several = [group for group in groups.values() if len(group) > 1]
-    leaked = tuple(tuple(one.name for one in group) for group in several if len({one.split for one in group}) > 1)
-    unsure = tuple(tuple(one.name for one in group) for group in several if len({one.label for one in group}) > 1)
-    return leaked, unsure
+    differing = (group for group in groups.values() if len({getattr(one, field) for one in group}) > 1)
+    return tuple(tuple(one.name for one in group) for group in differing)
 
 
-def text_of_sides(sides: Sides | None) -> tuple[str, str]:
-    """Writes the range of short and of long sides as "least–most (median)"."""
-    if sides is None:
-        return ("-", "-")
-    (low, mid, high), (long_low, long_mid, long_high) = sides
-    return f"{low}–{high} ({mid})", f"{long_low}–{long_high} ({long_mid})"
+def listed(names: Sequence[str], what: str, one: str = "image", many: str = "") -> list[str]:
+    """Returns a sentence that counts things and names the first ones; none where there is nothing."""
+    return [f"{count_of(len(names), one, many)} {what}: {some_of(names)}."] if names else []
 
 
-def count_of(number: int, one: str, many: str | None = None) -> str:
+def first_copies(groups: Sequence[Sequence[str]], what: str) -> list[str]:
+    """Returns a sentence that counts groups of identical images and names the first one; none where there is none."""
+    return [f"{count_of(len(groups), 'image')} {what}, first {' = '.join(groups[0])}."] if groups else []
+
+
+def count_of(number: int, one: str, many: str = "") -> str:
     """Counts things in words."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def some_of(names: list[str] | tuple[str, ...], most: int = 5) -> str:
-    """Names the first of several things, and says how many more there are."""
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Names the first of several things, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

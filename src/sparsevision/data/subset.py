@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-from sparsevision.data.dataset import Dataset, DatasetWrapper, Record
+from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.splitting import held_out
 from sparsevision.errors import ConfigError
 
 Relabel = Callable[[Any, Sequence[int]], Any]
 
 
-class Subset(DatasetWrapper):
-    """The images `indices` of another data set.
+class Subset:
+    """The images `indices` of another data set; a `Dataset`.
 
-    `order` gives the classes of a model; labels are then indices into it, and `relabel` turns targets (see
+    `order` gives the classes of a model: labels are then indices into it, and `relabel` turns targets (see
     `Task.relabel`).
     """
 
@@ -31,36 +30,16 @@ class Subset(DatasetWrapper):
         order: Sequence[str] | None = None,
         relabel: Relabel | None = None,
     ) -> None:
-        super().__init__(dataset)
-        self.indices = indices
-        self._origin, self._order, self._relabel = origin, tuple(order or dataset.classes), relabel
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self._order
-
-    @property
-    def origin(self) -> str:
-        """A sentence for the run's record."""
-        return self._origin or self.dataset.origin
-
-    @cached_property
-    def labels(self) -> list[int]:
-        """One class an image."""
-        found = (self.dataset.labels[index] for index in self.indices)
-        return [self._own_labels[label] if label >= 0 else label for label in found]
-
-    @cached_property
-    def names(self) -> list[str]:
-        """The names of the images."""
-        return [self.dataset.names[index] for index in self.indices]
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the data set and with the chosen part of it."""
-        chosen = hashlib.sha256(repr((list(self.indices), self.classes)).encode()).hexdigest()[:8]
-        return f"{self.dataset.fingerprint}-{chosen}"
+        self.dataset, self.indices, self._relabel = dataset, indices, relabel
+        self.classes = tuple(order or dataset.classes)
+        places = {name: place for place, name in enumerate(self.classes)}
+        self._own = [places[name] for name in dataset.classes]
+        found = (dataset.labels[index] for index in indices)
+        self.labels = [self._own[label] if label >= 0 else label for label in found]
+        self.names = [dataset.names[index] for index in indices]
+        self.origin = origin or dataset.origin
+        chosen = hashlib.sha256(repr((list(indices), self.classes)).encode()).hexdigest()[:8]
+        self.fingerprint = f"{dataset.fingerprint}-{chosen}"
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -68,18 +47,11 @@ class Subset(DatasetWrapper):
     def read(self, index: int) -> Record:
         """Returns one image; raises UnreadablePictureError."""
         record = self.dataset.read(self.indices[index])
-        if self._relabel is None:
-            return record
-        return replace(record, target=self._relabel(record.target, self._own_labels))
+        return record if self._relabel is None else replace(record, target=self._relabel(record.target, self._own))
 
     def content(self, index: int) -> bytes:
         """Returns the bytes of the image's file."""
         return self.dataset.content(self.indices[index])
-
-    @cached_property
-    def _own_labels(self) -> list[int]:
-        places = {name: place for place, name in enumerate(self.classes)}
-        return [places[name] for name in self.dataset.classes]
 
 
 def divided(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

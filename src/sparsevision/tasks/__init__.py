@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sparsevision.tasks.contract import Inspection, Measure, Metrics, Report, Task, Writer
+from sparsevision.data.inspection import Inspection
+from sparsevision.tasks.contract import Measure, Metrics, Report, Task, Writer
 from sparsevision.tasks.registry import TASKS, TaskEntry, inspect_dataset, open_dataset, task_named, task_of_data
 
 __all__ = [

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from torch import Tensor
 
 from sparsevision.data.dataset import Dataset, Opening, Record
+from sparsevision.data.inspection import Inspection
 from sparsevision.errors import DataError
 from sparsevision.tasks.settings import TaskSettings
 from sparsevision.types import (
@@ -25,7 +26,6 @@ from sparsevision.types import (
     Preprocessing,
     Result,
     Sample,
-    Skipped,
     Table,
 )
 
@@ -90,28 +90,6 @@ class Metrics(Protocol):
 
     def compute(self) -> Report:
         """Returns the report over everything that was added, on all processes."""
-
-
-class Inspection(Protocol):
-    """The findings of `doctor` in a data set."""
-
-    @property
-    def harmful(self) -> Sequence[str]:
-        """Sentences about faults that lower the accuracy or end a run."""
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Sentences that are good to know."""
-
-    @property
-    def broken(self) -> Mapping[str, Sequence[Skipped]]:
-        """The images that cannot be read, by split."""
-
-    def tables(self) -> Sequence[Table]:
-        """Returns the data set as tables of text."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns everything as JSON takes it."""
 
 
 class Writer(ABC, Generic[R]):

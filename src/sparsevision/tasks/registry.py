@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from sparsevision.data.dataset import Dataset
+from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout, layout_named
 from sparsevision.errors import UnknownNameError
-from sparsevision.tasks.contract import Inspection, Progress, Task
+from sparsevision.tasks.contract import Progress, Task
 
 
 @dataclass(frozen=True, kw_only=True)

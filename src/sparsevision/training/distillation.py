@@ -1,4 +1,4 @@
-"""Learning from a teacher: its logits, its pooled features, on the very pictures that the student sees."""
+"""Learning from a teacher: its logits, its pooled features, on the very images that the student sees."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Learner(nn.Module):
 
 
 class Teacher:
-    """A trained model that answers the student's pictures, without gradients, in its own normalisation and size."""
+    """A trained model that answers the student's images, without gradients, in its own normalisation and size."""
 
     def __init__(
         self, model: nn.Module, preprocessing: Preprocessing, section: DistillationSection, student: Preprocessing
@@ -92,7 +92,7 @@ class Teacher:
         return logits.float(), None if pooled is None else pooled.float()
 
     def loss(self, student: Answer, teacher: Answer, count: float | Tensor) -> dict[str, Tensor]:
-        """Returns the weighted terms, each summed over pictures and divided by count."""
+        """Returns the weighted terms, each summed over images and divided by count."""
         terms = {}
         if self.section.logits > 0:
             heat = self.section.temperature

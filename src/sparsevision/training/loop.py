@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def train_one_epoch(run: Session, batches: Iterable[Batch]) -> int:
     """Trains on batches, `run.recipe.run.accumulation` of them per optimiser step, until they or the time are used up.
 
-    The loss of a step is summed over its pictures on all processes and divided by their number, so that neither
-    accumulation nor the number of processes changes what is learned. Returns how many pictures this process learned
+    The loss of a step is summed over its images on all processes and divided by their number, so that neither
+    accumulation nor the number of processes changes what is learned. Returns how many images this process learned
     from.
     """
     run.learner.train()
@@ -57,7 +57,7 @@ def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
     terms = {name: weight * term for name, term in run.task.loss(answer[0], batch, count).items()}
     if run.teacher:
         terms |= run.teacher.loss(answer, run.teacher(batch.images), count.squeeze().clamp(min=1))
-    # A batch whose pictures could all not be read still takes part, at no weight: the other processes wait for it.
+    # A batch whose images could all not be read still takes part, at no weight: the other processes wait for it.
     return terms if len(batch) else {name: 0.0 * term for name, term in terms.items()}
 
 

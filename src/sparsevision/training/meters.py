@@ -49,7 +49,7 @@ class FiniteWatch:
         finite, _, names = self.pending.popleft()
         if not bool(finite):
             raise NonFiniteLossError(
-                f"The loss became NaN or infinite on the batch of {_listed(names)}. Look at these pictures, lower "
+                f"The loss became NaN or infinite on the batch of {_listed(names)}. Look at these images, lower "
                 f"optimiser.lr, or use run.precision=fp32; the state in last/ is from before."
             )
 
@@ -69,7 +69,7 @@ class Meter:
         """Starts a new line."""
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
-        self.pictures = 0
+        self.images = 0
         self.started = time.monotonic()
 
     def add(self, loss: Tensor, terms: dict[str, Tensor], batch: Batch) -> None:
@@ -77,7 +77,7 @@ class Meter:
         for name, value in {"loss": loss, **(terms if len(terms) > 1 else {})}.items():
             value = value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.pictures += len(batch)
+        self.images += len(batch)
 
     def means(self, reduce: Any) -> dict[str, float]:
         """Returns the mean of each term over the steps (summed over processes by `reduce`)."""

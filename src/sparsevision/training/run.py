@@ -57,7 +57,7 @@ class RunSummary:
             scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
         if self.skipped:
-            lines.append(f"{len(self.skipped)} images could not be read and were left out")
+            lines.append(f"{len(self.skipped)} images could not be read and were omitted")
         return "\n".join(lines)
 
 
@@ -96,8 +96,8 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
         run = make_session(recipe, made, accelerator, folder, display)
         seed_everything(recipe.run.seed + accelerator.process_index)
         position = run.restore() if resume else 0
-        facts = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
-        folder.write_data(facts, made.loaders.scored_names)
+        origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
+        folder.write_data(origin, made.loaders.scored_names)
         folder.start_logging(position, run.progress.step)
         try:
             finished = run_epochs(run, made.loaders)

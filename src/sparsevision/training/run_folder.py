@@ -1,13 +1,13 @@
-"""The folder of a run: recipe, environment, metrics as JSON lines, TensorBoard, curves, skipped pictures, weights.
+"""The folder of a run: recipe, environment, metrics as JSON lines, TensorBoard, curves, skipped images, weights.
 
 recipe.toml         as resolved; running it again repeats the run
-data.json           where the pictures came from and how they were divided
-scored.txt          the pictures that were scored and not learned from, one JSON string a line
+data.json           where the images came from and how they were divided
+scored.txt          the images that were scored and not learned from, one JSON string a line
 environment.json    versions, machine, command; one entry for each start
 metrics.jsonl       one line for each logging interval and each evaluation
 tensorboard/        the same numbers for TensorBoard
 curves.png          the same numbers drawn
-skipped.jsonl       pictures that could not be read, and why
+skipped.jsonl       images that could not be read, and why
 last/               the training state that `--resume` goes on from
 best/               the checkpoint folder of the best weights so far
 """
@@ -29,7 +29,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.files import flush, replacing
 from sparsevision.tasks import Measure
 from sparsevision.training.recipe import Recipe, read_recipe
-from sparsevision.training.state import cannot_write, state_exists
+from sparsevision.training.state import state_exists, writing
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
@@ -75,33 +75,27 @@ class RunFolder:
             _check_same(read_recipe(old), recipe)
         if not self.writes:
             return
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             self._write_whole(old, recipe.to_toml())
             self._write_environment()
             self._mend_best()
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
 
     def start_logging(self, position: int, step: int) -> None:
         """Opens the logs; lines after `position` bytes (written after the last state) are cut off."""
         if not self.writes:
             return
-        try:
+        with writing(self.path):
             self._metrics = (self.path / "metrics.jsonl").open("ab")
             self._metrics.truncate(position)
             self._tensorboard = self._open_tensorboard(step)
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
 
-    def write_data(self, facts: Mapping[str, Any], scored: Iterable[object]) -> None:
-        """Writes where the data came from and how it was divided: the names of the pictures that are scored."""
+    def write_data(self, origin: Mapping[str, Any], scored: Iterable[object]) -> None:
+        """Writes where the data came from and how it was divided: the names of the images that are scored."""
         if self.writes:
-            try:
-                self._write_whole(self.path / "data.json", json.dumps(dict(facts), indent=2) + "\n")
+            with writing(self.path):
+                self._write_whole(self.path / "data.json", json.dumps(dict(origin), indent=2) + "\n")
                 self._write_whole(self.path / "scored.txt", "".join(f"{json.dumps(str(name))}\n" for name in scored))
-            except OSError as error:
-                raise cannot_write(self.path, error) from None
 
     def close(self) -> None:
         """Closes the logs."""
@@ -117,7 +111,7 @@ class RunFolder:
         if self._metrics is None:
             return
         line = json.dumps({"kind": kind, "step": step, **values})
-        try:
+        with writing(self.path):
             self._metrics.write(line.encode() + b"\n")
             self._metrics.flush()
             if self._tensorboard is not None:
@@ -125,34 +119,28 @@ class RunFolder:
                 for name, value in values.items():
                     if isinstance(value, int | float) and name != "epoch":
                         self._tensorboard.add_scalar(f"{prefix}/{name}", value, step)
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
 
     def position(self) -> int:
         """Makes the metrics durable and returns how many bytes they have."""
         if self._metrics is None:
             return 0
-        try:
+        with writing(self.path):
             os.fsync(self._metrics.fileno())
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
         return self._metrics.tell()
 
     def write_skipped(self, skipped: Mapping[str, str]) -> None:
-        """Writes the pictures that could not be read, one JSON line each."""
+        """Writes the images that could not be read, one JSON line each."""
         if self.writes and skipped:
             lines = [json.dumps({"name": name, "reason": reason}) for name, reason in sorted(skipped.items())]
-            try:
+            with writing(self.path):
                 self._write_whole(self.path / "skipped.jsonl", "\n".join(lines) + "\n")
-            except OSError as error:
-                raise cannot_write(self.path, error) from None
 
     def write_best(self, save: Callable[[Path], Any]) -> None:
         """Replaces best/ by what `save` writes into a new folder; the old one stays until the new is complete."""
         if not self.writes:
             return
         new, old = self.path / "best.new", self.path / "best.old"
-        try:
+        with writing(self.path):
             shutil.rmtree(new, ignore_errors=True)
             save(new)
             for file in new.rglob("*"):
@@ -162,18 +150,14 @@ class RunFolder:
             new.rename(self.best)
             flush(self.path)
             shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
 
     def draw(self, measures: Sequence[Measure]) -> None:
         """Draws curves.png from metrics.jsonl."""
         if self.writes:
             from sparsevision.training.curves import draw_curves
 
-            try:
+            with writing(self.path):
                 draw_curves(read_metrics(self.path), measures, self.path / "curves.png")
-            except OSError as error:
-                raise cannot_write(self.path, error) from None
 
     # ------------------------------------------------------------------------------------------------ internals
 

@@ -68,7 +68,7 @@ class Session:
     # ------------------------------------------------------------------------------------------ parts of a step
 
     def placed(self, batch: Batch) -> Batch:
-        """Moves a batch to the device; stands a blank picture in for pictures that could all not be read."""
+        """Moves a batch to the device; stands a blank image in for images that could all not be read."""
         self.note_skipped(batch)
         if not len(batch):
             blank = self.task.blank(self.recipe.preprocessing)
@@ -152,7 +152,7 @@ class Session:
             return
         self.finite.settle()
         elapsed = max(time.monotonic() - self.meter.started, 1e-9)
-        rate = self.meter.pictures * self.accelerator.num_processes / elapsed
+        rate = self.meter.images * self.accelerator.num_processes / elapsed
         means = self.meter.means(self._sum)
         values = {"epoch": self.progress.epoch + 1, "lr": self.last_lr, **means}
         timing = {"images_per_second": round(rate, 1), "seconds": round(self.seconds(), 1)}
@@ -178,7 +178,7 @@ class Session:
         for rank, generator in enumerate(generators):
             tensors |= {f"random.{rank}.{name}": tensor for name, tensor in generator["tensors"].items()}
         scaler = self.accelerator.scaler
-        facts = {
+        saved = {
             "format": 1,
             "data": self.fingerprint,
             "progress": asdict(replace(self.progress, seconds=self.seconds())),
@@ -188,21 +188,21 @@ class Session:
             "random": [generator["values"] for generator in generators],
         }
         self.folder.write_skipped(self.progress.skipped)
-        state.write_state(self.folder.last, tensors, facts)
+        state.write_state(self.folder.last, tensors, saved)
 
     def restore(self) -> int:
         """Goes back to the last state, if there is one; returns the length that the metrics file had then."""
         found = state.read_state(self.folder.last)
         if found is None:
             return 0
-        tensors, facts = found
+        tensors, saved = found
         try:
-            self._check_belongs(facts)
-            self._restore(tensors, facts)
-            counts = (self.progress.epoch, self.progress.batch, self.progress.step, facts["metrics"])
+            self._check_belongs(saved)
+            self._restore(tensors, saved)
+            counts = (self.progress.epoch, self.progress.batch, self.progress.step, saved["metrics"])
             if not all(isinstance(count, int) and count >= 0 for count in counts):
                 raise ValueError(f"epoch, batch, step and metrics are {counts}")
-            return int(facts["metrics"])
+            return int(saved["metrics"])
         except torch.OutOfMemoryError:
             raise
         except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
@@ -210,34 +210,34 @@ class Session:
                 f"The state in {str(self.folder.last)!r} is incomplete ({error}): start anew in another --out."
             ) from None
 
-    def _check_belongs(self, facts: dict[str, Any]) -> None:
-        processes = len(facts["random"])
+    def _check_belongs(self, saved: dict[str, Any]) -> None:
+        processes = len(saved["random"])
         if processes != self.accelerator.num_processes:
             raise ConfigError(
                 f"The run in {str(self.folder.path)!r} had {processes} processes, now there are "
                 f"{self.accelerator.num_processes}: resume with as many as it was started with."
             )
-        if facts["format"] != 1:
+        if saved["format"] != 1:
             raise CheckpointError(
-                f"The state in {str(self.folder.last)!r} has format {facts['format']!r}, and this sparsevision reads "
+                f"The state in {str(self.folder.last)!r} has format {saved['format']!r}, and this sparsevision reads "
                 f"format 1: update the package, or start anew in another --out."
             )
-        if facts["data"] != self.fingerprint:
+        if saved["data"] != self.fingerprint:
             raise ConfigError(
                 f"The data set is not the one that {str(self.folder.path)!r} was trained on (files were added, removed "
                 f"or changed): start anew in another --out."
             )
 
-    def _restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def _restore(self, tensors: dict[str, Tensor], saved: dict[str, Any]) -> None:
         state.restore_module("learner", self._bare(), tensors)
         if self.ema is not None:
             state.restore_module("ema", self.ema.module, tensors)
-        state.restore_optimiser(self.optimiser, tensors, facts["optimiser"])
-        if self.accelerator.scaler is not None and facts["scaler"] is not None:
-            self.accelerator.scaler.load_state_dict(facts["scaler"])
+        state.restore_optimiser(self.optimiser, tensors, saved["optimiser"])
+        if self.accelerator.scaler is not None and saved["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
         rank = self.accelerator.process_index
-        state.restore_random_state(state.part(f"random.{rank}", tensors), facts["random"][rank])
-        self.progress = Progress(**facts["progress"])
+        state.restore_random_state(state.part(f"random.{rank}", tensors), saved["random"][rank])
+        self.progress = Progress(**saved["progress"])
 
     def _bare(self) -> Learner:
         return self.accelerator.unwrap_model(self.learner)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,10 @@ from sparsevision.files import replacing
 FILE = "state.safetensors"
 
 
-def write_state(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_state(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Replaces the state in a folder; raises DataError (the old state intact) when the disk refuses."""
-    try:
-        with replacing(folder / FILE) as part:
-            save_file(_separate(tensors), part, metadata={"state": json.dumps(facts)})
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(folder, error) from None
+    with writing(folder), replacing(folder / FILE) as part:
+        save_file(_separate(tensors), part, metadata={"state": json.dumps(values)})
 
 
 def state_exists(folder: Path) -> bool:
@@ -39,23 +38,30 @@ def state_exists(folder: Path) -> bool:
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Reads (tensors, facts) of the last complete state, None where there is none yet."""
+    """Reads (tensors, values) of the last complete state, None where there is none yet."""
     path = folder / FILE
     if not path.exists():
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["state"])
+            values = json.loads((file.metadata() or {})["state"])
             names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, facts
+            return {name: file.get_tensor(name) for name in names}, values
     except (SafetensorError, OSError, KeyError, ValueError):
-        raise CheckpointError(f"{str(path)!r} is no training state, or damaged: start anew in another --out.") from None
+        raise CheckpointError(
+            f"{str(path)!r} is not a training state, or is damaged: start anew in another --out."
+        ) from None
 
 
-def cannot_write(place: Path, error: BaseException) -> DataError:
-    """Makes the sentence for a disk that is full or may not be written to."""
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return DataError(f"{str(place)!r} cannot be written: {reason}. Free space or choose another --out, then --resume.")
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raises DataError, in one sentence, when a disk that is full or may not be written to refuses."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        told = f"{str(place)!r} cannot be written: {reason}. Free space or choose another --out, then --resume."
+        raise DataError(told) from None
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ class CountingTask(Task):
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
-        return inspect_counts(partial(cls.open, spec), progress)
+        return inspect_counts(partial(cls.open, spec), spec, progress)
 
     @classmethod
     def relabel(cls, target: float, labels: Sequence[int]) -> float:

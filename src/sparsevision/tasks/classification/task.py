@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.inspection import Inspection
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.stacking import batch_of
 from sparsevision.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ from sparsevision.tasks.classification.transforms import (
     balanced_weights,
     train_transform,
 )
-from sparsevision.tasks.contract import Collate, Inspection, Measure, Progress, ReportWriterEntry, Task, Transform
+from sparsevision.tasks.contract import Collate, Measure, Progress, ReportWriterEntry, Task, Transform
 from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
 
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.inspection import Inspection
 from sparsevision.data.objects import Objects
 from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
 from sparsevision.outputs import DetectionOutput
-from sparsevision.tasks.contract import Inspection, Measure, Progress, Task, Transform, WriterEntry
+from sparsevision.tasks.contract import Measure, Progress, Task, Transform, WriterEntry
 from sparsevision.tasks.detection.criterion import SetCriterion
 from sparsevision.tasks.detection.matching import SetWeights
 from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
@@ -81,9 +82,8 @@ class DetectionTask(Task):
         """Decodes every image once, and reports faults of images and boxes."""
         from sparsevision.tasks.detection.inspection import inspect_boxes
 
-        return inspect_boxes(
-            partial(cls.open, spec, seed=seed), partial(splits_of_boxes, cls.name, spec), spec, progress=progress
-        )
+        splits = partial(splits_of_boxes, cls.name, spec)
+        return inspect_boxes(partial(cls.open, spec, seed=seed), splits, spec, progress)
 
     @classmethod
     def metadata_of(cls, dataset: Dataset) -> ClassMetadata:
