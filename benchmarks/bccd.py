@@ -3,7 +3,7 @@
     python benchmarks/bccd.py BCCD runs/bccd-0 runs/bccd-1 runs/bccd-dense runs/bccd-faster-rcnn
 
 Every run's best weights and its thresholds were chosen on val; test is read once per run, here. Writes
-`results/bccd.md`, `.json` and `bccd_counts.csv`, the counts of every picture; rows of other runs stay in them.
+`results/bccd.md`, `.json` and `bccd_counts.csv`, the counts of every image; rows of other runs stay in them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Row:
     trained_on: str
     val_ap: float
     val_ap50: float
-    pictures: int
+    images: int
     ap: float
     ap50: float
     per_class: list[dict[str, Any]]
@@ -53,10 +53,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Count:
-    """How many objects of a class a picture has, and how many a run found from the class's threshold on."""
+    """How many objects of a class an image has, and how many a run found from the class's threshold on."""
 
     run: str
-    picture: str
+    image: str
     name: str
     true: int
     found: int
@@ -111,7 +111,7 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
         trained_on=trained_on(run),
         val_ap=best["ap"],
         val_ap50=best["ap50"],
-        pictures=report.images,
+        images=report.images,
         ap=report.ap,
         ap50=report.ap50,
         per_class=[asdict(one) for one in report.per_class],
@@ -132,7 +132,7 @@ def load_run(run: Path) -> tuple[Any, Description]:
 
 def _lines(rows: list[Row]) -> Iterator[str]:
     names = [one["name"] for one in rows[0].per_class]
-    yield f"# Blood cells (BCCD), {rows[0].pictures} pictures of test\n"
+    yield f"# Blood cells (BCCD), {rows[0].images} images of test\n"
     columns = (
         "model", "seed", "parameters M", "epochs", "hours", "trained on", "val AP", "val AP50", "test AP", "test AP50",
     )  # fmt: skip
@@ -148,7 +148,7 @@ def _lines(rows: list[Row]) -> Iterator[str]:
     yield from markdown_table((*columns, *(f"{name} AP50" for name in names)), scores)
     yield (
         "\nCounts on test, from each class's threshold on, which was chosen on val: objects found, of those in truth; "
-        "and by how many a picture's count is off, on average.\n"
+        "and by how many an image's count is off, on average.\n"
     )
     columns = ("model", "seed", *(f"{name}: found of true, error" for name in names))
     counted = [(row.model, str(row.seed), *map(_count, row.per_class)) for row in rows]
@@ -164,7 +164,7 @@ def _known_counts(path: Path) -> Iterator[Count]:
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
-                yield Count(line["run"], line["picture"], line["name"], int(line["true"]), int(line["found"]))
+                yield Count(line["run"], line["image"], line["name"], int(line["true"]), int(line["found"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Times finished detectors of blood cells on a CPU, one picture of val after another.
+"""Times finished detectors of blood cells on a CPU, one image of val after another.
 
     python benchmarks/bccd_speed.py BCCD runs/bccd-0 runs/bccd-dense runs/bccd-faster-rcnn --threads 2
 
@@ -39,17 +39,17 @@ def main(
     *runs: Path,
     threads: int = 2,
     rounds: int = 15,
-    pictures: int = 8,
+    images: int = 8,
     out: Path = Path("benchmarks/results"),
 ) -> None:
     """Time the best weights of every run folder; the last one is what the others are compared with."""
     with use_threads(threads):
         calls: dict[str, Callable[[], object]] = {}
         for run in runs:
-            calls |= _candidates(run, data, pictures)
+            calls |= _candidates(run, data, images)
         times = time_interleaved(calls, Settings(rounds=rounds))
         machine = describe_machine()
-    each = {name: [seconds / pictures for seconds in found] for name, found in times.items()}
+    each = {name: [seconds / images for seconds in found] for name, found in times.items()}
     *_, peer = each
     rows = [
         (name, milliseconds(seconds), f"{ratio_of_medians(each[peer], seconds)}x") for name, seconds in each.items()
@@ -57,11 +57,11 @@ def main(
     text = [
         "# Blood cells: time on a CPU\n",
         f"{machine}.\n",
-        f"{pictures} pictures of val, one after another, fp32, in one interleaved run of {rounds} rounds: "
+        f"{images} images of val, one after another, fp32, in one interleaved run of {rounds} rounds: "
         "medians, with the quartiles over rounds; ratios of medians, with a 90 % bootstrap interval.\n",
-        *markdown_table(("model", "ms a picture (quartiles)", f"times as fast as {peer} (90 %)"), rows),
+        *markdown_table(("model", "ms an image (quartiles)", f"times as fast as {peer} (90 %)"), rows),
     ]
-    publish(out, "bccd_speed", "\n".join(text), {"machine": asdict(machine), "seconds_a_picture": each})
+    publish(out, "bccd_speed", "\n".join(text), {"machine": asdict(machine), "seconds_a_image": each})
 
 
 def _candidates(run: Path, data: str, count: int) -> dict[str, Callable[[], object]]:

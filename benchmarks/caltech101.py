@@ -28,7 +28,7 @@ from sparsevision.training.state import part, read_state
 
 @dataclass(frozen=True)
 class Row:
-    """One run: what it cost and what it knows; shares of 1, MACs of one picture at the size it was trained at."""
+    """One run: what it cost and what it knows; shares of 1, MACs of one image at the size it was trained at."""
 
     model: str
     parameters: int
@@ -36,7 +36,7 @@ class Row:
     size: int
     epochs: int
     hours: float
-    pictures: int
+    images: int
     top1: float
     top5: float
     mean_class: float
@@ -54,7 +54,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
         )
         for row in rows
     ]  # fmt: skip
-    head = f"# Caltech-101, {rows[0].pictures} pictures of val\n\n{describe_machine()}.\n"
+    head = f"# Caltech-101, {rows[0].images} images of val\n\n{describe_machine()}.\n"
     publish(out, "caltech101", "\n".join([head, *markdown_table(columns, table)]), [asdict(row) for row in rows])
 
 
@@ -72,7 +72,7 @@ def measure(run: Path, data: str) -> Row:
         size=size,
         epochs=recipe.schedule.epochs,
         hours=lines[-1]["seconds"] / 3600,
-        pictures=report.images,
+        images=report.images,
         top1=report.top1,
         top5=report.top5,
         mean_class=report.mean_class,

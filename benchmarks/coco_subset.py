@@ -2,7 +2,7 @@
 
     python benchmarks/coco_subset.py COCO_SUBSET runs/coco
 
-Writes `results/coco_subset.md` and `.json`, and two figures of the documentation. On the contact sheet are pictures
+Writes `results/coco_subset.md` and `.json`, and two figures of the documentation. On the contact sheet are images
 under CC BY alone, evenly spaced in the order of the split and not chosen.
 """
 
@@ -37,15 +37,15 @@ def main(
     figure = sweep_figure(
         [row.to_dict() for row in found.rows], "keep_ratio", float(found.trained["keep_ratio"]), choices=["selection"],
         measures={measure.name: measure.label for measure in found.measures},
-        remark=f"{found.images} pictures; {found.machine}",
+        remark=f"{found.images} images; {found.machine}",
     )  # fmt: skip
     save_figure(figure, figures / "coco-keep-ratio.png", dpi=150)
 
 
 def report(found: Sweep, shown: list[str]) -> str:
-    """Lays the figures out, and names whose pictures the sheet shows."""
+    """Lays the figures out, and names whose images the sheet shows."""
     table = markdown_table(
-        ("keep ratio", "AP", "AP50", "AP small", "AP medium", "AP large", "ms a picture"),
+        ("keep ratio", "AP", "AP50", "AP small", "AP medium", "AP large", "ms an image"),
         [
             (
                 f"{row.settings['keep_ratio']:g}",
@@ -62,14 +62,14 @@ def report(found: Sweep, shown: list[str]) -> str:
     )  # fmt: skip
     names = ", ".join(shown)
     return "\n".join((
-        f"# A small subset of COCO, {found.images} pictures of val\n\n{found.machine}.\n", *table,
-        f"\nPictures of the contact sheet, all CC BY 2.0, by their numbers at Flickr "
+        f"# A small subset of COCO, {found.images} images of val\n\n{found.machine}.\n", *table,
+        f"\nImages of the contact sheet, all CC BY 2.0, by their numbers at Flickr "
         f"(`https://www.flickr.com/photo.gne?id=NUMBER`): {names}.\n",
     ))  # fmt: skip
 
 
 def draw_sheet(checkpoint: Path, data: Path, path: Path) -> list[str]:
-    """Draws pictures beside their truth; returns their numbers at Flickr."""
+    """Draws images beside their truth; returns their numbers at Flickr."""
     described = json.loads((data / "annotations" / "val.json").read_text(encoding="utf-8"))["images"]
     free = {row["file_name"]: row["flickr_url"] for row in described if row["license"] == ATTRIBUTION}
     dataset = DetectionTask.open(str(data), "val")
@@ -92,8 +92,8 @@ def _as_jpeg(path: Path) -> None:
     from PIL import Image
 
     drawn = path.with_suffix(".png")
-    with Image.open(drawn) as picture:
-        picture.convert("RGB").save(path, quality=85, optimize=True)
+    with Image.open(drawn) as image:
+        image.convert("RGB").save(path, quality=85, optimize=True)
     drawn.unlink()
 
 

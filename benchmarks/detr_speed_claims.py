@@ -2,7 +2,7 @@
 
     python benchmarks/detr_speed_claims.py --threads 2
 
-Deformable attention and whole models with a ResNet-50, one picture of 800x1066, against transformers' own in fp32. Each
+Deformable attention and whole models with a ResNet-50, one image of 800x1066, against transformers' own in fp32. Each
 group is one interleaved run, so every ratio is between medians of the same rounds. Status 1 if a claim is missed.
 """
 
@@ -56,7 +56,7 @@ class Group:
 
 
 def draw(queries: int, *, learns: bool) -> list[Tensor]:
-    """Draws values, locations (some outside) and weights, as an encoder of a picture has them."""
+    """Draws values, locations (some outside) and weights, as an encoder of an image has them."""
     random = torch.Generator().manual_seed(0)
     values = torch.randn(1, ALL_QUERIES, HEADS, CHANNELS, generator=random)
     locations = torch.rand(1, queries, HEADS, len(SHAPES), POINTS, 2, generator=random) * 1.1 - 0.05
@@ -95,7 +95,7 @@ def their_core() -> Callable[..., Tensor]:
 
 
 def detector(name: str) -> Call:
-    """Makes a whole model's call on one picture."""
+    """Makes a whole model's call on one image."""
     torch.manual_seed(0)
     images = torch.rand(1, 3, *SIDES)
     if name == THEIRS:

@@ -54,12 +54,12 @@ class Pyramid(nn.Module):
         return dict(self.fpn({str(index): level for index, level in enumerate(self.backbone(images))}))
 
 
-# What the losses are formed from: the pictures, and their maps.
+# What the losses are formed from: the images, and their maps.
 Shown = tuple[ImageList, dict[str, Tensor]]
 
 
 class Peer(nn.Module):
-    """Faster R-CNN for batches as our detectors take them: pictures padded right and below, and their `sizes`.
+    """Faster R-CNN for batches as our detectors take them: images padded right and below, and their `sizes`.
 
     In training it returns the maps, from which `PeerTask` forms the losses: proposals need the objects.
     """
@@ -69,8 +69,8 @@ class Peer(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        # Its own transform is not used: pictures come resized and normalised. Of 512 boxes a picture the head would
-        # learn from, a quarter suffices: these pictures have few objects.
+        # Its own transform is not used: images come resized and normalised. Of 512 boxes an image the head would
+        # learn from, a quarter suffices: these images have few objects.
         detector = FasterRCNN(
             Pyramid(),
             num_classes + 1,
@@ -88,10 +88,10 @@ class Peer(nn.Module):
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> Shown | DetectionOutput:
         """Returns maps in training, else detections as a head whose rows are boxes after suppression."""
         shown = [tuple(images.shape[-2:])] * len(images) if sizes is None else [tuple(size) for size in sizes.tolist()]
-        pictures, maps = ImageList(images, shown), self.pyramid(images)
+        listed, maps = ImageList(images, shown), self.pyramid(images)
         if self.training:
-            return pictures, maps
-        proposals, _ = self.rpn(pictures, maps)
+            return listed, maps
+        proposals, _ = self.rpn(listed, maps)
         found, _ = self.roi_heads(maps, proposals, shown)
         return DetectionOutput((self._head(found, shown),))
 
@@ -116,14 +116,14 @@ class PeerTask(DetectionTask):
 
     def loss(self, output: Any, batch: Batch, count: Tensor) -> dict[str, Tensor]:
         """Returns the losses of proposals and of boxes."""
-        pictures, maps = output
+        listed, maps = output
         targets = []
-        for target, (height, width) in zip(map(without_crowds, batch.targets), pictures.image_sizes, strict=True):
+        for target, (height, width) in zip(map(without_crowds, batch.targets), listed.image_sizes, strict=True):
             sides = target["boxes"].new_tensor([width, height, width, height])
             boxes = box_convert(target["boxes"], "cxcywh", "xyxy") * sides
             targets.append({"boxes": boxes, "labels": target["labels"] + 1})
-        proposals, first = self.peer.rpn(pictures, maps, targets)
-        _, second = self.peer.roi_heads(maps, proposals, pictures.image_sizes, targets)
+        proposals, first = self.peer.rpn(listed, maps, targets)
+        _, second = self.peer.roi_heads(maps, proposals, listed.image_sizes, targets)
         return {**first, **second}
 
 

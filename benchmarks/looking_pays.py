@@ -6,7 +6,7 @@
     python benchmarks/looking_pays.py placed-digits:PHOTOGRAPHS runs/scenes/best runs/scenes_nil/best
 
 Prints both scores on the val split and the share of the first model's points that lies inside the digit's box, beside
-the box's share of the area and the boxes of other pictures. Status 1 if a claim is missed.
+the box's share of the area and the boxes of other images. Status 1 if a claim is missed.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def report(looking: Seen, nil: Seen, scenes: PlacedDigits, folder: Path) -> tupl
     claims = [
         ("top-1, looking minus looking once", f"{gap:.1f} points", f">= {GAP:g} points", gap >= GAP),
         (f"points of {stage} in the digit's box / its area", f"{inside:.1f}x", f">= {INSIDE:g}x", inside >= INSIDE),
-        ("the same in another picture's box", f"{elsewhere:.2f}x", f"<= {ELSEWHERE:g}x", elsewhere <= ELSEWHERE),
+        ("the same in another image's box", f"{elsewhere:.2f}x", f"<= {ELSEWHERE:g}x", elsewhere <= ELSEWHERE),
     ]
     origin = scenes.origin.replace(f"{folder.parent}/", "")
     lines = ["# Does looking pay?", "", f"Val: {origin}. {describe_machine()}.", ""]
@@ -132,8 +132,8 @@ def report(looking: Seen, nil: Seen, scenes: PlacedDigits, folder: Path) -> tupl
         (name, f"{100 * share:.2f} %", f"{share / area:.2f}x", f"{looking.elsewhere[name] / area:.2f}x")
         for name, share in looking.inside.items()
     ]
-    lines.append(f"A box covers {100 * area:.2f} % of the picture on average; of nano's points there lie in it:")
-    lines += ["", *markdown_table(("stage", "share", "x area", "other picture's box, x area"), stages)]
+    lines.append(f"A box covers {100 * area:.2f} % of the image on average; of nano's points there lie in it:")
+    lines += ["", *markdown_table(("stage", "share", "x area", "other image's box, x area"), stages)]
     return "\n".join(lines), all(held for *_, held in claims)
 
 

@@ -147,7 +147,7 @@ def read_store(path: Path, machine: dict[str, Any], described: str) -> dict[str,
 
 
 def table(store: dict[str, Any]) -> str:
-    """Writes an overview per batch (pictures a second, the fastest bold), then every piece with all its figures."""
+    """Writes an overview per batch (images a second, the fastest bold), then every piece with all its figures."""
     done = store["pieces"]
     rounds = sorted({piece["rounds"] for piece in done.values()})
     how = how_measured(Settings(rounds=rounds[-1] if rounds else 1))
@@ -160,7 +160,7 @@ def table(store: dict[str, Any]) -> str:
             if (p["load"]["dtype"], p["compiled"], p["load"]["batch"]) == (dtype, compiled, batch)
         ]
         mode = "compiled" if compiled else "eager"
-        lines += [f"## Pictures a second, batch {batch}, {dtype}, {mode}", "", *overview(chosen), ""]
+        lines += [f"## Images a second, batch {batch}, {dtype}, {mode}", "", *overview(chosen), ""]
     for name, piece in done.items():
         lines += [
             f"### {name}, {piece['rounds']} rounds",

@@ -2,7 +2,7 @@
 
     python benchmarks/token_spread.py CALTECH101 runs/vt-0/best runs/vt-filter/best
 
-Pictures of the val split, evenly spaced in its order. Entropies and divergences are in nats: the entropy of a token's
+Images of the val split, evenly spaced in its order. Entropies and divergences are in nats: the entropy of a token's
 map is at most the logarithm of the number of cells; the divergence of the tokens is that of each map from the mean of
 all maps, averaged (Jensen-Shannon's), and 0 where all tokens read the same. Writes `results/token_spread.md`, `.json`.
 """
@@ -28,7 +28,7 @@ COLUMNS = ("model", "module", "maps", "entropy", "at most", "divergence of the t
 
 @dataclass(frozen=True)
 class Spread:
-    """Means over pictures and tokens of one module's maps."""
+    """Means over images and tokens of one module's maps."""
 
     model: str
     module: str
@@ -39,10 +39,10 @@ class Spread:
     most: float
 
 
-def main(data: str, *models: Path, pictures: int = 150, out: Path = Path("benchmarks/results")) -> None:
-    """Measure every model on `pictures` pictures."""
+def main(data: str, *models: Path, images: int = 150, out: Path = Path("benchmarks/results")) -> None:
+    """Measure every model on `images` images."""
     val = open_dataset(data, "val")
-    chosen = np.linspace(0, len(val) - 1, min(pictures, len(val))).astype(int)
+    chosen = np.linspace(0, len(val) - 1, min(images, len(val))).astype(int)
     paths = [str(Path(data) / val.names[index]) for index in chosen]
     rows = [row for model in models for row in measure(model, paths)]
     table = [
@@ -50,7 +50,7 @@ def main(data: str, *models: Path, pictures: int = 150, out: Path = Path("benchm
          f"{row.divergence:.3f}", f"{row.most:.1f}")
         for row in rows
     ]  # fmt: skip
-    head = f"# How visual tokens differ, {len(paths)} pictures of Caltech-101's val split\n"
+    head = f"# How visual tokens differ, {len(paths)} images of Caltech-101's val split\n"
     publish(out, "token_spread", "\n".join([head, *markdown_table(COLUMNS, table)]), [asdict(row) for row in rows])
 
 

@@ -1,6 +1,6 @@
 """Does predicting a long video take more memory than a short one? Peak memory of the command itself, frames of 320 px.
 
-    python benchmarks/video_memory.py --pictures PHOTOGRAPHS
+    python benchmarks/video_memory.py --images PHOTOGRAPHS
 
 A camera moves over the photographs; the detector has random weights and keeps its 100 best boxes of every frame. Each
 length is one `sparsevision predict VIDEO --json` in a process of its own. What counts is the process's own memory, read
@@ -31,8 +31,8 @@ from PIL import Image
 from publishing import publish
 from sparsevision import create_model
 from sparsevision.checkpoints import save_checkpoint
-from sparsevision.data.reading import read_picture
-from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.data.reading import read_image
+from sparsevision.errors import DataError, UnreadableImageError
 from sparsevision.inference.sources import find_images
 from sparsevision.measure.machine import describe_machine, read_kibibytes
 from sparsevision.measure.report import markdown_table
@@ -57,7 +57,7 @@ class Measured:
 
 def main(
     *,
-    pictures: str,
+    images: str,
     frames: Annotated[Sequence[int], _Several] = (200, 2000),
     model: str = "sparse_detr_nano",
     out: Path = Path("benchmarks/results"),
@@ -65,7 +65,7 @@ def main(
     """Measure every length; write video_memory.md and video_memory.json into `out`."""
     with tempfile.TemporaryDirectory() as folder:
         weights = make_weights(model, Path(folder) / "weights")
-        found = [measure(film(pictures, number, Path(folder)), number, weights) for number in sorted(frames)]
+        found = [measure(film(images, number, Path(folder)), number, weights) for number in sorted(frames)]
     shortest, longest = found[0], found[-1]
     ratio = longest.own_megabytes / shortest.own_megabytes
     held = ratio <= MORE and all(one.lines == one.frames for one in found)
@@ -86,28 +86,28 @@ def make_weights(model: str, folder: Path) -> Path:
     return save_checkpoint(folder, made, name=model, preprocessing=shown, labels=("ant", "bee", "cat"))
 
 
-def film(pictures: str, frames: int, folder: Path) -> Path:
+def film(images: str, frames: int, folder: Path) -> Path:
     """Writes a video in which a camera moves over photographs, 25 frames a second."""
     path = folder / f"{frames}.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for view in islice(views(pictures), frames):
+        for view in islice(views(images), frames):
             container.mux(stream.encode(av.VideoFrame.from_image(view)))
         container.mux(stream.encode())
     return path
 
 
-def views(pictures: str) -> Iterator[Image.Image]:
+def views(images: str) -> Iterator[Image.Image]:
     """Yields what a camera sees that moves over one photograph after another, and begins again."""
     photographs = []
-    for path in find_images([pictures], sys.stdin.buffer, []):
+    for path in find_images([images], sys.stdin.buffer, []):
         try:
-            photographs.append(read_picture(path))
-        except UnreadablePictureError:
+            photographs.append(read_image(path))
+        except UnreadableImageError:
             continue
     if not photographs:
-        raise DataError(f"There are no photographs in {pictures!r}.")
+        raise DataError(f"There are no photographs in {images!r}.")
     travel = SHOWN * STEP
     for photograph in cycle(photographs):
         wide = photograph.resize((SIZE[0] + travel, SIZE[1] + travel))

@@ -70,7 +70,7 @@ def main(data: str, *runs: Path, out: Path = Path("benchmarks/results")) -> None
     found = [*known, *(read_run(run, data) for run in runs)]
     trained = sorted({one.key: one for one in found}.values(), key=lambda one: one.key)
     lines = [
-        f"# Visual tokens on Caltech-101, {trained[0].row.pictures} pictures of val", "",
+        f"# Visual tokens on Caltech-101, {trained[0].row.images} images of val", "",
         "Trained from scratch by the same recipe at the same size, without a teacher.", "",
         *markdown_table(("model", "norms decay", "size", "epochs", "seeds", *HEADS), networks(trained)), "",
         "VT-ResNet-18, seed 0, with one part changed:", "",

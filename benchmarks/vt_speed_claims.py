@@ -2,7 +2,7 @@
 
     python benchmarks/vt_speed_claims.py --threads 2
 
-Pictures of 224 px, eight at once, fp32, channels last, which is the faster format for both sides. Each group is one
+Images of 224 px, eight at once, fp32, channels last, which is the faster format for both sides. Each group is one
 interleaved run. The last two groups say where the time goes: what both networks have, and what is another. Status 1 if
 a claim is missed.
 """
@@ -33,7 +33,7 @@ Call = Callable[[], object]
 BATCH, SIDE = 8, 224
 TIMES = ("group", "candidate", "ms (quartiles)")
 HOW = (
-    "Random weights; {batch} pictures of {side} px, fp32, channels last; the candidates of a group took turns in one "
+    "Random weights; {batch} images of {side} px, fp32, channels last; the candidates of a group took turns in one "
     "run of {rounds} rounds: medians, with the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap "
     "interval over rounds. *Folded*: norms are part of the convolutions, ours as `predict` has them (`pack_weights`, "
     "which also takes in ReLUs and sums and lays weights out), timm's by `torch.fx.experimental.optimization.fuse`. "

@@ -1,6 +1,6 @@
 """SparseFormer in a training loop of your own: the paper's parameter groups, any data that gives tensors.
 
-$ python examples/own_loop.py my_pictures
+$ python examples/own_loop.py my_images
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ EPOCHS, BATCH, SIZE = 3, 6, 96
 
 
 def main(folder: str) -> None:
-    pictures = open_dataset(folder, "train")
+    photographs = open_dataset(folder, "train")
     preprocessing = Preprocessing(size=(SIZE, SIZE))
-    records = [pictures.read(index) for index in range(len(pictures))]
+    records = [photographs.read(index) for index in range(len(photographs))]
     images = torch.stack([view(preprocessing, record.image)[0] for record in records])
     labels = torch.tensor([record.target for record in records])
 
     torch.manual_seed(0)
-    model = create_model("sparseformer_nano", num_classes=len(pictures.classes))
+    model = create_model("sparseformer_nano", num_classes=len(photographs.classes))
     groups = [
         {"params": [parameter for _, parameter in group.parameters], "weight_decay": 0.05 if group.decay else 0.0}
         for group in model.parameter_groups()

@@ -15,14 +15,14 @@ SHAPES = {7: "square", 3: "disc"}
 
 
 def draw_coco_folder(root: Path, *, train: int = 6, val: int = 3, size: tuple[int, int] = (96, 72)) -> Path:
-    """Writes pictures and annotations/{train,val}.json; category ids 3 and 7, the first picture without objects."""
+    """Writes images and annotations/{train,val}.json; category ids 3 and 7, the first image without objects."""
     draw = random.Random(0)
     for split, count in (("train", train), ("val", val)):
         (root / split).mkdir(parents=True)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for number in range(count):
-            picture = Image.new("RGB", size, (draw.randrange(60, 120),) * 3)
+            image = Image.new("RGB", size, (draw.randrange(60, 120),) * 3)
             name = f"{number:03d}.png"
             images.append({"id": 100 + number, "file_name": name, "width": size[0], "height": size[1]})
             for _ in range(0 if number == 0 else draw.randrange(1, 4)):
@@ -30,14 +30,14 @@ def draw_coco_folder(root: Path, *, train: int = 6, val: int = 3, size: tuple[in
                 x, y = draw.randrange(size[0] - side), draw.randrange(size[1] - side)
                 shape = "rectangle" if category == 7 else "ellipse"
                 colour = (250, 220, 40) if category == 7 else (60, 120, 250)
-                getattr(ImageDraw.Draw(picture), shape)((x, y, x + side - 1, y + side - 1), fill=colour)
+                getattr(ImageDraw.Draw(image), shape)((x, y, x + side - 1, y + side - 1), fill=colour)
                 annotations.append(
                     {
                         "id": len(annotations) + 1, "image_id": 100 + number, "category_id": category,
                         "bbox": [x, y, side, side], "area": side * side, "iscrowd": 0,
                     }
                 )  # fmt: skip
-            picture.save(root / split / name)
+            image.save(root / split / name)
         content = {
             "images": images,
             "annotations": annotations,
@@ -49,10 +49,10 @@ def draw_coco_folder(root: Path, *, train: int = 6, val: int = 3, size: tuple[in
 
 
 def _listed(root: Path, split: str) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Yields every picture of a split with its annotations."""
+    """Yields every image of a split with its annotations."""
     content = json.loads((root / "annotations" / f"{split}.json").read_text())
-    for picture in content["images"]:
-        yield picture, [one for one in content["annotations"] if one["image_id"] == picture["id"]]
+    for image in content["images"]:
+        yield image, [one for one in content["annotations"] if one["image_id"] == image["id"]]
 
 
 def as_yolo_folder(root: Path, out: Path) -> Path:
@@ -60,15 +60,15 @@ def as_yolo_folder(root: Path, out: Path) -> Path:
     for split in ("train", "val"):
         shutil.copytree(root / split, out / "images" / split)
         (out / "labels" / split).mkdir(parents=True)
-        for picture, things in _listed(root, split):
-            width, height = picture["width"], picture["height"]
+        for image, things in _listed(root, split):
+            width, height = image["width"], image["height"]
             lines = []
             for one in things:
                 x, y, w, h = one["bbox"]
                 numbers = ((x + w / 2) / width, (y + h / 2) / height, w / width, h / height)
                 lines.append(" ".join(map(str, (int(one["category_id"] == 3), *numbers))))
             if lines:
-                (out / "labels" / split / f"{Path(picture['file_name']).stem}.txt").write_text("\n".join(lines))
+                (out / "labels" / split / f"{Path(image['file_name']).stem}.txt").write_text("\n".join(lines))
     (out / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [square, disc]\n")
     return out
 
@@ -79,12 +79,12 @@ def as_voc_folder(root: Path, out: Path) -> Path:
         (out / name).mkdir(parents=True)
     for split in ("train", "val"):
         stems = []
-        for picture, things in _listed(root, split):
-            stem = f"{split}_{Path(picture['file_name']).stem}"
+        for image, things in _listed(root, split):
+            stem = f"{split}_{Path(image['file_name']).stem}"
             stems.append(stem)
-            shutil.copy(root / split / picture["file_name"], out / "JPEGImages" / f"{stem}.png")
+            shutil.copy(root / split / image["file_name"], out / "JPEGImages" / f"{stem}.png")
             parts = [f"<filename>{stem}.png</filename>"]
-            parts.append(f"<size><width>{picture['width']}</width><height>{picture['height']}</height></size>")
+            parts.append(f"<size><width>{image['width']}</width><height>{image['height']}</height></size>")
             for one in things:
                 x, y, w, h = one["bbox"]
                 corners = {"xmin": x + 1, "ymin": y + 1, "xmax": x + w, "ymax": y + h}

@@ -47,21 +47,21 @@ def package(repository: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's reader has it: `cat.jpg`, and `my_pictures` with class folders in train and val."""
+    """A folder as the README's reader has it: `cat.jpg`, and `my_images` with class folders in train and val."""
     from PIL import Image, ImageDraw
 
     folder = tmp_path_factory.mktemp("reader")
 
     def draw(path: Path, shape: str, number: int) -> None:
-        picture = Image.new("RGB", (72, 56), (20 * number, 90, 120))
+        image = Image.new("RGB", (72, 56), (20 * number, 90, 120))
         box = (10 + 3 * number, 8, 40 + 3 * number, 44)
-        getattr(ImageDraw.Draw(picture), shape)(box, fill=(240, 200, 40))
+        getattr(ImageDraw.Draw(image), shape)(box, fill=(240, 200, 40))
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        image.save(path)
 
     draw(folder / "cat.jpg", "ellipse", 4)
     for split, count in (("train", 6), ("val", 3)):
         for name, shape in (("round", "ellipse"), ("square", "rectangle")):
             for number in range(count):
-                draw(folder / "my_pictures" / split / name / f"{number}.jpg", shape, number)
+                draw(folder / "my_images" / split / name / f"{number}.jpg", shape, number)
     return folder

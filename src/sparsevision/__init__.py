@@ -1,4 +1,4 @@
-"""SparseFormer, Sparse DETR and Visual Transformers: recognition that computes where the picture needs it.
+"""SparseFormer, Sparse DETR and Visual Transformers: recognition that computes where the image needs it.
 
 Public names are imported when they are first used, so that importing the package loads no torch.
 """

@@ -25,16 +25,16 @@ class UnknownNameError(ConfigError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or known[:5]
         offered = ", ".join(repr(candidate) for candidate in near)
-        message = f"There is no {kind} named {name!r}; the nearest are {offered}."
+        message = f"Unknown {kind} {name!r}; the nearest are {offered}."
         super().__init__(f"{message} {advice}".strip())
 
 
 class DataError(SparseVisionError):
-    """A data set, an archive or a single picture cannot be used."""
+    """A data set, an archive or a single image cannot be used."""
 
 
-class UnreadablePictureError(DataError):
-    """One picture cannot be decoded; long runs skip it and count it."""
+class UnreadableImageError(DataError):
+    """One image cannot be decoded; long runs skip it and count it."""
 
 
 class CheckpointError(SparseVisionError):

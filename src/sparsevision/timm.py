@@ -2,7 +2,7 @@
 
 Afterwards `timm.create_model("sparseformer_tiny")`, `timm.list_models("sparseformer*")` and timm's verbs work as timm
 documents them. The models differ in one respect: they end in tokens, which are on no grid, so features are (batch,
-tokens, width) and there are no feature maps to extract. `drop_rate` is the dropout before the classifier, where a
+tokens, width), and feature maps cannot be extracted. `drop_rate` is the dropout before the classifier, where a
 model has one.
 """
 

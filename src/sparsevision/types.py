@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Points:
-    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last; fractions of the valid picture."""
+    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last; fractions of the valid image."""
 
     kind: ClassVar[str] = "points"
     xy: Tensor
@@ -28,7 +28,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of interest: `xyxy` (B, N, 4) corners as fractions of the valid picture; tubes are (B, N, 6)."""
+    """Regions of interest: `xyxy` (B, N, 4) corners as fractions of the valid image; tubes are (B, N, 6)."""
 
     kind: ClassVar[str] = "regions"
     xyxy: Tensor
@@ -137,7 +137,7 @@ class Trace:
         return frozenset({each.kind for each in recorded} | roles)
 
     def __getitem__(self, index: int) -> Trace:
-        """Returns one picture's trace: the same stages, every tensor without its batch axis, on the CPU."""
+        """Returns one image's trace: the same stages, every tensor without its batch axis, on the CPU."""
         one = Trace(*self.kinds)
         for kind in self.kinds:
             for stage, observation in self.of(kind).items():
@@ -163,11 +163,11 @@ def _map_tensors(observation: Observation, function: Any) -> Observation:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes what a model sees; saved with the weights and used wherever a picture is read.
+    """How an image becomes what a model sees; saved with the weights and used wherever an image is read.
 
-    `fit` says how the picture meets `size` (height, width):
+    `fit` says how the image meets `size` (height, width):
     "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly
-    `size`; "whole" keeps the aspect ratio and the whole picture, the *area* being that of `size`; "short", too, but
+    `size`; "whole" keeps the aspect ratio and the whole image, the *area* being that of `size`; "short", too, but
     with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection).
     """
 
@@ -196,7 +196,7 @@ class Geometry:
     box: tuple[float, float, float, float]
 
     def to_original(self, xy: Tensor) -> Tensor:
-        """Maps (..., 2) fractions of the view to pixels of the original picture."""
+        """Maps (..., 2) fractions of the view to pixels of the original image."""
         x0, y0, x1, y1 = self.box
         origin, extent = xy.new_tensor([x0, y0]), xy.new_tensor([x1 - x0, y1 - y0])
         return origin + xy * extent
@@ -207,7 +207,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A picture that could not be used: its name and one sentence why."""
+    """An image that could not be used: its name and one sentence why."""
 
     name: str
     reason: str
@@ -232,7 +232,7 @@ class Sample:
 class Batch:
     """Samples put together by a task.
 
-    `images` (B, C, H, W); `sizes` (B, 2) the valid height and width of each picture, None where all are whole;
+    `images` (B, C, H, W); `sizes` (B, 2) the valid height and width of each image, None where all are whole;
     `targets` as the task has them; `names` and `indices` say which samples these are; `skipped` the ones that could
     not be read. A batch may be empty (B = 0) when nothing in it could be read.
     """

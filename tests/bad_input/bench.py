@@ -54,7 +54,7 @@ workers = 0
 
 
 def photograph(width: int = 48, height: int = 32) -> Image.Image:
-    """Six blocks of colour: another picture when it is turned or loses a channel, and the same as JPEG."""
+    """Six blocks of colour: another image when it is turned or loses a channel, and the same as JPEG."""
     blocks = np.array(
         [[(230, 20, 20), (20, 200, 40), (30, 30, 220)], [(240, 230, 30), (250, 250, 250), (10, 120, 130)]], np.uint8
     )
@@ -62,7 +62,7 @@ def photograph(width: int = 48, height: int = 32) -> Image.Image:
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """A picture as a file's bytes."""
+    """An image as a file's bytes."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -89,7 +89,7 @@ def make_good_things(folder: Path) -> Path:
     torch.manual_seed(0)
     model = create_model("sparseformer_nano", num_classes=3, cortex_depth=1, **SMALL)
     with torch.no_grad():
-        model.head.fc.weight *= 20  # another picture gives other scores, not only other digits of them
+        model.head.fc.weight *= 20  # another image gives other scores, not only other digits of them
     options = {"preprocessing": Preprocessing(size=(32, 32), crop_fraction=1.0), "labels": CLASSES}
     save_checkpoint(folder / "model", model, name="sparseformer_nano", **options)
     words = ["--data", folder / "data", "--recipe", folder / "recipe.toml", "--out", folder / "run"]
@@ -137,7 +137,7 @@ class Bench:
     # ------------------------------------------------------------------------------------------------ good things
 
     @cached_property
-    def picture(self) -> Path:
+    def image(self) -> Path:
         return self.file("good.png", encoded(photograph(), "PNG"))
 
     @cached_property
@@ -208,7 +208,7 @@ class Bench:
             self.file(name, content)
         return good
 
-    # ------------------------------------------------------------------------------------------------ pictures
+    # ------------------------------------------------------------------------------------------------ images
 
     def encoded(self, name: str, image: Image.Image | None = None, kind: str = "PNG", **options: object) -> Path:
         """Writes the photograph, or another image, in some format."""
@@ -229,17 +229,17 @@ class Bench:
         return self.file("bad.png", b"\x89PNG\r\n\x1a\n" + header + body)
 
     def sixteen_bits(self) -> Path:
-        """A slope of grey in 16 bits; the good picture is the same in 8."""
+        """A slope of grey in 16 bits; the good image is the same in 8."""
         slope = np.linspace(0, 255, 48).astype(np.uint8)[None].repeat(32, 0)
-        self.picture.write_bytes(encoded(Image.fromarray(slope), "PNG"))
+        self.image.write_bytes(encoded(Image.fromarray(slope), "PNG"))
         return self.encoded("bad.png", Image.fromarray(slope.astype(np.uint16) * 257))
 
     def see_through(self) -> Path:
-        """The photograph with a clear block, where the good picture is white."""
+        """The photograph with a clear block, where the good image is white."""
         clear, white = photograph().convert("RGBA"), photograph()
         clear.paste((0, 0, 0, 0), (16, 0, 32, 16))
         white.paste((255, 255, 255), (16, 0, 32, 16))
-        self.picture.write_bytes(encoded(white, "PNG"))
+        self.image.write_bytes(encoded(white, "PNG"))
         return self.encoded("bad.png", clear)
 
     def turned(self) -> Path:
@@ -256,7 +256,7 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------ data sets
 
-    def with_picture(self, name: str, content: bytes = b"no picture") -> Path:
+    def with_image(self, name: str, content: bytes = b"no image") -> Path:
         """The good data with one file more."""
         self.file(f"{self.data.name}/{name}", content)
         return self.data
@@ -264,13 +264,13 @@ class Bench:
     def with_class(self, name: str) -> Path:
         """The good data with one class more."""
         for split in ("train", "val"):
-            self.with_picture(f"{split}/{name}/a.png", encoded(photograph(), "PNG"))
+            self.with_image(f"{split}/{name}/a.png", encoded(photograph(), "PNG"))
         return self.data
 
     def damaged(self, split: str) -> Path:
-        """The good data with all pictures of a split damaged."""
+        """The good data with all images of a split damaged."""
         for path in self.data.glob(f"{split}/*/*"):
-            path.write_bytes(b"no picture")
+            path.write_bytes(b"no image")
         return self.data
 
     def without(self, *names: str) -> Path:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from rows import Row, nothing, read, refused, skipped
 
-FIND = "predict {bad} {picture} --model {detector} --json"
-FOUND = "predict {picture} --model {detector}"
-NAMED = "predict {picture} --model {model}"
+FIND = "predict {bad} {image} --model {detector} --json"
+FOUND = "predict {image} --model {detector}"
+NAMED = "predict {image} --model {model}"
 SCORE = "evaluate {detector} --data {boxes}"
 SCORE_BAD = "evaluate {detector} --data {bad}"
 
 DETECTORS = [
     Row("high threshold", "a score above 1",
         FOUND + " --threshold 1.5", nothing, refused("threshold is 1.5", "from 0 to 1")),
-    Row("threshold of nothing", "a score that is no number",
+    Row("threshold of nothing", "a score that is not a number",
         FOUND + " --threshold nan", nothing, refused("threshold is nan")),
     Row("keep nothing", "no tokens to update",
         FOUND + " --keep-ratio 0", nothing, refused("keep_ratio is 0", "from 0.01 to 1")),
@@ -44,9 +44,9 @@ DETECTORS = [
     Row("damaged annotations", "ids out of half a json",
         FOUND + " --coco {out} --annotations {bad}", lambda b: b.file("ids.json", '{"images": ['),
         refused("ids.json is not in COCO's layout")),
-    Row("other annotations", "ids of other pictures",
+    Row("other annotations", "ids of other images",
         FOUND + " --coco {out} --annotations {bad}", lambda b: b.boxes / "annotations" / "val.json",
-        refused("does not list the picture", "good.png")),
+        refused("does not list the image", "good.png")),
     Row("drawn into a file", "a file where a folder is to be",
         FOUND + " --draw {bad}", lambda b: b.file("drawn", "text"), refused("drawn")),
     Row("empty video", "a video of 0 bytes",
@@ -57,7 +57,7 @@ DETECTORS = [
         FIND, lambda b: b.place / "bad.mp4", skipped("bad.mp4 cannot be read as a video")),
     Row("no camera", "a camera that there is not",
         FIND, lambda b: "camera:77", skipped("camera:77 cannot be read as a camera")),
-    Row("picture for a detector", "a text with a picture's name",
+    Row("image for a detector", "a text with an image's name",
         FIND, lambda b: b.file("bad.jpg", "text " * 99), skipped("bad.jpg", "none of the known formats")),
     Row("score without boxes", "class folders for a detector",
         "evaluate {detector} --data {data}", nothing, refused("has no boxes")),
@@ -79,7 +79,7 @@ DETECTORS = [
         SCORE + " --keep-ratio 0.1 2", nothing, refused("keep_ratio is 2")),
     Row("selection misspelt", "a selection that the model has not",
         SCORE + " --selection randon", nothing, refused("'randon'", "'random'")),
-    Row("sweep in batches", "batches, where pictures take turns",
+    Row("sweep in batches", "batches, where images take turns",
         SCORE + " --batch-size 2 --out {out}", nothing, refused("one by one", "--batch-size")),
     Row("sweep into a file", "a file where a folder is to be",
         SCORE + " --out {bad}", lambda b: b.file("sweep", "text"), refused("sweep")),

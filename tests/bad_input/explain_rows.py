@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rows import EXPLAIN, Row, nothing, refused
 
-DETECTOR = "explain {picture} --model {detector} --out {out}"
+DETECTOR = "explain {image} --model {detector} --out {out}"
 
 EXPLANATIONS = [
     Row("object of a classifier", "an object of a model that finds none",
@@ -42,7 +42,7 @@ EXPLANATIONS = [
     Row("keep ratio above 1", "more tokens than there are",
         DETECTOR + " --keep-ratio 3 --page", nothing, refused("keep_ratio is 3", "from 0.01 to 1")),
     Row("keep ratio of a dense model", "a share of tokens for a model that updates all",
-        "explain {picture} --model {dense} --out {out} --keep-ratio 0.5", nothing,
+        "explain {image} --model {dense} --out {out} --keep-ratio 0.5", nothing,
         refused("no option of this model", "'--keep-ratio'")),
     Row("faithfulness of a detector", "the measure, which classifiers have",
         "explain --faithfulness --data {data} --model {detector}", nothing,

@@ -41,20 +41,20 @@ def read(*words: str) -> Outcome:
     return Outcome("read", words)
 
 
-ALIKE = Outcome("read alike", ())  # read, and the model says of it what it says of the good picture
+ALIKE = Outcome("read alike", ())  # read, and the model says of it what it says of the good image
 
 
 def nothing(bench: Bench) -> None:
     """For what is wrong with the command alone."""
 
 
-PREDICT = "predict {bad} {picture} --model {model} --json --top-k 3"
-EXPLAIN = "explain {picture} --model {model} --out {out}"
+PREDICT = "predict {bad} {image} --model {model} --json --top-k 3"
+EXPLAIN = "explain {image} --model {model} --out {out}"
 EVALUATE = "evaluate {model} --data {bad}"
 TRAIN = "train --data {bad} --recipe {recipe} --out {out}"
 RECIPE = "train --data {data} --recipe {bad} --out {out}"
 SET = "train --data {data} --recipe {recipe} --out {out} --set"
-LOAD = "predict {picture} --model {bad}"
+LOAD = "predict {image} --model {bad}"
 TEACH = "train --data {data} --recipe {recipe} --out {out} --set distillation.teacher={bad}"
 RESUME = "train --out {bad} --resume"
 SCORE = "evaluate {model} --data {data}"

@@ -7,7 +7,7 @@ other names in braces are good things of `bench.py`); the outcome, with words th
 from __future__ import annotations
 
 from box_rows import BOXES
-from data_rows import FOLDERS, PICTURES, RECIPES, SHARDS
+from data_rows import FOLDERS, IMAGES, RECIPES, SHARDS
 from detector_rows import DETECTORS
 from explain_rows import EXPLANATIONS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
@@ -16,7 +16,7 @@ from token_rows import TOKENS
 TABLE = {
     f"{room}: {row.id}": row
     for room, rows in {
-        "picture": PICTURES,
+        "image": IMAGES,
         "folder": FOLDERS,
         "shards": SHARDS,
         "boxes": BOXES,

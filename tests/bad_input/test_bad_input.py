@@ -93,7 +93,7 @@ def check_read_alike(status: int, out: str, err: str, words: tuple[str, ...]) ->
 
 
 def scores(lines: str) -> list[dict[str, float]]:
-    """Reads what `predict --json` says of each picture."""
+    """Reads what `predict --json` says of each image."""
     return [{one["label"]: one["score"] for one in json.loads(line)["classes"]} for line in lines.splitlines()]
 
 
@@ -110,6 +110,6 @@ def test_the_model_tells_the_photograph_from_one_read_wrongly(bench: Bench, caps
     lying = photograph().transpose(Image.Transpose.ROTATE_90)
     without_red = Image.merge("RGB", [Image.new("L", (48, 32)), *photograph().split()[1:]])
     wrong = [bench.encoded(f"{number}.png", image) for number, image in enumerate((lying, without_red))]
-    assert main(["predict", *map(str, [bench.picture, *wrong]), "--model", str(bench.model), "--json"]) == 0
+    assert main(["predict", *map(str, [bench.image, *wrong]), "--model", str(bench.model), "--json"]) == 0
     right, *others = scores(capsys.readouterr().out)
     assert all(other != pytest.approx(right, abs=5 * TOLERANCE) for other in others)

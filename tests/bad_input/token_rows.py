@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench import NARROW, Bench
 from rows import RECIPE, Row, nothing, refused
 
-VISUAL = "explain {picture} --model {visual} --out {out}"
+VISUAL = "explain {image} --model {visual} --out {out}"
 
 
 def recipe(bench: Bench, model: str = "", *, size: int = 32, batch: int = 3) -> object:
@@ -33,7 +33,7 @@ TOKENS = [
         RECIPE, lambda b: recipe(b, 'config.recurrence = "half"\nconfig.num_tokens = 1'), refused("at least 2")),
     Row("too many tokens", "more tokens than memory holds",
         RECIPE, lambda b: recipe(b, "config.num_tokens = 100000000000"), refused("Memory ran out")),
-    Row("one cell", "one picture whose last map is one cell, which norms cannot learn from",
+    Row("one cell", "one image whose last map is one cell, which norms cannot learn from",
         RECIPE, lambda b: recipe(b, size=16, batch=1), refused("1 image of 16x16", "train on larger images")),
     Row("another's backbone", "a backbone's weights that are a classifier of another kind",
         RECIPE, lambda b: recipe(b, f'backbone = "{b.model}"'), refused("give the weights of the backbone")),
@@ -42,7 +42,7 @@ TOKENS = [
     Row("animation", "an animation of stages that there are not",
         VISUAL + " --gif", nothing, refused("--gif")),
     Row("keep ratio", "a share of tokens for a model that reads with all",
-        "predict {picture} --model {visual} --keep-ratio 0.5", nothing,
+        "predict {image} --model {visual} --keep-ratio 0.5", nothing,
         refused("'--keep-ratio'", "for this model is --top-k")),
     Row("faithfulness of another's", "the measure for a model that does not say where it looked",
         "explain --faithfulness --data {data} --model {plain}", nothing, refused("neither points nor maps of tokens")),

@@ -188,7 +188,7 @@ def test_numerics_given_win_over_the_layout(released: Released) -> None:
     assert model.config.numerics == "v1"
 
 
-def test_the_first_convolution_is_summed_for_grey_pictures(shapes: dict[str, dict[str, list[int]]]) -> None:
+def test_the_first_convolution_is_summed_for_grey_images(shapes: dict[str, dict[str, list[int]]]) -> None:
     state = {name: torch.rand(shape) for name, shape in shapes["v1/tiny"].items()}
     model = create_model("sparseformer_tiny", checkpoint=state, in_chans=1)
     expected = state["feat_extractor.conv1.weight"].sum(1, keepdim=True)

@@ -56,7 +56,7 @@ def theirs(form: str) -> nn.Module:
 
 @cache
 def answers(form: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two pictures of different sizes in a batch, and what transformers says of them."""
+    """Two images of different sizes in a batch, and what transformers says of them."""
     generator = torch.Generator().manual_seed(1)
     images, sizes = torch.zeros(2, 3, 96, 128), torch.tensor([[96, 100], [64, 128]])
     mask = torch.zeros(2, 96, 128, dtype=torch.long)

@@ -35,7 +35,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
-        (errors.DataError("The folder 'a' holds no pictures.\n  Give another."), "holds no pictures. Give"),
+        (errors.DataError("The folder 'a' holds no images.\n  Give another."), "holds no images. Give"),
         (OSError(errno.ENOSPC, "No space", "/m/weights"), "full: /m/weights. Free"),
         (OSError(errno.EROFS, "Read-only file system", "/m/run"), "mounted read-only: /m/run. Choose a folder"),
         (PermissionError(errno.EACCES, "Permission denied", "/m/run"), "Permission was denied: /m/run."),

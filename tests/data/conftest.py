@@ -15,7 +15,7 @@ CLASSES = ("ant", "bee", "cat")
 
 
 def jpeg(number: int, width: int = 40, height: int = 32) -> bytes:
-    """One of endlessly many different pictures."""
+    """One of endlessly many different images."""
     draws = np.random.default_rng(number)
     coarse = Image.fromarray(draws.integers(0, 256, (4, 5, 3), dtype=np.uint8))
     file = io.BytesIO()
@@ -25,7 +25,7 @@ def jpeg(number: int, width: int = 40, height: int = 32) -> bytes:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    def make(name: str = "pictures", split: str = "", per_class: int = 7, start: int = 0) -> Path:
+    def make(name: str = "images", split: str = "", per_class: int = 7, start: int = 0) -> Path:
         root = tmp_path / name
         for label, folder in enumerate(CLASSES):
             home = root / split / folder

@@ -1,4 +1,4 @@
-"""COCO's json: what is read, what is mended, what is refused; and what training makes of pictures with boxes."""
+"""COCO's json: what is read, what is mended, what is refused; and what training makes of images with boxes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sparsevision.data.dataset import Record
 from sparsevision.data.layouts.coco import recognises
 from sparsevision.data.objects import Objects
 from sparsevision.data.preprocessing import short_side_size
-from sparsevision.errors import ConfigError, DataError, UnreadablePictureError
+from sparsevision.errors import ConfigError, DataError, UnreadableImageError
 from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.tasks.detection.transforms import DetectionTransforms, evaluation_transform, train_transform
 from sparsevision.types import Preprocessing
@@ -58,16 +58,16 @@ def test_ids_with_holes_become_classes_and_lead_back(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotations", "pictures"),
+    ("annotations", "images"),
     [
         ("annotations/instances_train2017.json", "train2017"),
         ("train/_annotations.coco.json", "train"),
         ("annotations/train.json", "images/train"),
     ],
 )
-def test_the_usual_layouts_are_found(folder: Path, annotations: str, pictures: str) -> None:
-    (folder / pictures).parent.mkdir(exist_ok=True)
-    (folder / "train").rename(folder / pictures)
+def test_the_usual_layouts_are_found(folder: Path, annotations: str, images: str) -> None:
+    (folder / images).parent.mkdir(exist_ok=True)
+    (folder / "train").rename(folder / images)
     (folder / annotations).parent.mkdir(exist_ok=True)
     (folder / "annotations" / "train.json").rename(folder / annotations)
     assert DetectionTask.open(folder).read(2).image.size == (96, 72)
@@ -99,7 +99,7 @@ def _of(key: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
     ("change", "said"),
     [
         (_of("annotations", 0, category_id=5), "a category 5 that the file does not list"),
-        (_of("annotations", 0, image_id=5), "a picture 5 that the file does not list"),
+        (_of("annotations", 0, image_id=5), "an image 5 that the file does not list"),
         (_of("annotations", 0, bbox=[1, 2, 3]), "not four numbers"),
         (_of("annotations", 0, bbox=[1, 2, float("nan"), 4]), "not finite"),
         (_of("annotations", 0, bbox="all"), "not four numbers"),
@@ -107,7 +107,7 @@ def _of(key: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
         (_of("categories", 0, id="seven"), "no whole number"),
         (_of("images", 0, width=0), "a size of 0"),
         (lambda content: content.pop("images"), "no list 'images'"),
-        (lambda content: content.update(images=[]), "no pictures"),
+        (lambda content: content.update(images=[]), "no images"),
         (lambda content: content["annotations"][0].pop("bbox"), "no 'bbox'"),
     ],
 )
@@ -117,12 +117,12 @@ def test_what_cannot_be_meant_is_a_sentence(folder: Path, change: Callable[[dict
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_folder_json_split_or_picture_is_a_sentence(folder: Path) -> None:
+def test_a_missing_folder_json_split_or_image_is_a_sentence(folder: Path) -> None:
     for root, split, said in ((folder / "no", "train", "no folder"), (folder, "test", "no json for the split 'test'")):
         with pytest.raises(DataError, match=said):
             DetectionTask.open(root, split)
     (folder / "train" / "001.png").unlink()
-    with pytest.raises(UnreadablePictureError):
+    with pytest.raises(UnreadableImageError):
         DetectionTask.open(folder).read(1)
     (folder / "annotations" / "train.json").write_text("{")
     with pytest.raises(DataError, match="no intact JSON"):
@@ -142,7 +142,7 @@ def test_the_short_side_goes_by_the_released_rule(size: tuple[int, int], short: 
 
 
 def _record(boxes: list[list[float]]) -> Record:
-    """A picture that is white inside of the first box and black elsewhere."""
+    """An image that is white inside of the first box and black elsewhere."""
     pixels = np.zeros((200, 300, 3), np.uint8)
     x0, y0, x1, y1 = boxes[0]
     pixels[round(y0 * 200) : round(y1 * 200), round(x0 * 300) : round(x1 * 300)] = 255
@@ -198,9 +198,9 @@ def test_no_shape_is_too_odd(size: tuple[int, int]) -> None:
         assert ((sample.target["boxes"] >= 0) & (sample.target["boxes"] <= 1)).all()
 
 
-def test_settings_and_pictures_that_make_no_sense_are_sentences() -> None:
+def test_settings_and_images_that_make_no_sense_are_sentences() -> None:
     for options in ({"flip": 2.0}, {"short_sides": ()}, {"longest": 10}, {"crop_sides": (700, 800)}):
         with pytest.raises(ValidationError):
             DetectionTransforms(**options)
-    with pytest.raises(ConfigError, match="whole pictures"):
+    with pytest.raises(ConfigError, match="whole images"):
         evaluation_transform(Preprocessing())

@@ -20,7 +20,7 @@ from sparsevision.data.layouts.placed_digits import PlacedDigits
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.data.subset import Subset, divided, labelled_as
-from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.errors import DataError, UnreadableImageError
 from sparsevision.tasks import open_dataset
 from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.tasks.detection.task import DetectionTask
@@ -73,18 +73,18 @@ def test_the_split_depends_on_contents_and_seed_only(make_folder: Make) -> None:
     assert contents(open_dataset(moved, "val")) == before
 
 
-def test_copies_of_a_picture_stay_on_one_side(make_folder: Make) -> None:
+def test_copies_of_a_image_stay_on_one_side(make_folder: Make) -> None:
     root = make_folder(per_class=10)
     for path in sorted(root.rglob("*.jpg")):
         shutil.copy(path, path.with_name("copy_" + path.name))
     assert not contents(open_dataset(root, "train")) & contents(open_dataset(root, "val"))
 
 
-def test_small_classes_have_a_picture_on_each_side(make_folder: Make) -> None:
+def test_small_classes_have_a_image_on_each_side(make_folder: Make) -> None:
     assert np.bincount(open_dataset(make_folder(per_class=2), "val").labels).tolist() == [1, 1, 1]
 
 
-def test_the_fingerprint_follows_the_pictures(make_folder: Make) -> None:
+def test_the_fingerprint_follows_the_images(make_folder: Make) -> None:
     root = make_folder(split="train")
     make_folder(split="val")
     before = open_dataset(root).fingerprint
@@ -100,7 +100,7 @@ def test_a_class_may_be_called_train_and_hold_folders(make_folder: Make) -> None
     deep.mkdir()
     shutil.copy(root / "bee" / "000.jpg", deep / "extra.png")
     (root / "bee" / ".hidden.jpg").write_bytes(b"")
-    (root / "bee" / "notes.txt").write_text("no picture")
+    (root / "bee" / "notes.txt").write_text("no image")
     dataset = open_dataset(root, "all")
     assert dataset.classes == ("bee", "cat", "train")
     assert np.bincount(dataset.labels).tolist() == [8, 7, 7]
@@ -112,11 +112,11 @@ def test_classes_txt_names_the_folders(make_folder: Make) -> None:
     assert open_dataset(root).classes == ("Ameise", "same (bee)", "same (cat)")
 
 
-def test_a_broken_picture_raises_when_read_not_before(make_folder: Make) -> None:
+def test_a_broken_image_raises_when_read_not_before(make_folder: Make) -> None:
     root = make_folder()
     (root / "ant" / "000.jpg").write_bytes(b"")
     dataset = open_dataset(root, "all")
-    with pytest.raises(UnreadablePictureError, match=r"ant/000\.jpg cannot be read as a picture: it is empty"):
+    with pytest.raises(UnreadableImageError, match=r"ant/000\.jpg cannot be read as an image: it is empty"):
         dataset.read(0)
 
 
@@ -132,7 +132,7 @@ def test_the_cache_changes_nothing_and_stops_at_its_limit(make_folder: Make) -> 
     assert (cached.classes, cached.fingerprint) == (plain.classes, plain.fingerprint)
     again = cached.read(8)
     assert (again.target, again.original_size, again.image.size) == (1, (32, 40), (40, 32))
-    with pytest.raises(UnreadablePictureError):
+    with pytest.raises(UnreadableImageError):
         cached.read(3)
     small = CachedDataset(plain, 0)
     small.fill()
@@ -230,7 +230,7 @@ def test_a_held_out_share_and_the_rest_are_the_whole(make_folder: Make) -> None:
 
 
 def members_of(root: Path, *, as_json: bool = False, by_name: bool = False) -> dict[str, bytes]:
-    """Every picture of a folder with its label, as the members of a shard."""
+    """Every image of a folder with its label, as the members of a shard."""
     members: dict[str, bytes] = {}
     for label, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
         for path in sorted(folder.glob("*.jpg")):
@@ -250,8 +250,8 @@ def test_shards_equal_the_folder_they_were_made_of(make_folder: Make, make_shard
     (root.parent / "shards" / "classes.txt").write_text("ant\nbee\ncat\n")
     members = list(members_of(root, **kind).items())
     for number in range(3):
-        make_shard(f"shards/pictures-{number:03}.tar", dict(members[number * 20 : number * 20 + 20]))
-    for spec in ("shards/pictures-{000..002}.tar", "shards/*.tar", "shards"):
+        make_shard(f"shards/images-{number:03}.tar", dict(members[number * 20 : number * 20 + 20]))
+    for spec in ("shards/images-{000..002}.tar", "shards/*.tar", "shards"):
         for split in ("train", "val", "all"):
             shards, folder = open_dataset(root.parent / spec, split), open_dataset(root, split)
             assert shards.classes == folder.classes
@@ -271,7 +271,7 @@ def test_shards_named_after_splits_are_the_splits(make_folder: Make, make_shard:
 
 def test_a_tar_file_beside_class_folders_does_not_make_shards(make_folder: Make, make_shard: Make) -> None:
     root = make_folder()
-    make_shard("pictures/original.tar", {"a.jpg": b""})
+    make_shard("images/original.tar", {"a.jpg": b""})
     assert len(open_dataset(root, "all")) == 21
 
 
@@ -290,10 +290,10 @@ def test_numbered_labels_without_names_get_numbers_for_names(make_folder: Make, 
 BAD_SPECS = {
     "missing folder": "nowhere",
     "empty folder": "empty",
-    "loose pictures without class folders": "loose",
-    "class folder without pictures": "hollow",
+    "loose images without class folders": "loose",
+    "class folder without images": "hollow",
     "file instead of folder": "file.jpg",
-    "only files that are no pictures": "texts",
+    "only files that are not images": "texts",
     "class in val that train lacks": "stranger",
     "compressed shard": "packed.tar.gz",
     "brace without match": "shard-{0..3}.tar",
@@ -301,11 +301,11 @@ BAD_SPECS = {
     "glob without match": "*.nothing.tar",
     "truncated shard": "truncated.tar",
     "shard cut between members": "cut.tar",
-    "shard that is no tar": "text.tar",
+    "shard that is not a tar": "text.tar",
     "empty shard file": "zero.tar",
     "shard without label": "unlabelled.tar",
     "shard with damaged json": "badjson.tar",
-    "shard without picture": "blind.tar",
+    "shard without image": "blind.tar",
     "label outside classes": "outside/a.tar",
     "negative label": "negative.tar",
     "shards of one split only": "onlyval/val-*.tar",
@@ -316,15 +316,15 @@ BAD_SPECS = {
 @pytest.fixture
 def bad_inputs(tmp_path: Path, make_folder: Make, make_shard: Make) -> Path:
     good = make_folder("good")
-    picture = (good / "ant" / "000.jpg").read_bytes()
+    image = (good / "ant" / "000.jpg").read_bytes()
     (tmp_path / "empty").mkdir()
     for path, data in [
-        ("loose/a.jpg", picture),
-        ("hollow/ant/a.jpg", picture),
+        ("loose/a.jpg", image),
+        ("hollow/ant/a.jpg", image),
         ("texts/ant/a.txt", b"text"),
-        ("stranger/train/ant/a.jpg", picture),
-        ("stranger/val/dog/a.jpg", picture),
-        ("file.jpg", picture),
+        ("stranger/train/ant/a.jpg", image),
+        ("stranger/val/dog/a.jpg", image),
+        ("file.jpg", image),
         ("packed.tar.gz", b"\x1f\x8b"),
         ("text.tar", b"no tar at all " * 99),
         ("zero.tar", b""),
@@ -334,13 +334,13 @@ def bad_inputs(tmp_path: Path, make_folder: Make, make_shard: Make) -> Path:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
     (tmp_path / "hollow" / "bee").mkdir()
-    make_shard("unlabelled.tar", {"a.jpg": picture, "b.jpg": picture, "b.cls": b"1"})
-    make_shard("badjson.tar", {"a.jpg": picture, "a.json": b"{]"})
+    make_shard("unlabelled.tar", {"a.jpg": image, "b.jpg": image, "b.cls": b"1"})
+    make_shard("badjson.tar", {"a.jpg": image, "a.json": b"{]"})
     make_shard("blind.tar", {"a.cls": b"1", "a.txt": b"a caption"})
-    make_shard("outside/a.tar", {"a.jpg": picture, "a.cls": b"7"})
-    make_shard("negative.tar", {"a.jpg": picture, "a.json": b"-1"})
-    make_shard("onlyval/val-0.tar", {"a.jpg": picture, "a.cls": b"0"})
-    make_shard("listed/a.tar", {"a.jpg": picture, "a.cls": b"0"})
+    make_shard("outside/a.tar", {"a.jpg": image, "a.cls": b"7"})
+    make_shard("negative.tar", {"a.jpg": image, "a.json": b"-1"})
+    make_shard("onlyval/val-0.tar", {"a.jpg": image, "a.cls": b"0"})
+    make_shard("listed/a.tar", {"a.jpg": image, "a.cls": b"0"})
     whole = make_shard("truncated.tar", members_of(good)).read_bytes()
     (tmp_path / "truncated.tar").write_bytes(whole[: len(whole) // 2 + 100])
     (tmp_path / "cut.tar").write_bytes(whole[:2048])

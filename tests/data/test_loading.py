@@ -63,7 +63,7 @@ def order(**options: object) -> list[int]:
     return [index for number in range(plan.batches) for _, _, index in plan.batch(number)]
 
 
-def test_a_shuffled_epoch_holds_every_picture_once_in_an_order_of_its_own() -> None:
+def test_a_shuffled_epoch_holds_every_image_once_in_an_order_of_its_own() -> None:
     first, again, next_epoch = (order(shuffle=True, seed=5, epoch=epoch) for epoch in (1, 1, 2))
     assert sorted(first) == list(range(50))
     assert first == again
@@ -172,7 +172,7 @@ def test_mixing_draws_for_the_batch_and_the_rank_not_after_the_samples(root: Pat
     assert len({*draws(calm, 0), *draws(calm, 1)}) == 6
 
 
-def test_unreadable_pictures_are_left_out_and_named(root: Path) -> None:
+def test_unreadable_images_are_left_out_and_named(root: Path) -> None:
     for workers in (0, 2):
         every = make_loader(open_dataset(root, "all"), TRAIN, collate, batch_size=4, num_workers=workers)
         batches = list(every)
@@ -193,7 +193,7 @@ def test_a_batch_may_come_out_empty(root: Path) -> None:
 
 @dataclass
 class Stubborn:
-    """A data set whose second half fails with something that is not about one picture."""
+    """A data set whose second half fails with something that is not about one image."""
 
     classes: tuple[str, ...] = ("a",)
 
@@ -215,7 +215,7 @@ def test_other_errors_arrive_as_their_one_sentence(workers: int) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_evaluation_counts_every_picture_once(root: Path, world: int) -> None:
+def test_evaluation_counts_every_image_once(root: Path, world: int) -> None:
     dataset = open_dataset(root, "all")
     transform = EvaluationTransform(Preprocessing(size=(24, 24)))
     seen: list[int] = []
@@ -226,7 +226,7 @@ def test_evaluation_counts_every_picture_once(root: Path, world: int) -> None:
     assert sorted(seen) == [index for index in range(24) if index != 11]
 
 
-def test_more_ranks_than_pictures_leave_some_without_batches(root: Path) -> None:
+def test_more_ranks_than_images_leave_some_without_batches(root: Path) -> None:
     plans = [EpochPlan(2, 4, rank=rank, world=3) for rank in range(3)]
     assert [plan.batches for plan in plans] == [1, 1, 0]
 
@@ -239,8 +239,8 @@ def test_ranks_together_make_the_batches_of_one_process(root: Path) -> None:
         assert sorted(alone.batch(number)) == sorted(pair[0].batch(number) + pair[1].batch(number))
 
 
-def test_repeats_show_a_picture_three_times_within_an_epoch_of_the_usual_length() -> None:
-    # 50 pictures, batches of 8: floor(50 / 8) * 8 = 48 samples over all ranks, of 16 pictures three times each.
+def test_repeats_show_a_image_three_times_within_an_epoch_of_the_usual_length() -> None:
+    # 50 images, batches of 8: floor(50 / 8) * 8 = 48 samples over all ranks, of 16 images three times each.
     plan = EpochPlan(50, 8, shuffle=True, repeats=3, drop_last=True)
     rows = [row for number in range(plan.batches) for row in plan.batch(number)]
     assert plan.samples == len(rows) == 48
@@ -249,7 +249,7 @@ def test_repeats_show_a_picture_three_times_within_an_epoch_of_the_usual_length(
 
 
 def test_repeats_meet_on_different_ranks() -> None:
-    # floor(60 / 4) * 4 / 3 = 20 samples a rank; one step of all ranks sees each picture three times.
+    # floor(60 / 4) * 4 / 3 = 20 samples a rank; one step of all ranks sees each image three times.
     ranks = [EpochPlan(60, 4, shuffle=True, repeats=3, drop_last=True, rank=rank, world=3) for rank in range(3)]
     assert [plan.samples for plan in ranks] == [20] * 3
     for number in range(ranks[0].batches):
@@ -265,15 +265,15 @@ def test_repeats_differ_in_their_augmentation(root: Path) -> None:
 
 
 def test_every_rank_has_as_many_training_batches() -> None:
-    for pictures in (17, 30, 31, 32, 64):
+    for images in (17, 30, 31, 32, 64):
         for repeats in (1, 3):
-            plans = [EpochPlan(pictures, 4, repeats=repeats, drop_last=True, rank=rank, world=2) for rank in range(2)]
+            plans = [EpochPlan(images, 4, repeats=repeats, drop_last=True, rank=rank, world=2) for rank in range(2)]
             assert plans[0].batches == plans[1].batches >= 1
             assert all(len(plan.batch(plan.batches - 1)) == 4 for plan in plans)
 
 
 def test_impossible_plans_are_one_sentence() -> None:
-    with pytest.raises(DataError, match="3 pictures do not fill one batch of 4"):
+    with pytest.raises(DataError, match="3 images do not fill one batch of 4"):
         EpochPlan(3, 4, drop_last=True)
     for options in ({"batch_size": 0}, {"repeats": 0}, {"rank": 2, "world": 2}, {"epoch": -1}):
         with pytest.raises(ConfigError):

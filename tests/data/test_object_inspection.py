@@ -21,7 +21,7 @@ from sparsevision.tasks.detection.task import DetectionTask
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten pictures to train on and three to score, of discs and squares; the first of each shows nothing."""
+    """Ten images to train on and three to score, of discs and squares; the first of each shows nothing."""
     return draw_coco_folder(tmp_path / "shapes", train=10)
 
 
@@ -32,9 +32,9 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object], split: str = 
     path.write_text(json.dumps(content))
 
 
-def add(folder: Path, *boxes: list[float], picture: int = 101, category: int = 3, **more: Any) -> None:
-    """Annotates a picture of train with more boxes."""
-    rows = [{"image_id": picture, "category_id": category, "bbox": box, **more} for box in boxes]
+def add(folder: Path, *boxes: list[float], image: int = 101, category: int = 3, **more: Any) -> None:
+    """Annotates an image of train with more boxes."""
+    rows = [{"image_id": image, "category_id": category, "bbox": box, **more} for box in boxes]
     edit(folder, lambda content: content["annotations"].extend(rows))
 
 
@@ -64,18 +64,18 @@ def test_a_sound_data_set_is_counted(folder: Path, convert: Callable[..., Path] 
     assert json.loads(json.dumps(report.to_dict()))["layout"] == report.layout
 
 
-def test_ids_with_holes_and_pictures_that_show_nothing_are_noted(folder: Path) -> None:
+def test_ids_with_holes_and_images_that_show_nothing_are_noted(folder: Path) -> None:
     report = DetectionTask.inspect(str(folder))
     assert report.category_ids == (3, 7)
     assert "category ids have holes (3 to 7)" in report.notes[0]
     assert "1 image of train without objects." in report.notes
 
 
-def test_boxes_that_would_hurt_are_named_by_their_picture(folder: Path) -> None:
+def test_boxes_that_would_hurt_are_named_by_their_image(folder: Path) -> None:
     add(folder, [-10, 5, 30, 30], [90, 60, 30, 30])
-    add(folder, [5, 5, 0, 10], [300, 300, 5, 5], picture=102)
-    add(folder, [10, 10, 40, 40], [10, 10, 40, 41], picture=103)
-    add(folder, [10, 10, 40, 40], picture=103, category=7)
+    add(folder, [5, 5, 0, 10], [300, 300, 5, 5], image=102)
+    add(folder, [10, 10, 40, 40], [10, 10, 40, 41], image=103)
+    add(folder, [10, 10, 40, 40], image=103, category=7)
     report = DetectionTask.inspect(str(folder))
     outside, flat, twice = report.harmful
     assert outside.startswith("2 boxes of train beyond the image's edge")
@@ -100,10 +100,10 @@ def test_thin_boxes_are_noted(folder: Path) -> None:
     assert "1 box of train with a side under 2 pixels, in 001.png." in DetectionTask.inspect(str(folder)).notes
 
 
-def test_pictures_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -> None:
+def test_images_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -> None:
     many = draw_coco_folder(tmp_path / "many", train=40)
-    for picture in range(101, 139):
-        add(many, [1, 1, 9, 9], picture=picture, category=7)
+    for image in range(101, 139):
+        add(many, [1, 1, 9, 9], image=image, category=7)
 
     def only_discs(content: dict[str, Any]) -> None:
         kept = [row for row in content["annotations"] if row["image_id"] != 139]
@@ -122,7 +122,7 @@ def test_pictures_that_look_unlabelled_are_noted(folder: Path, tmp_path: Path) -
     assert "No image of train shows an object." in DetectionTask.inspect(str(many)).harmful
 
 
-def test_pictures_that_would_hurt_are_named(folder: Path) -> None:
+def test_images_that_would_hurt_are_named(folder: Path) -> None:
     (folder / "train" / "004.png").write_bytes(b"")
     Image.new("RGB", (40, 40)).save(folder / "train" / "005.png")
     shutil.copy(folder / "train" / "001.png", folder / "val" / "002.png")

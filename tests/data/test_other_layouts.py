@@ -1,4 +1,4 @@
-"""YOLO's and Pascal VOC's layouts: the same boxes as in COCO's, no picture opened before its turn, sentences."""
+"""YOLO's and Pascal VOC's layouts: the same boxes as in COCO's, no image opened before its turn, sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision.data.objects import Objects
-from sparsevision.errors import DataError, MissingExtraError, UnreadablePictureError
+from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 from sparsevision.tasks import task_of_data
 from sparsevision.tasks.detection.opening import splits_of_boxes
 from sparsevision.tasks.detection.task import DetectionTask
@@ -57,14 +57,14 @@ def test_every_layout_has_the_same_boxes(coco: Path, layout: str, split: str, tm
 
 
 @pytest.mark.parametrize("layout", CONVERT)
-def test_pictures_are_opened_when_it_is_their_turn(coco: Path, layout: str, tmp_path: Path) -> None:
+def test_images_are_opened_when_it_is_their_turn(coco: Path, layout: str, tmp_path: Path) -> None:
     folder = CONVERT[layout](coco, tmp_path / layout)
     for path in folder.rglob("*.png"):
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     data = DetectionTask.open(folder)
     assert len(data) == 6
     assert len(data.objects(1)) > 0
-    with pytest.raises(UnreadablePictureError):
+    with pytest.raises(UnreadableImageError):
         data.read(1)
 
 
@@ -139,8 +139,8 @@ def _yaml(text: str) -> Callable[[Path], object]:
         (_yaml("train: images/train"), "no 'names'"),
         (_yaml("names: [disc, disc]"), "two classes 'disc'"),
         (_yaml("names: [square, disc]\nkpt_shape: [2, 3]"), "keypoints"),
-        (_yaml("names: [square, disc]\ntrain: labels"), "has no pictures"),
-        (lambda folder: shutil.rmtree(folder / "images"), "leads to no pictures"),
+        (_yaml("names: [square, disc]\ntrain: labels"), "has no images"),
+        (lambda folder: shutil.rmtree(folder / "images"), "leads to no images"),
     ],
 )
 def test_what_is_wrong_with_yolos_files_is_a_sentence(yolo: Path, spoil: Callable[[Path], object], said: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a picture: it is handled, or one sentence says why not."""
+"""Whatever is wrong with an image: it is handled, or one sentence says why not."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sparsevision.data import reading
-from sparsevision.data.reading import as_rgb, decode_picture, is_picture_name, read_picture
-from sparsevision.errors import UnreadablePictureError
+from sparsevision.data.reading import as_rgb, decode_image, is_image_name, read_image
+from sparsevision.errors import UnreadableImageError
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -29,7 +29,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def photograph(width: int = 48, height: int = 32) -> Image.Image:
-    """A picture with a red corner at the upper left, on a slope of green."""
+    """An image with a red corner at the upper left, on a slope of green."""
     y, x = np.mgrid[:height, :width]
     values = np.stack([np.zeros_like(x), x * 255 // width, np.zeros_like(y)], -1).astype(np.uint8)
     values[: height // 2, : width // 2] = (230, 20, 20)
@@ -75,23 +75,23 @@ def with_orientation(orientation: int) -> bytes:
         ),
     ],
 )
-def test_every_kind_becomes_the_same_rgb_picture(data: bytes) -> None:
-    image = read_picture(data)
+def test_every_kind_becomes_the_same_rgb_image(data: bytes) -> None:
+    image = read_image(data)
     assert (image.mode, image.size) == ("RGB", (48, 32))
     assert is_red(image)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_photograph_is_upright(orientation: int) -> None:
-    image, size = decode_picture(with_orientation(orientation))
+    image, size = decode_image(with_orientation(orientation))
     assert image.size == (48, 32)
     assert size == (32, 48)
     assert is_red(image)
 
 
-def test_damaged_metadata_do_not_cost_the_picture() -> None:
+def test_damaged_metadata_do_not_cost_the_image() -> None:
     data = with_orientation(6).replace(b"Exif\x00\x00", b"Exif\x00\x00\xff\xff\xff")
-    assert read_picture(data).mode == "RGB"
+    assert read_image(data).mode == "RGB"
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2"])
@@ -101,7 +101,7 @@ def test_sixteen_bits_are_scaled_not_clipped(dtype: str) -> None:
         data = encoded(Image.fromarray(ramp.astype(np.uint16)), "PNG")
     else:
         data = b"P5 64 4 65535\n" + ramp.astype(dtype).tobytes()
-    values = np.asarray(read_picture(data))[0, :, 0].astype(float)
+    values = np.asarray(read_image(data))[0, :, 0].astype(float)
     np.testing.assert_allclose(values, np.linspace(0, 255, 64), atol=1.1)
 
 
@@ -128,29 +128,29 @@ def test_transparency_shows_the_background(mode: str) -> None:
         data = encoded(palette, "PNG", transparency=0)
     else:
         data = encoded(clear.convert(mode), "PNG")
-    assert corner(read_picture(data)) == (255, 255, 255)
-    assert corner(read_picture(data, background=(10, 20, 30))) == (10, 20, 30)
+    assert corner(read_image(data)) == (255, 255, 255)
+    assert corner(read_image(data, background=(10, 20, 30))) == (10, 20, 30)
 
 
-def test_one_pixel_is_a_picture() -> None:
-    assert read_picture(encoded(Image.new("RGB", (1, 1), "red"), "PNG")).size == (1, 1)
+def test_one_pixel_is_a_image() -> None:
+    assert read_image(encoded(Image.new("RGB", (1, 1), "red"), "PNG")).size == (1, 1)
 
 
 def test_paths_bytes_and_files_read_alike(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(photograph(), "JPEG"))
     with path.open("rb") as file:
-        images = [read_picture(path), read_picture(str(path)), read_picture(path.read_bytes()), read_picture(file)]
+        images = [read_image(path), read_image(str(path)), read_image(path.read_bytes()), read_image(file)]
     assert len({image.tobytes() for image in images}) == 1
 
 
 def test_a_large_jpeg_may_be_decoded_smaller_but_not_below_the_side() -> None:
     data = encoded(photograph(640, 400), "JPEG")
-    image, size = decode_picture(data, side=90)
+    image, size = decode_image(data, side=90)
     assert image.size == (160, 100)
     assert size == (400, 640)
     assert is_red(image)
-    assert read_picture(data, side=250).size == (640, 400)
+    assert read_image(data, side=250).size == (640, 400)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -174,7 +174,7 @@ def jpeg_of_declared_size(width: int, height: int) -> bytes:
 
 BAD = {
     "empty": (b"", "it is empty"),
-    "text": (b"I am no picture. " * 40, "none of the known formats"),
+    "text": (b"I am no image. " * 40, "none of the known formats"),
     "truncated jpeg": (encoded(photograph(200, 200), "JPEG")[:900], "damaged"),
     "truncated png": (encoded(photograph(200, 200), "PNG")[:100], "damaged"),
     "half a gif": (encoded(photograph(200, 200), "GIF")[:1500], "damaged"),
@@ -189,16 +189,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_picture_is_one_sentence(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_an_image_is_one_sentence(kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data, reason = BAD[kind]
     path = tmp_path / "bad.jpg"
     path.write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UnreadablePictureError) as caught:
-            read_picture(path)
+        with pytest.raises(UnreadableImageError) as caught:
+            read_image(path)
     said = str(caught.value)
-    assert said.startswith(f"{path} cannot be read as a picture: ")
+    assert said.startswith(f"{path} cannot be read as an image: ")
     assert reason in said
     assert "\n" not in said
     assert said.endswith(".")
@@ -212,17 +212,17 @@ def test_what_is_no_file_is_one_sentence(tmp_path: Path) -> None:
         (tmp_path, "it is a folder"),
         (tmp_path / "pipe.jpg", "no regular file"),
     ]:
-        with pytest.raises(UnreadablePictureError, match=reason):
-            read_picture(path)
+        with pytest.raises(UnreadableImageError, match=reason):
+            read_image(path)
 
 
 def test_a_gigantic_jpeg_is_decoded_at_a_reduced_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_PIXELS", 20_000)
-    image, size = decode_picture(encoded(photograph(640, 400), "JPEG"))
+    image, size = decode_image(encoded(photograph(640, 400), "JPEG"))
     assert image.size == (160, 100)
     assert size == (400, 640)
-    with pytest.raises(UnreadablePictureError, match="640 x 400 pixels"):
-        read_picture(encoded(photograph(640, 400), "PNG"))
+    with pytest.raises(UnreadableImageError, match="640 x 400 pixels"):
+        read_image(encoded(photograph(640, 400), "PNG"))
 
 
 def test_warnings_are_silenced_in_threads_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,27 +231,27 @@ def test_warnings_are_silenced_in_threads_and_restored(monkeypatch: pytest.Monke
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with ThreadPoolExecutor(4) as pool:
-            sizes = list(pool.map(lambda _: read_picture(SEEDS[0]).size, range(40)))
+            sizes = list(pool.map(lambda _: read_image(SEEDS[0]).size, range(40)))
     assert sizes == [(48, 32)] * 40
     assert not caught
     assert list(warnings.filters) == before
 
 
 def test_a_declared_size_that_the_file_cannot_hold_is_refused() -> None:
-    with pytest.raises(UnreadablePictureError, match="cannot hold the 9000 x 9000 pixels"):
-        read_picture(jpeg_of_declared_size(9000, 9000))
-    assert read_picture(encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True, optimize=True)).size == (
+    with pytest.raises(UnreadableImageError, match="cannot hold the 9000 x 9000 pixels"):
+        read_image(jpeg_of_declared_size(9000, 9000))
+    assert read_image(encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True, optimize=True)).size == (
         2000,
         2000,
     )
-    assert read_picture(encoded(Image.new("1", (4000, 4000)), "PNG", optimize=True)).size == (4000, 4000)
+    assert read_image(encoded(Image.new("1", (4000, 4000)), "PNG", optimize=True)).size == (4000, 4000)
 
 
-def test_names_of_pictures() -> None:
-    assert is_picture_name("a/b.JPG")
-    assert is_picture_name(Path("c.webp"))
-    assert not is_picture_name("notes.txt")
-    assert not is_picture_name("jpg")
+def test_names_of_images() -> None:
+    assert is_image_name("a/b.JPG")
+    assert is_image_name(Path("c.webp"))
+    assert not is_image_name("notes.txt")
+    assert not is_image_name("jpg")
 
 
 SEEDS = (encoded(photograph(), "JPEG"), encoded(photograph(), "PNG"), with_orientation(6))
@@ -264,20 +264,20 @@ def read_mutated(original: bytes, flips: list[tuple[int, int]], cut: int) -> Non
         data[place % len(data)] = value
     if cut % 3 == 0:
         data = data[: len(data) - cut % len(data)]
-    with suppress(UnreadablePictureError):
-        image = read_picture(bytes(data))
+    with suppress(UnreadableImageError):
+        image = read_image(bytes(data))
         assert image.mode == "RGB"
         assert image.width >= 1
 
 
 @given(original=st.sampled_from(SEEDS), flips=changes, cut=st.integers(0, 1 << 16))
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_mutated_pictures_give_a_picture_or_a_sentence(original: bytes, flips: list[tuple[int, int]], cut: int) -> None:
+def test_mutated_images_give_a_image_or_a_sentence(original: bytes, flips: list[tuple[int, int]], cut: int) -> None:
     read_mutated(original, flips, cut)
 
 
 @pytest.mark.slow
-def test_two_thousand_mutated_pictures() -> None:
+def test_two_thousand_mutated_images() -> None:
     originals = [*SEEDS, *(encoded(photograph(), kind) for kind in ("GIF", "WEBP", "TIFF", "BMP", "PPM"))]
     originals += [encoded(photograph(), "JPEG", progressive=True), encoded(photograph().quantize(9), "PNG")]
     draws = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What a model sees of a picture: preprocessing, the recipe's random transforms, mixing."""
+"""What a model sees of an image: preprocessing, the recipe's random transforms, mixing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sparsevision.training import read_recipe
 from sparsevision.types import Batch, Preprocessing, Sample
 
 
-def picture(width: int = 100, height: int = 60) -> Image.Image:
+def slope_image(width: int = 100, height: int = 60) -> Image.Image:
     """Red grows to the right, green downwards: a colour says where it came from."""
     x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
     return Image.fromarray(np.stack([x, y, np.full_like(x, 128)], -1).round().astype(np.uint8))
@@ -35,7 +35,7 @@ def picture(width: int = 100, height: int = 60) -> Image.Image:
 def drawer(**options: object) -> Callable[[Image.Image], torch.Tensor]:
     """Draws what a network is trained on from an image, by the options of [transforms]."""
     transform = train_transform(ClassificationTransforms(**options))
-    return lambda image: transform(Record(image, 0, "picture")).image
+    return lambda image: transform(Record(image, 0, "image")).image
 
 
 def drawn(image: Image.Image, **options: object) -> torch.Tensor:
@@ -54,15 +54,15 @@ def seeded(number: int = 0) -> None:
 def test_crop_is_what_timm_does(size: tuple[int, int], fraction: float, interpolation: str) -> None:
     preprocessing = Preprocessing(size=(64, 64), crop_fraction=fraction, interpolation=interpolation)
     theirs = create_transform(64, crop_pct=fraction, interpolation=interpolation)
-    tensor, _ = view(preprocessing, picture(*size))
-    torch.testing.assert_close(tensor, theirs(picture(*size)))
+    tensor, _ = view(preprocessing, slope_image(*size))
+    torch.testing.assert_close(tensor, theirs(slope_image(*size)))
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "whole"])
 @pytest.mark.parametrize("size", [(100, 60), (61, 143)])
 def test_geometry_leads_back_to_the_original(fit: str, size: tuple[int, int]) -> None:
     preprocessing = Preprocessing(size=(48, 64), fit=fit, mean=(0, 0, 0), std=(1, 1, 1))
-    tensor, geometry = view(preprocessing, picture(*size))
+    tensor, geometry = view(preprocessing, slope_image(*size))
     height, width = tensor.shape[1:]
     assert geometry.original_size == (size[1], size[0])
     for x, y in [(width // 4, height // 3), (width // 2, height // 2), (width - 6, height - 5)]:
@@ -72,8 +72,8 @@ def test_geometry_leads_back_to_the_original(fit: str, size: tuple[int, int]) ->
         assert green == pytest.approx((float(place[1]) - 0.5) / (size[1] - 1), abs=0.02)
 
 
-def test_a_reduced_picture_leads_back_to_its_original_pixels() -> None:
-    _, geometry = view(Preprocessing(size=(32, 32)), picture(100, 60), original_size=(600, 1000))
+def test_a_reduced_image_leads_back_to_its_original_pixels() -> None:
+    _, geometry = view(Preprocessing(size=(32, 32)), slope_image(100, 60), original_size=(600, 1000))
     assert geometry.original_size == (600, 1000)
     assert geometry.box == pytest.approx((235, 35, 765, 565), abs=15)
 
@@ -107,10 +107,10 @@ def test_channels_follow_the_mean() -> None:
     assert grey.shape == (1, 3, 4)
     assert torch.equal(grey, torch.ones(1, 3, 4))
     for augment in (None, "rand-m9-mstd0.5-inc1"):
-        grey = drawn(picture(), size=16, mean=(0.5,), std=(0.5,), erasing=1.0, rand_augment=augment)
+        grey = drawn(slope_image(), size=16, mean=(0.5,), std=(0.5,), erasing=1.0, rand_augment=augment)
         assert grey.shape == (1, 16, 16)
     with pytest.raises(ConfigError, match="2 and a std of 2 channels"):
-        to_tensor(picture(), (0.1, 0.2), (1.0, 1.0))
+        to_tensor(slope_image(), (0.1, 0.2), (1.0, 1.0))
 
 
 def test_the_decoded_side_is_twice_what_is_needed() -> None:
@@ -126,7 +126,7 @@ def test_the_random_crop_stays_within_its_scale_and_ratio() -> None:
     seeded()
     areas = []
     for _ in range(100):
-        tensor = draw(picture(200, 200))
+        tensor = draw(slope_image(200, 200))
         width = float(tensor[0, 20, -1] - tensor[0, 20, 0]) * 40 / 39
         height = float(tensor[1, -1, 20] - tensor[1, 0, 20]) * 40 / 39
         areas.append(width * height)
@@ -138,7 +138,7 @@ def test_the_random_crop_stays_within_its_scale_and_ratio() -> None:
 def test_flips_are_as_frequent_as_stated() -> None:
     draw = drawer(size=8, crop_scale=(1.0, 1.0), flip=0.3, **PLAIN)
     seeded()
-    flipped = [float((tensor := draw(picture(50, 50)))[0, 0, 0] - tensor[0, 0, -1]) > 0 for _ in range(400)]
+    flipped = [float((tensor := draw(slope_image(50, 50)))[0, 0, 0] - tensor[0, 0, -1]) > 0 for _ in range(400)]
     assert 0.23 < np.mean(flipped) < 0.37
 
 
@@ -156,9 +156,9 @@ def test_erasing_fills_one_rectangle_with_noise() -> None:
     assert sorted(white.unique().tolist()) == [0.0, 1.0]
 
 
-def test_rand_augment_and_jitter_change_the_picture_and_none_does_not() -> None:
+def test_rand_augment_and_jitter_change_the_image_and_none_does_not() -> None:
     options = {**PLAIN, "size": 32, "crop_scale": (1.0, 1.0), "flip": 0.0, "crop_ratio": (1.0, 1.0)}
-    square = picture(32, 32)
+    square = slope_image(32, 32)
     plain = to_tensor(square, (0.0,) * 3, (1.0,) * 3)
     seeded()
     assert torch.equal(drawn(square, **options), plain)
@@ -173,7 +173,7 @@ def test_every_operation_of_rand_augment_works_at_every_strength(magnitude: int,
     transform = drawer(size=16, rand_augment=spelled)
     seeded()
     for _ in range(15):
-        assert transform(picture()).shape == (3, 16, 16)
+        assert transform(slope_image()).shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize("policy", ["original", "v0"])
@@ -181,7 +181,7 @@ def test_auto_augment_draws_from_all_of_its_policy(policy: str) -> None:
     options = {**PLAIN, "size": 32, "crop_scale": (1.0, 1.0), "flip": 0.0, "crop_ratio": (1.0, 1.0)}
     transform = drawer(**{**options, "auto_augment": policy})
     seeded()
-    samples = [transform(picture(32, 32)) for _ in range(60)]
+    samples = [transform(slope_image(32, 32)) for _ in range(60)]
     assert all(tensor.shape == (3, 32, 32) for tensor in samples)
     assert len({tuple(tensor.flatten().tolist()) for tensor in samples}) > 20
 
@@ -244,7 +244,7 @@ def test_an_empty_batch_stays_one() -> None:
 
 
 @pytest.mark.parametrize("options", [{"mixup": 0.0}, {"cutmix": 0.0}])
-def test_targets_say_how_much_of_each_picture_there_is(options: dict[str, float]) -> None:
+def test_targets_say_how_much_of_each_image_there_is(options: dict[str, float]) -> None:
     for number in range(20):
         seeded(number)
         batch = mixed(samples_of(4), **options)

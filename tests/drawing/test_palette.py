@@ -22,7 +22,7 @@ def test_a_dozen_tokens_differ_for_deuteranopes_too():
     assert least_distance(seen) > 0.02
 
 
-def test_colours_stand_out_on_a_dimmed_picture():
+def test_colours_stand_out_on_a_dimmed_image():
     assert _oklab(_linear(token_colours(200)))[:, 0].min() > 0.6
 
 

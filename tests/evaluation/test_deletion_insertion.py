@@ -68,7 +68,7 @@ def test_ties_are_not_broken_in_reading_order():
 
 
 @pytest.mark.parametrize("baseline", ["blur", "mean"])
-def test_both_ends_are_the_picture_and_the_baseline(baseline):
+def test_both_ends_are_the_image_and_the_baseline(baseline):
     images, targets = lit_images(1), torch.ones(1, dtype=torch.long)
     curves = deletion_insertion(bright_box, images, torch.rand(1, 16, 16), targets, baseline=baseline)
     torch.testing.assert_close(curves.deletion.flip(1)[:, [0, -1]], curves.insertion[:, [0, -1]])

@@ -59,7 +59,7 @@ def test_share_inside_counts_points_in_one_box():
     assert share_inside(points, torch.tensor([0.5, 0.5, 0.6, 0.9])) == 0.5  # borders belong to the box
 
 
-def test_share_inside_pairs_boxes_with_pictures():
+def test_share_inside_pairs_boxes_with_images():
     points = torch.tensor([[[0.1, 0.1]], [[0.9, 0.9]]])[:, None].expand(2, 7, 3, 2)
     boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.5, 0.5]])
     assert share_inside(points, boxes).tolist() == [1.0, 0.0]

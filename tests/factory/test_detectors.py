@@ -16,7 +16,7 @@ from sparsevision.types import Trace
 
 # Small, but for the backbone: that of the narrowest published form.
 NARROW = {"encoder_depth": 2, "decoder_depth": 2, "ffn_width": 32, "num_queries": 5}
-GRIDS = ((12, 16), (6, 8), (3, 4), (2, 2))  # of the levels, for pictures of 96 x 128
+GRIDS = ((12, 16), (6, 8), (3, 4), (2, 2))  # of the levels, for images of 96 x 128
 OURS = ("neck.level_embed", "neck.levels.3.norm.bias", "scorer.mlp.1.weight", "decoder.layers.1.norm_cross.weight")
 THEIRS = (
     "transformer.level_embed",
@@ -99,44 +99,44 @@ def test_a_saved_detector_comes_back(tmp_path) -> None:
     model.save_pretrained(tmp_path / "mine")
     again = load_model(tmp_path / "mine").eval()
     assert again.config == model.config
-    picture = torch.rand(1, 3, 70, 90)
+    image = torch.rand(1, 3, 70, 90)
     with torch.inference_mode():
-        assert torch.equal(model(picture).heads[0].boxes, again(picture).heads[0].boxes)
+        assert torch.equal(model(image).heads[0].boxes, again(image).heads[0].boxes)
 
 
 def test_the_share_of_tokens_is_a_control() -> None:
     model = create_model("sparse_detr_nano").eval()
     assert model.controls["keep_ratio"].default == 0.3
-    picture = torch.rand(1, 3, 128, 128)
+    image = torch.rand(1, 3, 128, 128)
     with torch.inference_mode():
-        kept = [model.run(picture, keep_ratio=ratio).selection.indices.shape[1] for ratio in (0.1, 0.5, 1.0)]
+        kept = [model.run(image, keep_ratio=ratio).selection.indices.shape[1] for ratio in (0.1, 0.5, 1.0)]
     tokens = 16 * 16 + 8 * 8 + 4 * 4 + 2 * 2
     assert kept == [tokens // 10 + 1, tokens // 2 + 1, tokens]
     for wrong in (0.0, 1.5):
         with pytest.raises(ConfigError, match="keep_ratio"):
-            model(picture, keep_ratio=wrong)
+            model(image, keep_ratio=wrong)
     with pytest.raises(ConfigError, match="takes no keep_ratio"):
-        create_model("deformable_detr_nano")(picture, keep_ratio=0.5)
+        create_model("deformable_detr_nano")(image, keep_ratio=0.5)
 
 
 @pytest.mark.parametrize("learned", ["dam", "objectness"])
 def test_a_learned_ranking_may_be_exchanged_for_chance(learned: str) -> None:
     model = create_model("sparse_detr_nano", selection=learned, keep_ratio=0.1).eval()
     assert model.choices["selection"].values == (learned, "random")
-    picture, sizes = torch.rand(1, 3, 128, 128), torch.tensor([[128, 64]])
+    image, sizes = torch.rand(1, 3, 128, 128), torch.tensor([[128, 64]])
     with torch.inference_mode():
-        own, chosen = (model.run(picture, selection=way).selection.indices.sort().values for way in (None, learned))
-        drawn = [model.run(picture, selection="random").selection.indices.sort().values for _ in range(2)]
-        padded = model.run(picture, sizes=sizes, selection="random")
+        own, chosen = (model.run(image, selection=way).selection.indices.sort().values for way in (None, learned))
+        drawn = [model.run(image, selection="random").selection.indices.sort().values for _ in range(2)]
+        padded = model.run(image, sizes=sizes, selection="random")
     assert own.equal(chosen)
     assert not drawn[0].equal(drawn[1])
     assert drawn[0].shape == own.shape
     assert not padded.pyramid.padding.gather(1, padded.selection.indices).any()
     other = {"dam": "objectness", "objectness": "dam"}[learned]
     with pytest.raises(ConfigError, match=f"no selection in this model named '{other}'"):
-        model(picture, selection=other)
+        model(image, selection=other)
     with pytest.raises(ConfigError, match="call eval"):
-        model.train()(picture, selection="random")
+        model.train()(image, selection="random")
     assert not create_model("deformable_detr_nano").choices
 
 
@@ -179,10 +179,10 @@ def test_what_works_with_classifiers_says_so() -> None:
 @torch.inference_mode()
 def test_a_trace_tells_of_tokens_queries_and_boxes() -> None:
     model = create_model("sparse_detr_nano", num_queries=7).eval()
-    pictures, sizes = torch.rand(2, 3, 96, 128), torch.tensor([[96, 128], [64, 96]])
+    images, sizes = torch.rand(2, 3, 96, 128), torch.tensor([[96, 128], [64, 96]])
     trace = Trace()
-    output = model(pictures, sizes=sizes, trace=trace, keep_ratio=0.2)
-    run = model.run(pictures, sizes=sizes, keep_ratio=0.2)
+    output = model(images, sizes=sizes, trace=trace, keep_ratio=0.2)
+    run = model.run(images, sizes=sizes, keep_ratio=0.2)
     layers = ["decoder.1", "decoder.2", "decoder.3"]
     assert list(trace.points) == layers
     assert list(trace.regions) == ["proposals", *layers]

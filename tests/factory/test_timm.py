@@ -92,7 +92,7 @@ def test_layer_decay_gives_earlier_layers_smaller_rates() -> None:
     assert len(create_optimizer_v2(model, opt="adamw", layer_decay=0.7).param_groups) > 2
 
 
-def test_timm_prepares_pictures_as_the_models_want_them() -> None:
+def test_timm_prepares_images_as_the_models_want_them() -> None:
     settings = resolve_data_config({}, model=_make())
     assert settings["input_size"] == (3, 160, 160)
     assert create_transform(**settings) is not None

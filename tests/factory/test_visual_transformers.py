@@ -21,7 +21,7 @@ from sparsevision.types import Preprocessing
 NARROW: dict[str, Any] = {
     "width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16, "num_classes": 5,
 }  # fmt: skip
-PICTURES = (2, 3, 64, 96)
+IMAGES = (2, 3, 64, 96)
 
 
 def narrow(name: str = "vt_resnet18", **more: Any) -> torch.nn.Module:
@@ -55,7 +55,7 @@ def test_a_resnets_weights_fill_stem_and_stages(library: str, tmp_path: Path) ->
 
 def test_weights_say_what_model_they_are_of(tmp_path: Path) -> None:
     model = narrow(recurrence="half", num_tokens=6)
-    images = torch.rand(PICTURES)
+    images = torch.rand(IMAGES)
     with torch.inference_mode():
         assert torch.equal(load_model(saved(model, tmp_path / "vt")).eval()(images), model(images))
     whole = create_model("vt_resnet50")
@@ -122,7 +122,7 @@ def test_every_form_takes_any_size_and_learns(fields: dict[str, Any]) -> None:
 def test_the_trace_says_where_tokens_were_read() -> None:
     trace = Trace()
     with torch.inference_mode():
-        narrow()(torch.rand(PICTURES), trace=trace)
+        narrow()(torch.rand(IMAGES), trace=trace)
     assert list(trace.token_maps) == ["module.1", "module.2"]
     for found in trace.token_maps.values():
         for maps in (found.read, found.interaction):
@@ -132,7 +132,7 @@ def test_the_trace_says_where_tokens_were_read() -> None:
     assert trace.response["head"].logits.shape == (2, 16, 5)
     half = Trace("token_maps")
     with torch.inference_mode():
-        narrow(recurrence="half")(torch.rand(PICTURES), trace=half)
+        narrow(recurrence="half")(torch.rand(IMAGES), trace=half)
     # Half of the tokens stayed, and so did the places where they were read; they stand before the new ones.
     first, second = (half.token_maps[f"module.{index}"].read for index in (1, 2))
     assert torch.equal(second[:, :8], first[:, 8:])
@@ -143,23 +143,23 @@ def test_the_trace_says_where_tokens_were_read() -> None:
 def test_without_a_projector_the_first_modules_places_stay() -> None:
     trace = Trace("token_maps")
     with torch.inference_mode():
-        narrow(projector="none")(torch.rand(PICTURES), trace=trace)
+        narrow(projector="none")(torch.rand(IMAGES), trace=trace)
     assert torch.equal(trace.token_maps["module.1"].read, trace.token_maps["module.2"].read)
     assert trace.token_maps["module.2"].interaction is not None
 
 
 @pytest.mark.parametrize("fields", [{"num_tokens": 1}, {"num_tokens": 3, "recurrence": "half"}])
 def test_one_token_to_norm_is_refused_in_training(fields: dict[str, Any]) -> None:
-    model, picture = narrow(**fields), torch.rand(1, 3, 64, 64)
-    assert model(picture).shape == (1, 5)
+    model, image = narrow(**fields), torch.rand(1, 3, 64, 64)
+    assert model(image).shape == (1, 5)
     with pytest.raises(ConfigError, match="more than one token"):
-        model.train()(picture)
+        model.train()(image)
 
 
 def test_recomputing_activations_leaves_statistics_alone() -> None:
     plain, thrifty = narrow().train(), narrow().train()
     thrifty.set_grad_checkpointing()
-    images = torch.rand(PICTURES)
+    images = torch.rand(IMAGES)
     for model in (plain, thrifty):
         model(images).square().sum().backward()
     for (name, one), (_, other) in zip(plain.named_buffers(), thrifty.named_buffers(), strict=True):
@@ -168,7 +168,7 @@ def test_recomputing_activations_leaves_statistics_alone() -> None:
         torch.testing.assert_close(other.grad, one.grad)
 
 
-def test_a_black_picture_has_clusters_in_half_precision() -> None:
+def test_a_black_image_has_clusters_in_half_precision() -> None:
     model = narrow(tokenizer="cluster").bfloat16()
     assert model(torch.zeros(1, 3, 64, 64, dtype=torch.bfloat16)).isfinite().all()
     black = torch.zeros(1, 8, 4, 4, dtype=torch.float16)
@@ -178,7 +178,7 @@ def test_a_black_picture_has_clusters_in_half_precision() -> None:
 def test_distilling_features_keeps_the_students_dropout() -> None:
     model = narrow(dropout=0.9)
     model.dropout.train()
-    images = torch.rand(PICTURES)
+    images = torch.rand(IMAGES)
     torch.manual_seed(1)
     logits, pooled = logits_and_features(model, images)
     torch.manual_seed(1)
@@ -187,7 +187,7 @@ def test_distilling_features_keeps_the_students_dropout() -> None:
 
 
 def test_padding_is_refused() -> None:
-    model, images = narrow(), torch.rand(PICTURES)
+    model, images = narrow(), torch.rand(IMAGES)
     assert model(images, sizes=torch.tensor([[64, 96], [64, 96]])).shape == (2, 5)
     with pytest.raises(ConfigError, match="reads padding as a part of the image"):
         model(images, sizes=torch.tensor([[64, 96], [64, 80]]))

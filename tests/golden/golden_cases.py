@@ -109,5 +109,5 @@ def read(system: str, name: str) -> Case:
 
 
 def normalised(image: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turns uint8 pictures into what a network sees."""
+    """Turns uint8 images into what a network sees."""
     return (image.float() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)

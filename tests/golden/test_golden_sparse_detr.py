@@ -211,8 +211,8 @@ def test_scorer(name: str) -> None:
     counts = budgets(padding, case.config["rho"])
     assert torch.equal(counts, case.outputs["budgets"].long())
     selection = select(masked, counts)
-    for picture, indices in enumerate(selection.indices):
-        assert torch.equal(indices[selection.kept[picture]], case.outputs[f"selected.{picture}"])
+    for image, indices in enumerate(selection.indices):
+        assert torch.equal(indices[selection.kept[image]], case.outputs[f"selected.{image}"])
 
 
 def pyramid_of(case: Case) -> TokenPyramid:
@@ -248,8 +248,8 @@ def test_encoder(name: str, form: str) -> None:
     case.check("memory", memory)
     if selection is not None:
         unchosen = torch.ones(memory.shape[:2], dtype=torch.bool)
-        for picture, (indices, kept) in enumerate(zip(*selection, strict=True)):
-            unchosen[picture, indices[kept]] = False
+        for image, (indices, kept) in enumerate(zip(*selection, strict=True)):
+            unchosen[image, indices[kept]] = False
         assert torch.equal(memory[unchosen], pyramid.tokens[unchosen])
         starts = selection.gather(case.inputs["proposals"])
         for layer, head in enumerate(module["encoder_heads"]):
@@ -305,10 +305,10 @@ def check_losses(case: Case, heads: dict[str, DetectionHead], auxiliary_losses: 
         labels = [target["labels"] * (head.labels == "classes") for target in targets]
         matches = torch.stack(match(head.logits, head.boxes, labels, [one["boxes"] for one in targets], Costs()), dim=1)
         first = 0
-        for picture, each in enumerate(labels):
-            expected = case.outputs[f"match.{stored}.{picture}"]
-            pairs = matches[matches[:, 0] == picture, 1:] - torch.tensor([0, first])
-            assert torch.equal(pairs, expected[expected[:, 0].argsort()]), (suffix, picture)
+        for image, each in enumerate(labels):
+            expected = case.outputs[f"match.{stored}.{image}"]
+            pairs = matches[matches[:, 0] == image, 1:] - torch.tensor([0, first])
+            assert torch.equal(pairs, expected[expected[:, 0].argsort()]), (suffix, image)
             first += len(each)
         losses = head_losses(head, targets, count)
         for ours, theirs in LOSSES.items():
@@ -351,18 +351,20 @@ def test_losses(name: str) -> None:
 def test_best_detections() -> None:
     case = read(SYSTEM, "postprocess")
     head = DetectionHead("decoder", case.inputs["logits"], case.inputs["boxes"])
-    for picture, found in enumerate(best_detections(head, case.inputs["sizes"], case.config["keep"])):
-        case.check(f"scores.{picture}", found.scores)
-        case.check(f"boxes.{picture}", found.boxes)
-        assert torch.equal(found.labels, case.outputs[f"labels.{picture}"])
+    for image, found in enumerate(best_detections(head, case.inputs["sizes"], case.config["keep"])):
+        case.check(f"scores.{image}", found.scores)
+        case.check(f"boxes.{image}", found.boxes)
+        assert torch.equal(found.labels, case.outputs[f"labels.{image}"])
 
 
 def padded_batch(case: Case) -> tuple[Tensor, Tensor]:
-    pictures = [normalised(case.inputs[f"image.{i}"], MEAN, STD) for i in (0, 1) if f"image.{i}" in case.inputs]
-    sizes = torch.tensor([picture.shape[1:] for picture in pictures])
-    images = torch.zeros(len(pictures), 3, *sizes.amax(dim=0).tolist())
-    for image, picture in zip(images, pictures, strict=True):
-        image[:, : picture.shape[1], : picture.shape[2]] = picture
+    planes = [
+        normalised(case.inputs[f"image.{i}"], MEAN, STD) for i in (0, 1) if f"image.{i}" in case.inputs
+    ]
+    sizes = torch.tensor([one.shape[1:] for one in planes])
+    images = torch.zeros(len(normalised_images), 3, *sizes.amax(dim=0).tolist())
+    for place, one in zip(images, normalised_images, strict=True):
+        place[:, : one.shape[1], : one.shape[2]] = one
     return images, sizes
 
 
@@ -443,8 +445,8 @@ def test_narrow_model(name: str) -> None:
         assert torch.equal(run.selection.indices, case.outputs["selected_padded"])
         case.check("dam", model.attention_map(run))
         unchosen = torch.ones(run.pyramid.padding.shape, dtype=torch.bool)
-        for picture, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
-            unchosen[picture, indices[kept]] = False
+        for image, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
+            unchosen[image, indices[kept]] = False
         assert torch.equal(run.memory.tokens[unchosen], run.pyramid.tokens[unchosen])
     check_losses(case, heads, output.auxiliary_losses)
     # A gradient jumps where a point enters the next cell. In single precision the processor decides on which side of
@@ -475,8 +477,8 @@ def test_published_model(name: str, form: str) -> None:
     case.check("enc.foreground", run.proposed.foreground)
     case.check("score_logits", run.scores)
     case.check("dam", model.attention_map(run))
-    for picture, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
-        expected = case.outputs[f"selected.{picture}"]
+    for image, (indices, kept) in enumerate(zip(*run.selection, strict=True)):
+        expected = case.outputs[f"selected.{image}"]
         assert torch.equal(indices[kept].sort().values, expected.sort().values)
     # Scores of neighbouring queries lie so near to each other that their order is not certain: rows by their tokens.
     order, stored = run.query_tokens.argsort(dim=1), case.outputs["query_tokens"].argsort(dim=1)

@@ -16,7 +16,7 @@ from tiny_detector import save_tiny_detector
 
 @pytest.fixture(scope="session")
 def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader's folder: pictures, a recipe and trained models; boxes and a video. Copy it before writing there."""
+    """A reader's folder: images, a recipe and trained models; boxes and a video. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.factory import preprocessing_of

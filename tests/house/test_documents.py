@@ -51,7 +51,7 @@ def _type(body: str) -> None:
     for line in re.findall(r"^\$ (.*)$", body, re.MULTILINE):
         program, *arguments = shlex.split(line)
         if program == "sparsevision":
-            # What `doctor` finds on the machine of the test is no mistake of the page.
+            # What `doctor` finds on the machine of the test is not a mistake of the page.
             fine = (0, 1) if arguments[0] == "doctor" else (0,)
             assert cli.main([*arguments, *SHORTER.get(arguments[0], "").split()]) in fine, line
 

@@ -42,7 +42,7 @@ def test_its_head_says_the_command(name: str, package: Path) -> None:
 def test_nano_runs_two_steps(name: str, photographs: Path, tmp_path: Path) -> None:
     recipe = read_recipe(name).with_values(
         {
-            "data.spec": str(photographs / "my_pictures"),
+            "data.spec": str(photographs / "my_images"),
             "data.batch": 6,
             "transforms.size": 32,
             "data.repeats": 1,
@@ -55,7 +55,7 @@ def test_nano_runs_two_steps(name: str, photographs: Path, tmp_path: Path) -> No
             "run.log_every": 1,
         }
     )
-    train(recipe, data=str(photographs / "my_pictures"), out=tmp_path / "run")
+    train(recipe, data=str(photographs / "my_images"), out=tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "train"]
     assert steps == [1, 2]

@@ -29,12 +29,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for number, name in enumerate(["b.png", "a.jpg", "deep/c.png", "[x].png"]):
         Image.new("RGB", (40, 36), (60 * number, 90, 120)).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
@@ -42,8 +42,8 @@ def _lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_folder_gives_a_json_line_for_every_picture_in_it(checkpoint: str, pictures: Path, capsys) -> None:
-    assert cli.main(["predict", str(pictures), "--model", checkpoint, "--json", "--top-k", "2"]) == 0
+def test_a_folder_gives_a_json_line_for_every_image_in_it(checkpoint: str, images: Path, capsys) -> None:
+    assert cli.main(["predict", str(images), "--model", checkpoint, "--json", "--top-k", "2"]) == 0
     printed = capsys.readouterr()
     found = _lines(printed.out)
     assert [Path(line["name"]).name for line in found] == ["[x].png", "a.jpg", "b.png", "c.png"]
@@ -52,28 +52,28 @@ def test_a_folder_gives_a_json_line_for_every_picture_in_it(checkpoint: str, pic
 
 
 def test_files_patterns_and_a_list_go_together(
-    checkpoint: str, pictures: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    checkpoint: str, images: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = io.TextIOWrapper(io.BytesIO(f"{pictures / 'deep' / 'c.png'}\n\n{pictures / 'b.png'}\r\n".encode()))
+    listed = io.TextIOWrapper(io.BytesIO(f"{images / 'deep' / 'c.png'}\n\n{images / 'b.png'}\r\n".encode()))
     monkeypatch.setattr(sys, "stdin", listed)
-    sources = [str(pictures / "a.jpg"), str(pictures / "[x].png"), str(pictures / "**" / "*.png"), "-"]
+    sources = [str(images / "a.jpg"), str(images / "[x].png"), str(images / "**" / "*.png"), "-"]
     assert cli.main(["predict", *sources, "--model", checkpoint, "--json"]) == 0
     names = [Path(line["name"]).name for line in _lines(capsys.readouterr().out)]
     assert names == ["a.jpg", "[x].png", "[x].png", "b.png", "c.png", "c.png", "b.png"]
 
 
-def test_the_table_shows_names_as_they_are(checkpoint: str, pictures: Path, capsys) -> None:
-    assert cli.main(["predict", str(pictures), "--model", checkpoint]) == 0
+def test_the_table_shows_names_as_they_are(checkpoint: str, images: Path, capsys) -> None:
+    assert cli.main(["predict", str(images), "--model", checkpoint]) == 0
     printed = capsys.readouterr().out
-    assert str(pictures / "[x].png") in printed
+    assert str(images / "[x].png") in printed
     assert "[red]cat" in printed
 
 
 def test_images_are_drawn_with_the_classes_that_they_show(
-    checkpoint: str, pictures: Path, tmp_path: Path, capsys
+    checkpoint: str, images: Path, tmp_path: Path, capsys
 ) -> None:
     out = tmp_path / "drawn"
-    assert cli.main(["predict", str(pictures / "a.jpg"), "--model", checkpoint, "--draw", str(out), "--json"]) == 0
+    assert cli.main(["predict", str(images / "a.jpg"), "--model", checkpoint, "--draw", str(out), "--json"]) == 0
     assert len(_lines(capsys.readouterr().out)) == 1
     with Image.open(out / "a.jpg") as drawn:
         assert drawn.size == (533, 480)
@@ -82,15 +82,15 @@ def test_images_are_drawn_with_the_classes_that_they_show(
     assert pixels[240:, 270:].std(axis=(0, 1)).max() < 2
 
 
-def test_a_misspelt_flag_that_took_the_image_is_named(checkpoint: str, pictures: Path, capsys) -> None:
-    assert cli.main(["predict", "--jsno", str(pictures / "a.jpg"), "--model", checkpoint]) == 2
+def test_a_misspelt_flag_that_took_the_image_is_named(checkpoint: str, images: Path, capsys) -> None:
+    assert cli.main(["predict", "--jsno", str(images / "a.jpg"), "--model", checkpoint]) == 2
     assert "is the value of --jsno" in capsys.readouterr().err
-    assert cli.main(["predict", str(pictures / "b.png"), "--jsno", str(pictures / "a.jpg"), "--model", checkpoint]) == 2
+    assert cli.main(["predict", str(images / "b.png"), "--jsno", str(images / "a.jpg"), "--model", checkpoint]) == 2
     assert "named '--jsno'; the nearest are '--json'" in capsys.readouterr().err
 
 
-def test_what_was_skipped_is_named_at_the_end(checkpoint: str, pictures: Path, capsys) -> None:
-    sources = [str(pictures / "a.jpg"), str(pictures / "notes.txt"), str(pictures / "*.bmp"), str(pictures / "nix.png")]
+def test_what_was_skipped_is_named_at_the_end(checkpoint: str, images: Path, capsys) -> None:
+    sources = [str(images / "a.jpg"), str(images / "notes.txt"), str(images / "*.bmp"), str(images / "nix.png")]
     assert cli.main(["predict", *sources, "--model", checkpoint, "--json"]) == 0
     printed = capsys.readouterr()
     assert len(_lines(printed.out)) == 1
@@ -99,10 +99,10 @@ def test_what_was_skipped_is_named_at_the_end(checkpoint: str, pictures: Path, c
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, pictures: Path, capsys) -> None:
-    target = pictures.parent / f"f{suffix}"
+def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, images: Path, capsys) -> None:
+    target = images.parent / f"f{suffix}"
     assert (
-        cli.main(["predict", str(pictures), "--model", checkpoint, "--features", str(target), "--batch-size", "3"]) == 0
+        cli.main(["predict", str(images), "--model", checkpoint, "--features", str(target), "--batch-size", "3"]) == 0
     )
     if suffix == ".npz":
         content = np.load(target)
@@ -114,7 +114,7 @@ def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, p
     assert [Path(name).name for name in names] == ["[x].png", "a.jpg", "b.png", "c.png"]
     assert features.shape == (4, 64)
     assert features.dtype == np.float32
-    assert sorted(path.name for path in pictures.parent.iterdir()) == [f"f{suffix}", "pictures"]
+    assert sorted(path.name for path in images.parent.iterdir()) == [f"f{suffix}", "images"]
 
 
 def test_many_rows_of_features_reach_the_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`predict` with a detector on the command line: counts, lines, COCO's results, drawn pictures."""
+"""`predict` with a detector on the command line: counts, lines, COCO's results, drawn images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_lines_have_boxes_and_options_reach_the_model(weights: str, data: Path, 
     assert json.loads(capsys.readouterr().out) != line
 
 
-def test_cocos_results_number_pictures_by_their_order(weights: str, data: Path, tmp_path: Path, capsys) -> None:
+def test_cocos_results_number_images_by_their_order(weights: str, data: Path, tmp_path: Path, capsys) -> None:
     target = tmp_path / "found.json"
     assert cli.main(["predict", str(data / "train"), "--model", weights, "--coco", str(target)]) == 0
     capsys.readouterr()
@@ -74,10 +74,10 @@ def test_cocos_results_take_ids_from_annotations(weights: str, data: Path, tmp_p
     annotations.write_text(json.dumps(content))
     capsys.readouterr()
     assert cli.main([*words, "--annotations", str(annotations)]) == 2
-    assert "does not list the picture" in capsys.readouterr().err
+    assert "does not list the image" in capsys.readouterr().err
 
 
-def test_drawn_pictures_are_named_as_theirs(weights: str, data: Path, tmp_path: Path, capsys) -> None:
+def test_drawn_images_are_named_as_theirs(weights: str, data: Path, tmp_path: Path, capsys) -> None:
     Image.open(data / "val" / "001.png").save(tmp_path / "001.jpg")
     sources = [str(data / "train" / "001.png"), str(data / "val" / "001.png"), str(tmp_path / "001.jpg")]
     assert cli.main(["predict", *sources, "--model", weights, "--draw", str(tmp_path / "drawn")]) == 0

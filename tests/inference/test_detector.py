@@ -31,7 +31,7 @@ def predictor(weights: Path) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted((draw_coco_folder(tmp_path_factory.mktemp("shapes") / "data") / "train").iterdir())
 
 
@@ -40,19 +40,19 @@ def close(one: DetectionResult, other: DetectionResult) -> bool:
     return same and np.allclose(one.boxes, other.boxes, atol=0.01) and np.allclose(one.scores, other.scores, atol=1e-4)
 
 
-def test_one_a_list_and_a_stream(predictor: Predictor, pictures: list[Path]) -> None:
-    one = predictor(pictures[1])
+def test_one_a_list_and_a_stream(predictor: Predictor, images: list[Path]) -> None:
+    one = predictor(images[1])
     assert isinstance(one, DetectionResult)
     assert one.labels
     assert list(one.scores) == sorted(one.scores, reverse=True)
     assert dict(zip(one.labels, one.category_ids, strict=True)) == {"disc": 3, "square": 7}
     assert sum(one.counts().values()) == len(one.labels)
-    several = predictor(pictures[:3])
+    several = predictor(images[:3])
     assert close(several[1], one)
-    assert all(map(close, predictor.stream(iter(pictures[:3])), several))
+    assert all(map(close, predictor.stream(iter(images[:3])), several))
 
 
-def test_pictures_of_one_size_are_batched_and_none_is_padded(
+def test_images_of_one_size_are_batched_and_none_is_padded(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = np.random.default_rng(0)
@@ -74,59 +74,59 @@ def test_pictures_of_one_size_are_batched_and_none_is_padded(
 def test_boxes_are_in_pixels_of_the_original(predictor: Predictor) -> None:
     small = Image.effect_noise((80, 60), 80).convert("RGB")
     large = small.resize((800, 600), Image.Resampling.NEAREST)
-    for picture in (small, large):
-        boxes = np.array(predictor(picture, threshold=0).boxes) / [*picture.size, *picture.size]
+    for image in (small, large):
+        boxes = np.array(predictor(image, threshold=0).boxes) / [*image.size, *image.size]
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         assert (centres > -0.01).all()
         assert (centres < 1.01).all()
         assert centres.max() > 0.5
 
 
-def test_what_counts_goes_by_the_weights_or_by_the_user(tmp_path: Path, pictures: list[Path]) -> None:
+def test_what_counts_goes_by_the_weights_or_by_the_user(tmp_path: Path, images: list[Path]) -> None:
     everything = Predictor(save_tiny_detector(tmp_path / "x", facts=ClassMetadata()), "cpu")
-    all_of_it = everything(pictures[3], threshold=0)
+    all_of_it = everything(images[3], threshold=0)
     assert len(all_of_it.labels) == 16  # 8 queries, 2 classes
     scores: dict[str, list[float]] = {"disc": [], "square": []}
     for label, score in zip(all_of_it.labels, all_of_it.scores, strict=True):
         scores[label].append(score)
     facts = ClassMetadata((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
     carried = Predictor(save_tiny_detector(tmp_path / "y", facts=facts), "cpu")
-    assert carried(pictures[3]).counts() == {"disc": 2, "square": 3}
-    assert len(carried(pictures[3], threshold=0).labels) == 16
-    assert min(everything(pictures[3]).scores) >= 0.5
-    assert everything(pictures[3]).category_ids[0] in (0, 1)
+    assert carried(images[3]).counts() == {"disc": 2, "square": 3}
+    assert len(carried(images[3], threshold=0).labels) == 16
+    assert min(everything(images[3]).scores) >= 0.5
+    assert everything(images[3]).category_ids[0] in (0, 1)
 
 
-def test_a_control_of_the_model_is_given_per_call(predictor: Predictor, pictures: list[Path]) -> None:
+def test_a_control_of_the_model_is_given_per_call(predictor: Predictor, images: list[Path]) -> None:
     few, all_tokens = (
-        predictor(pictures[1], trace="kept", keep_ratio=ratio).trace.kept["encoder"].indices for ratio in (0.1, 1.0)
+        predictor(images[1], trace="kept", keep_ratio=ratio).trace.kept["encoder"].indices for ratio in (0.1, 1.0)
     )
     kept = [sum(int((level >= 0).sum()) for level in levels) for levels in (few, all_tokens)]
     assert kept[0] == pytest.approx(0.1 * kept[1], abs=1)
 
 
-def test_a_trace_rides_along(predictor: Predictor, pictures: list[Path]) -> None:
-    plain, traced = predictor(pictures[1]), predictor(pictures[:2], trace=True)[1]
+def test_a_trace_rides_along(predictor: Predictor, images: list[Path]) -> None:
+    plain, traced = predictor(images[1]), predictor(images[:2], trace=True)[1]
     assert close(plain, traced)
     assert traced.trace.points["decoder.2"].xy.ndim == 3
     assert plain.trace is None
 
 
 def test_a_detector_opened_here_runs_packed_and_answers_alike(
-    weights: Path, predictor: Predictor, pictures: list[Path]
+    weights: Path, predictor: Predictor, images: list[Path]
 ) -> None:
-    assert close(Predictor(weights, "cpu")(pictures[1]), predictor(pictures[1]))
+    assert close(Predictor(weights, "cpu")(images[1]), predictor(images[1]))
 
 
-def test_supervision_takes_the_result(predictor: Predictor, pictures: list[Path]) -> None:
+def test_supervision_takes_the_result(predictor: Predictor, images: list[Path]) -> None:
     pytest.importorskip("supervision")
-    result = predictor(pictures[1])
+    result = predictor(images[1])
     found = result.to_supervision()
     assert len(found) == len(result.labels)
     assert found.xyxy == pytest.approx(np.array(result.boxes), abs=1e-3)
     assert list(found.class_id) == list(result.category_ids)
     assert list(found.data["class_name"]) == list(result.labels)
-    assert len(predictor(pictures[1], threshold=1).to_supervision()) == 0
+    assert len(predictor(images[1], threshold=1).to_supervision()) == 0
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_wrong_request_is_one_sentence(predictor: Predictor, options: dict, sa
 
 
 def test_what_a_model_cannot_take_is_one_sentence(predictor: Predictor) -> None:
-    with pytest.raises(ConfigError, match="shown whole pictures"):
+    with pytest.raises(ConfigError, match="shown whole images"):
         Predictor(predictor.model, "cpu", preprocessing=Preprocessing())
     dense = load_model_of("all")
     with pytest.raises(ConfigError, match="takes no keep_ratio"):

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
+from sparsevision.errors import ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import create_model
 from sparsevision.inference import Predictor
 from sparsevision.tasks.classification.result import ClassificationResult
@@ -47,13 +47,13 @@ def files(tmp_path: Path) -> list[Path]:
 def test_one_in_gives_one_out_of_whatever_kind(files: list[Path]) -> None:
     predictor = _predictor()
     encoded = files[0].read_bytes()
-    for picture in (files[0], str(files[0]), encoded, _array(), Image.fromarray(_array()), Image.open(files[0])):
-        result = predictor(picture)
+    for image in (files[0], str(files[0]), encoded, _array(), Image.fromarray(_array()), Image.open(files[0])):
+        result = predictor(image)
         assert isinstance(result, ClassificationResult)
         assert set(result.labels) == set(LABELS)
         assert result.scores == pytest.approx(predictor(files[0]).scores, abs=1e-6)
     assert predictor(files[0]).name == str(files[0])
-    assert predictor(_array()).name == "picture 0"
+    assert predictor(_array()).name == "image 0"
     assert sum(result.scores) == pytest.approx(1)
     assert list(result.scores) == sorted(result.scores, reverse=True)
 
@@ -79,18 +79,18 @@ def test_an_endless_stream_is_read_one_batch_ahead() -> None:
 
     stream = _predictor(batch_size=3).stream(camera())
     assert taken == 0
-    assert next(stream).name == "picture 0"
+    assert next(stream).name == "image 0"
     assert taken == 3
-    assert [next(stream).name for _ in range(3)] == [f"picture {number}" for number in (1, 2, 3)]
+    assert [next(stream).name for _ in range(3)] == [f"image {number}" for number in (1, 2, 3)]
     assert taken == 6
     stream.close()
 
 
 def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"not a picture")
+    broken.write_bytes(b"not an image")
     predictor = _predictor()
-    pictures = [
+    images = [
         files[0],
         broken,
         tmp_path / "nix.jpg",
@@ -99,26 +99,26 @@ def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tm
         7,
         np.zeros((0, 4, 3), np.uint8),
     ]
-    results = predictor(pictures)
+    results = predictor(images)
     assert [result.name for result in results] == [str(files[0]), str(files[1])]
-    names = [str(broken), str(tmp_path / "nix.jpg"), "picture 3", "picture 5", "picture 6"]
+    names = [str(broken), str(tmp_path / "nix.jpg"), "image 3", "image 5", "image 6"]
     assert [one.name for one in predictor.skipped] == names
     assert all(one.reason and "\n" not in one.reason for one in predictor.skipped)
     assert len(list(predictor.stream([broken, files[0]]))) == 1
     assert len(predictor.skipped) == 1
-    with pytest.raises(UnreadablePictureError, match=r"broken\.jpg"):
+    with pytest.raises(UnreadableImageError, match=r"broken\.jpg"):
         predictor(broken)
 
 
-def test_pictures_of_unequal_sizes_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
+def test_images_of_unequal_sizes_come_back_in_order_and_unchanged(tmp_path: Path) -> None:
     whole = Preprocessing(size=(48, 48), fit="whole")
     predictor = _predictor(preprocessing=whole, batch_size=8)
-    pictures = [_array(number, *((40, 56) if number % 2 else (56, 40))) for number in range(5)]
-    results = predictor(pictures)
-    assert [result.name for result in results] == [f"picture {number}" for number in range(5)]
-    for picture, result in zip(pictures, results, strict=True):
-        assert result.scores == pytest.approx(predictor(picture).scores, abs=1e-5)
-        assert result.geometry.original_size == picture.shape[:2]
+    images = [_array(number, *((40, 56) if number % 2 else (56, 40))) for number in range(5)]
+    results = predictor(images)
+    assert [result.name for result in results] == [f"image {number}" for number in range(5)]
+    for image, result in zip(images, results, strict=True):
+        assert result.scores == pytest.approx(predictor(image).scores, abs=1e-5)
+        assert result.geometry.original_size == image.shape[:2]
 
 
 def test_traces_and_features_ride_along_when_asked_for() -> None:
@@ -192,7 +192,7 @@ def test_a_peer_predicts_too() -> None:
         (lambda: Predictor(torch.nn.Linear(2, 2)), "give preprocessing="),
         (lambda: Predictor(create_model("sparseformer_nano"), "quantum"), "The device 'quantum' cannot be used"),
         (lambda: _predictor()(count()), "use `stream`"),
-        (lambda: _predictor()(io.BytesIO(b"x")), "is no picture"),
+        (lambda: _predictor()(io.BytesIO(b"x")), "is not an image"),
         (lambda: _predictor()(_array(), trace="pionts"), "'points'"),
     ],
 )

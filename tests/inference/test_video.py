@@ -1,4 +1,4 @@
-"""Videos among the pictures: read as frames are asked for, kept as far as they go, drawn as a video again."""
+"""Videos among the images: read as frames are asked for, kept as far as they go, drawn as a video again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from sparsevision.inference.images import Frame
+
 from sparsevision import cli
 from sparsevision.inference import Predictor
 from sparsevision.inference import video as reading
-from sparsevision.inference.pictures import Frame
 from sparsevision.inference.video import is_video, read_video, with_frames
 from sparsevision.types import Skipped
 from tiny_detector import save_tiny_detector
@@ -105,7 +106,7 @@ def test_a_camera_that_there_is_not_is_one_sentence() -> None:
     assert not is_video("a/b.png")
 
 
-def test_pictures_and_videos_give_lines_and_drawn_files(tmp_path: Path, weights: Path, capsys) -> None:
+def test_images_and_videos_give_lines_and_drawn_files(tmp_path: Path, weights: Path, capsys) -> None:
     clip = film(tmp_path / "clip.mp4", 9, (95, 63))
     Image.new("RGB", (64, 48), "grey").save(tmp_path / "one.png")
     sources = [str(clip), str(tmp_path / "one.png"), str(tmp_path / "nix.mp4")]

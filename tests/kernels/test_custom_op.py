@@ -42,10 +42,10 @@ def test_a_compiled_model_calls_them_in_inference_only() -> None:
         seen.extend(str(node.target) for node in graph.graph.nodes)
         return graph
 
-    model, pictures = create_model("sparseformer_nano").eval(), torch.randn(1, 3, 32, 32)
+    model, images = create_model("sparseformer_nano").eval(), torch.randn(1, 3, 32, 32)
     compiled = torch.compile(model, backend=backend)
-    compiled(pictures)
+    compiled(images)
     assert not any("sparsevision" in target for target in seen)
     with torch.no_grad():
-        compiled(pictures)
+        compiled(images)
     assert all(any(name in target for target in seen) for name in FUNCTIONS)

@@ -25,7 +25,7 @@ ROUNDING = {"atol": 1e-5, "rtol": 1e-5}
 def draw(
     shapes: Shapes, queries: int = 11, batch: int = 2, heads: int = 2, channels: int = 8, points: int = 3
 ) -> Inputs:
-    """Draws values, locations inside and up to half a picture outside, and weights that sum to one."""
+    """Draws values, locations inside and up to half an image outside, and weights that sum to one."""
     random = torch.Generator().manual_seed(0)
     tokens = sum(height * width for height, width in shapes)
     values = torch.randn(batch, tokens, heads, channels, generator=random)

@@ -107,7 +107,7 @@ def test_a_data_set_is_examined_too(
             Image.new("RGB", (40, 30), (50 * number, 40 * shade, 9)).save(tmp_path / folder / f"{shade}.png")
     assert cli.main(["doctor", str(tmp_path)]) == 0
     assert "2 classes" in capsys.readouterr().out
-    (tmp_path / "train" / "a" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "train" / "a" / "broken.png").write_bytes(b"no image")
     assert cli.main(["doctor", str(tmp_path)]) == 1
     assert "train/a/broken.png" in capsys.readouterr().out
     assert cli.main(["doctor", str(tmp_path / "absent"), "--json"]) == 1

@@ -1,4 +1,4 @@
-"""A sweep over keep ratios: each row is what evaluate says of that setting, all pictures take turns, files come out."""
+"""A sweep over keep ratios: each row is what evaluate says of that setting, all images take turns, files come out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_row_is_what_evaluate_says_of_its_setting(weights: Path, data: str) ->
     assert found(again.rows[0].report) == found(sweep.rows[2].report)
 
 
-def test_settings_take_turns_picture_by_picture(weights: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_take_turns_image_by_image(weights: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     turns = []
     own = _Setting.add
     monkeypatch.setattr(
@@ -68,7 +68,7 @@ def test_one_command_writes_figures_and_a_drawing(weights: Path, data: str, tmp_
     assert written["trained_keep_ratio"] == 0.3
     assert written["machine"]["cores"] >= 1
     first = written["rows"][0]
-    assert (first["selection"], first["keep_ratio"], first["pictures"]) == ("dam", 0.1, 6)
+    assert (first["selection"], first["keep_ratio"], first["images"]) == ("dam", 0.1, 6)
     assert {"ap", "ap50", "small", "medium", "large"} <= set(first)
     assert 0 < first["milliseconds"]["low"] <= first["milliseconds"]["median"] <= first["milliseconds"]["high"]
     assert Image.open(out / "sweep.png").width > 1000
@@ -83,6 +83,6 @@ def test_what_cannot_be_swept_is_one_sentence(weights: Path, data: str, tmp_path
     with pytest.raises(ConfigError, match="no selection in this model named 'objectness'"):
         sweep_keep_ratios(weights, data, selections=("dam", "objectness"))
     folder = draw_coco_folder(tmp_path / "data", val=1)
-    (folder / "val" / "000.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="None of the 1 pictures"):
+    (folder / "val" / "000.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="None of the 1 images"):
         sweep_keep_ratios(weights, str(folder), keep_ratios=(0.1,))

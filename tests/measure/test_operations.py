@@ -44,7 +44,7 @@ def test_counting_computes_nothing_and_leaves_the_model_alone(device: str):
     with torch.device(device):
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    # A picture of 30 GB, were it ever made.
+    # An image of 30 GB, were it ever made.
     assert count_macs(model, (3, 50_000, 50_000)).total == 3 * 4 * 9 * 49_998**2
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -52,7 +52,7 @@ def test_counting_computes_nothing_and_leaves_the_model_alone(device: str):
         assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_a_batch_costs_as_many_times_one_picture():
+def test_a_batch_costs_as_many_times_one_image():
     with torch.device("meta"):
         model = create_model("sparseformer_nano")
     assert count_macs(model, (3, 3, 96, 64)).total == 3 * count_macs(model, (3, 96, 64)).total

@@ -190,7 +190,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(model: str, size:
         check_candidates([Candidate(model, Workload(size))])
 
 
-def test_pictures_may_be_wider_than_high():
+def test_images_may_be_wider_than_high():
     runner = Runner(Candidate("sparse_detr_nano", Workload((64, 96)), memory_format="contiguous"))
     runner()
     assert runner.images.shape == (1, 3, 64, 96)

@@ -18,7 +18,7 @@ SIDES = (1, 3, 33, 47)
 
 
 def frozen(name: str) -> nn.Module:
-    """Returns a network whose fixed norms are no identities."""
+    """Returns a network whose fixed norms are not identities."""
     torch.manual_seed(0)
     network = freeze_batch_norm_2d(timm.create_model(name, features_only=True, **NETWORKS[name][1]))
     for key, buffer in network.named_buffers():

@@ -107,7 +107,7 @@ def test_results_have_the_best_classes_and_as_many_as_were_asked_for() -> None:
     assert task.options["top_k"].default == 3
 
 
-def test_pictures_of_different_sizes_are_padded_and_their_sizes_told() -> None:
+def test_images_of_different_sizes_are_padded_and_their_sizes_told() -> None:
     task = ClassificationTask(("a", "b"))
     batch = task.collate([Sample(torch.ones(3, 4, 6), 0, "wide", 0), Sample(torch.ones(3, 8, 2), 1, "high", 1)])
     assert batch.images.shape == (2, 3, 8, 6)

@@ -65,24 +65,24 @@ def test_every_object_gets_a_query_of_its_own(scores: str) -> None:
     assert few.images.tolist() == [0, 0, 1]
 
 
-def test_a_picture_is_matched_as_if_it_were_alone() -> None:
+def test_a_image_is_matched_as_if_it_were_alone() -> None:
     valid, match = torch.tensor([[True] * 6, [False, True, True, False, True, True]]), HungarianMatcher(SetWeights())
     two = replace(head(2, 6), valid=valid)
     labels, boxes = [torch.tensor([1, 2]), torch.tensor([0, 1])], [torch.tensor(BOXES), torch.tensor(BOXES).flip(0)]
     both = match(two, labels, boxes)
-    for picture in range(2):
-        one = [picture]
+    for image in range(2):
+        one = [image]
         alone = match(
-            replace(two, logits=two.logits[one], boxes=two.boxes[one], valid=valid[one]), [labels[picture]],
-            [boxes[picture]],
+            replace(two, logits=two.logits[one], boxes=two.boxes[one], valid=valid[one]), [labels[image]],
+            [boxes[image]],
         )  # fmt: skip
-        mine = both.images == picture
+        mine = both.images == image
         assert both.queries[mine].tolist() == alone.queries.tolist()
-        assert (both.objects[mine] - 2 * picture).tolist() == alone.objects.tolist()
+        assert (both.objects[mine] - 2 * image).tolist() == alone.objects.tolist()
 
 
 def test_scores_that_are_no_numbers_reach_the_loss() -> None:
-    # There the loop finds them, and names the pictures.
+    # There the loop finds them, and names the images.
     broken = head(1)
     broken.logits[0, 2] = float("nan")
     assert not math.isfinite(sum(head_losses(broken, [target([0], BOXES[:1])], 1.0).values()).item())
@@ -110,7 +110,7 @@ def test_odd_boxes_give_finite_losses_and_gradients(boxes: list[list[float]]) ->
     assert flat.boxes.grad.isfinite().all()
 
 
-def test_losses_are_averaged_over_objects_and_own_ones_over_pictures() -> None:
+def test_losses_are_averaged_over_objects_and_own_ones_over_images() -> None:
     task = DetectionTask(CLASSES)
     both = batch([target([0, 1], BOXES), target([], [])])
     assert task.count(both).tolist() == [2.0, 2.0]
@@ -160,7 +160,7 @@ def test_results_are_in_pixels_of_the_original() -> None:
     assert "cat" in str(found)
 
 
-def _coco(pictures: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]):
+def _coco(images: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]):
     """COCO's own evaluation of detections (scores, labels, corner boxes)."""
     import contextlib
     import io
@@ -170,7 +170,7 @@ def _coco(pictures: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, T
 
     height, width = size
     annotations, detections = [], []
-    for index, (true, (scores, labels, boxes)) in enumerate(zip(pictures, found, strict=True)):
+    for index, (true, (scores, labels, boxes)) in enumerate(zip(images, found, strict=True)):
         for label, (x, y, w, h), area, crowd in zip(
             *(true[key].tolist() for key in ("labels", "boxes", "areas", "crowds")), strict=True
         ):
@@ -184,7 +184,7 @@ def _coco(pictures: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, T
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
-            "images": [{"id": i, "height": height, "width": width} for i in range(len(pictures))],
+            "images": [{"id": i, "height": height, "width": width} for i in range(len(images))],
             "categories": [{"id": i, "name": name} for i, name in enumerate(CLASSES)],
             "annotations": annotations,
         }
@@ -200,13 +200,13 @@ def test_average_precision_is_cocos() -> None:
     size = (400, 600)
     draw = torch.Generator().manual_seed(3)
     targets, logits, boxes = [], [], []
-    for picture in range(12):
-        count = 0 if picture == 5 else picture % 4 + 1
+    for image in range(12):
+        count = 0 if image == 5 else image % 4 + 1
         centres = 0.2 + 0.6 * torch.rand(count, 2, generator=draw)
         sides = 0.03 + 0.3 * torch.rand(count, 2, generator=draw)
         labels = torch.randint(3, (count,), generator=draw)
         true = target(
-            labels.tolist(), torch.cat([centres, sides], -1).tolist(), [picture == 7 and i == 0 for i in range(count)]
+            labels.tolist(), torch.cat([centres, sides], -1).tolist(), [image == 7 and i == 0 for i in range(count)]
         )
         targets.append(true)
         queries = torch.rand(10, 4, generator=draw) * 0.5 + 0.1
@@ -241,7 +241,7 @@ def _task_with(thresholds: tuple[float, ...] | None) -> DetectionTask:
 
 
 def _scored(task: DetectionTask, scores: list[float]) -> Any:
-    """Four bees in two pictures, each found at one of four scores; a fifth detection is wrong."""
+    """Four bees in two images, each found at one of four scores; a fifth detection is wrong."""
     targets = [target([1, 1], BOXES), target([1, 1], BOXES)]
     logits = torch.full((2, 3, 3), -9.0)
     boxes = torch.tensor([[*BOXES, [0.1, 0.9, 0.1, 0.1]]] * 2)

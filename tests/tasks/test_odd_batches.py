@@ -118,7 +118,7 @@ FILLER = sample(target(), 128, 128, 9)  # makes every batch as large, and is not
 
 
 def beside(other: Sample, place: int) -> tuple[Tensor, Tensor]:
-    """The picture and one neighbour, padded to 128 x 128, and their sizes."""
+    """The image and one neighbour, padded to 128 x 128, and their sizes."""
     pair = [SHOWN, other] if place == 0 else [other, SHOWN]
     batch = TASK.collate([*pair, FILLER])
     return batch.images[:2], batch.sizes[:2]
@@ -127,7 +127,7 @@ def beside(other: Sample, place: int) -> tuple[Tensor, Tensor]:
 @torch.inference_mode()
 @pytest.mark.parametrize("selection", ["dam", "objectness", "all"])
 @pytest.mark.parametrize("place", [0, 1])
-def test_neighbours_of_a_picture_change_nothing(selection: str, place: int) -> None:
+def test_neighbours_of_a_image_change_nothing(selection: str, place: int) -> None:
     torch.manual_seed(1)
     detector = create_model("sparse_detr_nano", num_classes=3, numerics="clean", **{**SMALL, "selection": selection})
     detector.eval()
@@ -138,11 +138,11 @@ def test_neighbours_of_a_picture_change_nothing(selection: str, place: int) -> N
     for head in heads[1:]:
         torch.testing.assert_close(head.boxes[place], heads[0].boxes[place], atol=1e-4, rtol=0)
         torch.testing.assert_close(head.logits[place], heads[0].logits[place], atol=1e-4, rtol=0)
-    # The test means something: what is said of the other picture differs.
+    # The test means something: what is said of the other image differs.
     assert (heads[1].logits[1 - place] - heads[0].logits[1 - place]).abs().max() > 1e-3
 
 
-def test_neighbours_of_a_picture_change_no_loss_of_its_own(model: nn.Module) -> None:
+def test_neighbours_of_a_image_change_no_loss_of_its_own(model: nn.Module) -> None:
     for module in model.train().modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()

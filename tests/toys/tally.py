@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
-from sparsevision.data.reading import decode_picture, read_bytes
+from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.errors import DataError
 
 UNMARKED = False
@@ -34,7 +34,7 @@ class TallyImages:
         return len(self.names)
 
     def read(self, index: int) -> Record:
-        image, size = decode_picture(self.names[index], side=self.side)
+        image, size = decode_image(self.names[index], side=self.side)
         return Record(image, self.counts[index], self.names[index], original_size=size)
 
     def content(self, index: int) -> bytes:

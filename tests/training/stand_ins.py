@@ -45,7 +45,7 @@ class TinyNet(nn.Module):
 
 
 class TinyLoaders:
-    """Pictures drawn from (epoch, batch), so that any batch can be had again."""
+    """Images drawn from (epoch, batch), so that any batch can be had again."""
 
     classes = CLASSES
     fingerprint = "tiny"
@@ -74,7 +74,7 @@ class TinyLoaders:
         images[targets == 2, :, ::2] += 1.0
         if self.poison == seed:
             images[0] = torch.nan
-        names = [f"picture-{seed}-{index}" for index in range(size)]
+        names = [f"image-{seed}-{index}" for index in range(size)]
         return Batch(images, targets, names, list(range(size)), skipped=list(self.skipped.get(seed, [])))
 
 

@@ -1,4 +1,4 @@
-"""The commands train and evaluate on a folder of pictures, as a user types them."""
+"""The commands train and evaluate on a folder of images, as a user types them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL = (
 
 @pytest.mark.slow
 def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = str(photographs / "my_pictures"), tmp_path / "run"
+    data, out = str(photographs / "my_images"), tmp_path / "run"
     settings = [word for override in SMALL for word in ("--set", override)]
     assert main(["train", "--data", data, "--model", "sparseformer_nano", "--out", str(out), *settings]) == 0
     said = capsys.readouterr()
@@ -30,9 +30,9 @@ def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.C
     capsys.readouterr()
 
     (tmp_path / "part" / "round").mkdir(parents=True)
-    for number, source in enumerate(sorted((photographs / "my_pictures" / "val" / "round").iterdir())):
+    for number, source in enumerate(sorted((photographs / "my_images" / "val" / "round").iterdir())):
         (tmp_path / "part" / "round" / f"{number}.jpg").write_bytes(source.read_bytes())
-    (tmp_path / "part" / "round" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "part" / "round" / "broken.jpg").write_bytes(b"no image")
     matrix = tmp_path / "confusion.csv"
     assert main(["evaluate", str(out), "--data", data, "--json"]) == 0
     whole = json.loads(capsys.readouterr().out)

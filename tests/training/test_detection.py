@@ -83,9 +83,9 @@ def test_it_learns_in_bfloat16(folder: Path, tmp_path: Path) -> None:
     assert all(0 < line["loss"] < 100 and line["mask_prediction"] > 0 for line in lines if line["kind"] == "train")
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     folder = draw_coco_folder(tmp_path / "data")
-    (folder / "train" / "002.png").write_bytes(b"no picture")
+    (folder / "train" / "002.png").write_bytes(b"no image")
     summary = train(recipe("schedule.epochs=1"), data=str(folder), out=tmp_path / "run")
     assert [Path(name).name for name in summary.skipped] == ["002.png"]
 

@@ -73,8 +73,8 @@ def test_classes_are_matched_by_name(weights: Path, data: Path) -> None:
         evaluate(weights, str(data), split="train")
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_named(weights: Path, data: Path, capsys) -> None:
-    (data / "val" / "001.png").write_bytes(b"no picture")
+def test_a_image_that_cannot_be_read_is_left_out_and_named(weights: Path, data: Path, capsys) -> None:
+    (data / "val" / "001.png").write_bytes(b"no image")
     assert cli.main(["evaluate", str(weights), "--data", str(data)]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("2 images: ")

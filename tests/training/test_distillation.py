@@ -14,7 +14,7 @@ from sparsevision.types import Preprocessing
 
 
 class Seen(nn.Module):
-    """Keeps the pictures that it was shown."""
+    """Keeps the images that it was shown."""
 
     def forward(self, images: Tensor) -> Tensor:
         self.images = images

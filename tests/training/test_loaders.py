@@ -12,7 +12,7 @@ from sparsevision.training.loaders import ImageLoaders
 
 def order(photographs: Path, *, shuffle: bool) -> list[int]:
     recipe = read_recipe("folder_nano").with_values({"data.batch": 4, "data.shuffle": shuffle})
-    train, val = (open_dataset(photographs / "my_pictures", split) for split in ("train", "val"))
+    train, val = (open_dataset(photographs / "my_images", split) for split in ("train", "val"))
     task = ClassificationTask(train.classes, settings=recipe.settings)
     plan = ImageLoaders(recipe=recipe, train_set=train, val_set=val, task=task).train(0).plan
     return [index for number in range(plan.batches) for _, _, index in plan.batch(number)]

@@ -120,7 +120,7 @@ def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
         def train(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
             for number in range(6):
                 batch = self.batch(1000 * epoch + number, 4)
-                # Unequal parts: what is averaged over must be the step's pictures, not the parts' means.
+                # Unequal parts: what is averaged over must be the step's images, not the parts' means.
                 for rows in (slice(0, 1), slice(1, 4)):
                     yield Batch(batch.images[rows], batch.targets[rows], batch.names[rows], batch.indices[rows])
 
@@ -141,16 +141,16 @@ def test_accumulation_changes_nothing_but_memory(tmp_path: Path) -> None:
     assert torch.allclose(*weights, atol=1e-6)
 
 
-def test_a_loss_that_is_nan_names_the_pictures_and_leaves_the_last_state(tmp_path: Path) -> None:
+def test_a_loss_that_is_nan_names_the_images_and_leaves_the_last_state(tmp_path: Path) -> None:
     feed = TinyLoaders()
     feed.poison = 1003
-    with pytest.raises(NonFiniteLossError, match="'picture-1003-0'"):
+    with pytest.raises(NonFiniteLossError, match="'image-1003-0'"):
         run(recipe(), tmp_path, feed)
     assert all(torch.isfinite(value.double()).all() for value in final_weights(tmp_path).values())
     assert lines(tmp_path)[-1]["step"] < 10
 
 
-def test_unreadable_pictures_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_images_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path) -> None:
     class Empty(TinyLoaders):
         def batch(self, seed: int, size: int) -> Batch:
             whole = super().batch(seed, size)

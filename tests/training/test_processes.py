@@ -1,4 +1,4 @@
-"""Two processes learn what one learns from the joint batch, and score each picture once."""
+"""Two processes learn what one learns from the joint batch, and score each image once."""
 
 from __future__ import annotations
 

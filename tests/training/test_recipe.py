@@ -90,7 +90,7 @@ def test_what_is_written_reads_as_the_same(tmp_path: Path) -> None:
             "optimiser.clip": None,
             "optimiser.betas": None,
             "model.config": {"num_tokens": 9, "image_feature": "rgb", "decoding options": [1, 2.5, True]},
-            "data.spec": 'C:\\pictures of "Zoë" 😀\n',
+            "data.spec": 'C:\\images of "Zoë" 😀\n',
             "loss.class_weights": (1.0, 2.0),
         }
     )
@@ -100,12 +100,12 @@ def test_what_is_written_reads_as_the_same(tmp_path: Path) -> None:
 
 
 def test_train_needs_only_data_and_model_and_says_what_it_took() -> None:
-    recipe, notes = choose_recipe(None, data="pictures", model="sparseformer_tiny")
-    assert (recipe.data.spec, recipe.model.name, recipe.transforms.size) == ("pictures", "sparseformer_tiny", 224)
+    recipe, notes = choose_recipe(None, data="images", model="sparseformer_tiny")
+    assert (recipe.data.spec, recipe.model.name, recipe.transforms.size) == ("images", "sparseformer_tiny", 224)
     assert recipe.model.pretrained
     assert "folder_nano" in notes[0]
     assert "published" in notes[0]
-    recipe, notes = choose_recipe(None, data="pictures", model=None, overrides=["model.pretrained=false"])
+    recipe, notes = choose_recipe(None, data="images", model=None, overrides=["model.pretrained=false"])
     assert recipe.model.name == "sparseformer_nano"
     assert "from scratch" in notes[0]
     [note] = choose_recipe("caltech101_vt_resnet18", data="x", model=None)[1]

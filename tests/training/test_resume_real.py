@@ -20,7 +20,7 @@ def test_sparseformer_resumes_to_the_bit_with_other_workers(photographs: Path, t
             "transforms.mix_probability": 1.0, "transforms.evaluation.fit": "whole",
         }
     )  # fmt: skip
-    data, out = str(photographs / "my_pictures"), tmp_path / "broken"
+    data, out = str(photographs / "my_images"), tmp_path / "broken"
     train(recipe, data=data, out=tmp_path / "unbroken")
     stopped = train(recipe.with_values({"run.time_budget_minutes": 1e-9}), data=data, out=out)
     assert (stopped.finished, stopped.steps) == (False, 1)

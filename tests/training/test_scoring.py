@@ -25,7 +25,7 @@ SMALL = {
 def test_an_undivided_folder_is_divided_for_scoring_as_it_was_for_training(
     photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, read, own = str(photographs / "my_pictures" / "train"), [], ClassificationTask.open
+    data, read, own = str(photographs / "my_images" / "train"), [], ClassificationTask.open
 
     def noting(*given: Any, **named: Any) -> Dataset:
         read.append(own(*given, **named))
@@ -69,6 +69,6 @@ def test_imagenets_folders_are_known_by_their_synsets() -> None:
         as_imagenet("n01440764", "unicorn")
 
 
-def test_pictures_may_not_be_decoded_smaller_than_they_are_used() -> None:
+def test_images_may_not_be_decoded_smaller_than_they_are_used() -> None:
     with pytest.raises(ConfigError, match=r"data\.decode_side \(160\) must be at least transforms\.size \(224\)"):
         read_recipe("caltech101_nano", ["transforms.size=224"])

@@ -36,7 +36,7 @@ def released_weights(variant: NamedVariant) -> Path:
     A fetched file takes its place in the cache only after its names and shapes were found to be the variant's.
 
     Raises:
-        CheckpointError: there are no weights, they cannot be fetched (the message names the file to put there), or
+        CheckpointError: no weights are published, they cannot be fetched (the message names the file to put there), or
             what came is something else.
     """
     weights = variant.weights

@@ -38,7 +38,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
             which `model_ema` is taken, else `model`); or a state dict in memory in any of these.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, it would execute code, or it holds no weights.
+        CheckpointError: the file does not exist, is damaged, would execute code, or holds no weights.
     """
     if isinstance(source, Mapping):
         return _checkpoint(_weights_of(source, "The state dict"), None, "the state dict")
@@ -46,7 +46,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint at {str(path)!r}: give a folder or a file of weights.")
+        raise CheckpointError(f"Nothing lies at {str(path)!r}: give a folder or a file of weights.")
     return _read_file(path)
 
 

@@ -146,7 +146,7 @@ def _checked_outputs(paths: Sequence[Path]) -> list[Path]:
         if path.suffix not in (".json", ".md"):
             raise ConfigError(f"--out {path}: the name must end in .json or .md.")
         if not path.absolute().parent.is_dir():
-            raise ConfigError(f"--out {path}: there is no folder {path.absolute().parent}; make it first.")
+            raise ConfigError(f"--out {path}: the folder {path.absolute().parent} does not exist; make it first.")
     return list(paths)
 
 
@@ -235,7 +235,7 @@ def _measure_loader(spec: str, size: Size, batch: int, workers: int) -> None:
     with Console(stderr=True).status("loading images"):
         speed = measure_loader(spec, size=size, batch=batch, workers=workers)
     columns = ("loader", "images/s", "size", "batch", "workers", "images", "skipped")
-    counts = (size, batch, workers, speed.pictures, speed.skipped)
+    counts = (size, batch, workers, speed.images, speed.skipped)
     _output().print(_table(columns, [(spec, f"{speed.images_per_second:.1f}", *map(str, counts))]))
 
 

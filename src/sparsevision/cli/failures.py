@@ -77,7 +77,7 @@ def _sentence(failure: BaseException, arguments: Sequence[str]) -> str | None:
         return str(UnknownNameError(kind, name, known, advice="See `sparsevision --help`."))
     if isinstance(failure, UnusedCliTokensError) and failure.unused_tokens:
         words = ", ".join(map(repr, failure.unused_tokens))
-        return f"There is no use for {words} here. See `sparsevision {arguments[0]} --help`."
+        return f"Nothing here takes {words}. See `sparsevision {arguments[0]} --help`."
     if isinstance(failure, SparseVisionError | CycloptsError):
         return " ".join(str(failure).split())
     return _out_of_memory(failure) or _refused_by_system(failure)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sparsevision.data.dataset import Dataset, Record
-from sparsevision.data.reading import read_picture
+from sparsevision.data.reading import read_image
 
-__all__ = ["Dataset", "Record", "read_picture"]
+__all__ = ["Dataset", "Record", "read_image"]

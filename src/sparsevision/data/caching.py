@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Record
-from sparsevision.errors import UnreadablePictureError
+from sparsevision.errors import UnreadableImageError
 
 _EMPTY = Image.new("RGB", (1, 1))
 
@@ -43,7 +43,7 @@ class CachedDataset:
         return len(self.dataset)
 
     def read(self, index: int) -> Record:
-        """Returns one image, decoded only the first time; raises UnreadablePictureError."""
+        """Returns one image, decoded only the first time; raises UnreadableImageError."""
         found = self._kept.get(index)
         if found is not None:
             return replace(found.record, image=Image.frombytes("RGB", found.size, found.pixels))
@@ -60,7 +60,7 @@ class CachedDataset:
             before = self.used
             try:
                 self.read(index)
-            except UnreadablePictureError:
+            except UnreadableImageError:
                 continue
             if self.used == before and index not in self._kept:
                 break

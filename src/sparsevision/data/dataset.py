@@ -51,7 +51,7 @@ class Opening:
 class Dataset(Protocol):
     """Annotated images by index.
 
-    `read` raises UnreadablePictureError for an image that cannot be decoded. Layouts may offer more, which their tasks
+    `read` raises UnreadableImageError for an image that cannot be decoded. Layouts may offer more, which their tasks
     know.
     """
 
@@ -81,7 +81,7 @@ class Dataset(Protocol):
         """Decodes one image."""
 
     def content(self, index: int) -> bytes:
-        """Returns the image's file, undecoded: equal bytes are the same image. Raises UnreadablePictureError."""
+        """Returns the image's file, undecoded: equal bytes are the same image. Raises UnreadableImageError."""
 
 
 def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -> str:

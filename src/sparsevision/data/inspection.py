@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsevision.errors import UnreadablePictureError
+from sparsevision.errors import UnreadableImageError
 from sparsevision.types import Skipped, Table
 
 TINY_SIDE = 16
@@ -97,7 +97,7 @@ class Examination(ABC):
         try:
             digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
             record = self.dataset.read(index)
-        except UnreadablePictureError as error:
+        except UnreadableImageError as error:
             self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))
             return None
         self.seen.append(Seen(self.split, name, label, digest))

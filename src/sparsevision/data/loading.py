@@ -14,7 +14,7 @@ from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Dataset, Record
 from sparsevision.data.sampling import EpochPlan
 from sparsevision.data.seeding import preserved_globals, seed_globals
-from sparsevision.errors import ConfigError, DataError, SparseVisionError, UnreadablePictureError
+from sparsevision.errors import ConfigError, DataError, SparseVisionError, UnreadableImageError
 from sparsevision.types import Batch, Sample, Skipped
 
 Transform = Callable[[Record], Sample]
@@ -43,7 +43,7 @@ def make_loader(
     Every sample's randomness is drawn from (seed, epoch, position in the epoch), and `collate`'s (mixing) from (seed,
     epoch, batch, rank), so neither `num_workers` nor `start_batch` nor the `start_method` of the worker processes
     changes a batch, and nobody else's random numbers are touched. `EpochPlan` says how samples are ordered and dealt
-    out. Pictures that cannot be read are left out and listed in `batch.skipped`; `collate` may be handed an empty list.
+    out. Images that cannot be read are left out and listed in `batch.skipped`; `collate` may be handed an empty list.
     """
     plan = EpochPlan(
         len(dataset),
@@ -96,7 +96,7 @@ class Loader:
             if not re.search(r"DataLoader worker .*(exited unexpectedly|is killed by signal)", str(error)):
                 raise
             raise DataError(
-                "A process that loads pictures was killed, most likely for want of memory: use fewer workers or a "
+                "A process that loads images was killed, most likely for want of memory: use fewer workers or a "
                 "smaller batch size."
             ) from error
 
@@ -144,7 +144,7 @@ class _Batches(TorchDataset["Batch | _Failure"]):
             seed_globals(self.plan.seed, epoch, "sample", position)
             try:
                 samples.append(replace(self.transform(self.dataset.read(index)), index=index))
-            except UnreadablePictureError as error:
+            except UnreadableImageError as error:
                 skipped.append(Skipped(str(self.dataset.names[index]), str(error)))
         seed_globals(self.plan.seed, self.plan.epoch, "batch", number, self.plan.rank)
         batch = self.collate(samples)

@@ -1,4 +1,4 @@
-"""From a decoded picture to what a model sees, wherever no randomness is wanted."""
+"""From a decoded image to what a model sees, wherever no randomness is wanted."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class EvaluationTransform:
 
 
 def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turns a picture into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey."""
+    """Turns an image into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey."""
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise ConfigError(f"A mean of {len(mean)} and a std of {len(std)} channels do not fit: give 1 or 3 of both.")
     wanted = "L" if len(mean) == 1 else "RGB"
@@ -69,9 +69,9 @@ def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...
 
 
 def least_decoded_side(preprocessing: Preprocessing) -> int:
-    """Returns the short side that a picture must keep while decoding so that preprocessing loses nothing visible.
+    """Returns the short side that an image must keep while decoding so that preprocessing loses nothing visible.
 
-    Twice what the picture is resized to: the resampling filter then still averages real pixels.
+    Twice what the image is resized to: the resampling filter then still averages real pixels.
     """
     fraction = preprocessing.crop_fraction if preprocessing.fit == "crop" else 1.0
     longest = preprocessing.size[0] if preprocessing.fit == "short" else max(preprocessing.size)
@@ -79,7 +79,7 @@ def least_decoded_side(preprocessing: Preprocessing) -> int:
 
 
 def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
-    """Returns how many pictures may be scored together: one where they are whole, which differ in size.
+    """Returns how many images may be scored together: one where they are whole, which differ in size.
 
     Padding one to another's size would change what convolutions see of it.
     """
@@ -106,7 +106,7 @@ def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image
 
 
 def _uncropped_size(preprocessing: Preprocessing, image: Image.Image) -> tuple[int, int]:
-    """Returns the (height, width) of a view that shows the whole picture."""
+    """Returns the (height, width) of a view that shows the whole image."""
     if preprocessing.fit == "stretch":
         return preprocessing.size
     if preprocessing.fit == "short":
@@ -127,7 +127,7 @@ def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[
 
 
 def _whole_size(size: tuple[int, int], image: Image.Image) -> tuple[int, int]:
-    """Returns the (height, width) with the picture's aspect ratio and the area of `size`, no side under 32 pixels."""
+    """Returns the (height, width) with the image's aspect ratio and the area of `size`, no side under 32 pixels."""
     area = size[0] * size[1]
     height = math.sqrt(area * image.height / image.width)
     longest = area / LEAST_SIDE

@@ -1,7 +1,7 @@
-"""One picture, from wherever it lies, as an upright RGB image; or one sentence that says why not.
+"""One image, from wherever it lies, as an upright RGB image; or one sentence that says why not.
 
 Training runs for days over files that nobody has looked at. Whatever is wrong with one of them ends here as an
-`UnreadablePictureError`, never as another exception, a warning or a hang.
+`UnreadableImageError`, never as another exception, a warning or a hang.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from sparsevision.errors import UnreadablePictureError
+from sparsevision.errors import UnreadableImageError
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "avif", "tif", "tiff", "bmp", "dib", "gif"),
         *("ppm", "pgm", "pbm", "pnm", "jp2", "j2k"),
     )
 )
-# A list of our own, because Pillow's has formats that start other programs (EPS) or are no pictures at all.
+# A list of our own, because Pillow's has formats that start other programs (EPS) or are not images at all.
 _WANTED_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "JPEG2000")
 Image.init()
 _FORMATS = tuple(name for name in _WANTED_FORMATS if name in Image.OPEN)
@@ -37,7 +37,7 @@ MAX_BYTES = 1 << 30
 _MOST_PIXELS_PER_BYTE = {"JPEG": 1024, "MPO": 1024, "PNG": 9000}
 WHITE = (255, 255, 255)
 
-PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -52,36 +52,36 @@ _UPRIGHT = {
 _SWAPPING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
-def is_picture_name(name: str | os.PathLike[str]) -> bool:
-    """Says whether a file's suffix is one of a picture format that can be read."""
-    return os.path.splitext(os.fspath(name))[1].lower() in PICTURE_SUFFIXES
+def is_image_name(name: str | os.PathLike[str]) -> bool:
+    """Says whether a file's suffix is one of an image format that can be read."""
+    return os.path.splitext(os.fspath(name))[1].lower() in IMAGE_SUFFIXES
 
 
-def read_picture(
-    source: PictureSource,
+def read_image(
+    source: ImageSource,
     name: str | None = None,
     *,
     side: int | None = None,
     background: tuple[int, int, int] = WHITE,
 ) -> Image.Image:
-    """Decodes a picture into an upright RGB image; of an animation, the first frame.
+    """Decodes an image into an upright RGB image; of an animation, the first frame.
 
     `source` is a path, the file's bytes or an open binary file; `name` is what messages call it. With `side`, a JPEG
     may be decoded at a half, a quarter or an eighth of its size as long as its short side keeps `side` pixels, which is
     several times faster for photographs from a camera. Transparent parts show `background`.
-    Raises UnreadablePictureError, and nothing else, for everything that cannot be decoded.
+    Raises UnreadableImageError, and nothing else, for everything that cannot be decoded.
     """
-    return decode_picture(source, name, side=side, background=background)[0]
+    return decode_image(source, name, side=side, background=background)[0]
 
 
-def decode_picture(
-    source: PictureSource,
+def decode_image(
+    source: ImageSource,
     name: str | None = None,
     *,
     side: int | None = None,
     background: tuple[int, int, int] = WHITE,
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """As `read_picture`, and beside the image the (height, width) that the upright picture has undecimated."""
+    """As `read_image`, and beside the image the (height, width) that the upright image has undecimated."""
     name = name or _name_of(source)
     data = read_bytes(source, name)
     try:
@@ -99,8 +99,8 @@ def decode_picture(
         raise _unreadable(name, error) from error
 
 
-def read_bytes(source: PictureSource, name: str | None = None) -> bytes:
-    """Returns a picture's file, undecoded; raises UnreadablePictureError where there is none, or nothing in it."""
+def read_bytes(source: ImageSource, name: str | None = None) -> bytes:
+    """Returns an image's file, undecoded; raises UnreadableImageError where there is none, or nothing in it."""
     try:
         data = _loaded(source)
         if not data:
@@ -137,7 +137,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _choose_scale(image: Image.Image, side: int | None) -> None:
-    """Asks a JPEG's decoder for a smaller picture where that is wanted or the only way; refuses what stays too big."""
+    """Asks a JPEG's decoder for a smaller image where that is wanted or the only way; refuses what stays too big."""
     width, height = image.size
     needed = math.sqrt(width * height / MAX_PIXELS)
     wanted = min(width, height) // side if side else 1
@@ -149,14 +149,14 @@ def _choose_scale(image: Image.Image, side: int | None) -> None:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Reads how the camera was held; damaged metadata count as none, since the picture itself may be fine."""
+    """Reads how the camera was held; damaged metadata count as none, since the image itself may be fine."""
     try:
         return _UPRIGHT.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:
         return None
 
 
-def _loaded(source: PictureSource) -> bytes:
+def _loaded(source: ImageSource) -> bytes:
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if not isinstance(source, str | os.PathLike):
@@ -165,13 +165,13 @@ def _loaded(source: PictureSource) -> bytes:
     if stat.S_ISDIR(status.st_mode):
         raise _RefusalError("it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise _RefusalError("it is no regular file")
+        raise _RefusalError("it is not a regular file")
     if status.st_size > MAX_BYTES:
         raise _RefusalError(f"its {status.st_size >> 20} MiB are more than the {MAX_BYTES >> 20} MiB that are read")
     return Path(source).read_bytes()
 
 
-def _name_of(source: PictureSource) -> str:
+def _name_of(source: ImageSource) -> str:
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     return str(getattr(source, "name", None) or "the given data")
@@ -181,15 +181,15 @@ class _RefusalError(Exception):
     """A reason that already reads as the end of the sentence."""
 
 
-def _unreadable(name: str, error: Exception) -> UnreadablePictureError:
-    return UnreadablePictureError(f"{name} cannot be read as a picture: {_reason(error)}.")
+def _unreadable(name: str, error: Exception) -> UnreadableImageError:
+    return UnreadableImageError(f"{name} cannot be read as an image: {_reason(error)}.")
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, _RefusalError):
         return str(error)
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return "the file does not exist"
     if isinstance(error, PermissionError):
         return "this user may not read it"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
@@ -203,7 +203,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Quiet:
-    """Silences warnings while any thread is inside: Pillow's say what the error or the picture says already.
+    """Silences warnings while any thread is inside: Pillow's say what the error or the image says already.
 
     `warnings.catch_warnings` alone would restore the wrong filters when threads leave in another order than they came.
     """

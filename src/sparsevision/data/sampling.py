@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, in which order, on which rank; plain numbers, nothing is read."""
+"""Which images an epoch shows, in which order, on which rank; plain numbers, nothing is read."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sparsevision.errors import ConfigError, DataError
 class EpochPlan:
     """The list of an epoch's samples and how it is dealt out.
 
-    The list holds every picture `repeats` times in a row, in random order if `shuffle`. Rank r of `world` takes
-    positions r, r + world, ..., so that repeats of a picture meet in the joint batch of all ranks. With repeats an
+    The list holds every image `repeats` times in a row, in random order if `shuffle`. Rank r of `world` takes
+    positions r, r + world, ..., so that repeats of an image meet in the joint batch of all ranks. With repeats an
     epoch keeps the length of one without: floor(n / b) * b samples over all ranks for batches of b per rank.
     `drop_last` leaves out what does not fill a batch on every rank; otherwise each rank takes its share and nothing is
     shown twice for padding.
     """
 
-    pictures: int
+    images: int
     batch_size: int
     epoch: int = 0
     seed: int = 0
@@ -42,7 +42,7 @@ class EpochPlan:
             )
         if self.drop_last and self.batches == 0:
             raise DataError(
-                f"{self.pictures} pictures do not fill one batch of {self.batch_size} on each of {self.world} "
+                f"{self.images} images do not fill one batch of {self.batch_size} on each of {self.world} "
                 f"process(es): lower the batch size."
             )
 
@@ -51,11 +51,11 @@ class EpochPlan:
         """How many samples this rank shows in the epoch."""
         if self.repeats > 1:
             # A set smaller than a batch is shown whole, where it would otherwise not be shown at all.
-            share = (self.pictures // self.batch_size * self.batch_size or self.pictures) // self.world
+            share = (self.images // self.batch_size * self.batch_size or self.images) // self.world
         else:
-            share = len(range(self.rank, self.pictures, self.world))
+            share = len(range(self.rank, self.images, self.world))
         if self.drop_last:
-            least = min(share, self.pictures // self.world)
+            least = min(share, self.images // self.world)
             return least // self.batch_size * self.batch_size
         return share
 
@@ -65,7 +65,7 @@ class EpochPlan:
         return -(-self.samples // self.batch_size)
 
     def batch(self, number: int) -> list[tuple[int, int, int]]:
-        """Returns (epoch, position in the epoch, index of the picture) of each sample of this rank's batch `number`."""
+        """Returns (epoch, position in the epoch, index of the image) of each sample of this rank's batch `number`."""
         first = number * self.batch_size
         steps = range(first, min(first + self.batch_size, self.samples))
         positions = [self.rank + step * self.world for step in steps]
@@ -74,5 +74,5 @@ class EpochPlan:
     @cached_property
     def _order(self) -> np.ndarray:
         if not self.shuffle:
-            return np.arange(self.pictures)
-        return np.random.default_rng(sequence(self.seed, self.epoch, "order")).permutation(self.pictures)
+            return np.arange(self.images)
+        return np.random.default_rng(sequence(self.seed, self.epoch, "order")).permutation(self.images)

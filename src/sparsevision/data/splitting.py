@@ -1,4 +1,4 @@
-"""Which pictures are held out for validation, when nobody has said."""
+"""Which images are held out for validation, when nobody has said."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def digest_of(head: bytes, size: int) -> bytes:
 
 
 def held_out(digests: Sequence[bytes], labels: Sequence[int], fraction: float, seed: int) -> list[bool]:
-    """Says of each picture whether it is validation: `fraction` of every class, drawn by the hash of its content.
+    """Says of each image whether it is validation: `fraction` of every class, drawn by the hash of its content.
 
-    Neither order nor names matter, and copies of one picture in a class stay on one side. A class of two or more
-    different pictures has at least one on each side; a single one is for training.
+    Neither order nor names matter, and copies of one image in a class stay on one side. A class of two or more
+    different images has at least one on each side; a single one is for training.
     """
     by_class: dict[int, set[bytes]] = defaultdict(set)
     for digest, label in zip(digests, labels, strict=True):

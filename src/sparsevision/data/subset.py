@@ -45,7 +45,7 @@ class Subset:
         return len(self.indices)
 
     def read(self, index: int) -> Record:
-        """Returns one image; raises UnreadablePictureError."""
+        """Returns one image; raises UnreadableImageError."""
         record = self.dataset.read(self.indices[index])
         return record if self._relabel is None else replace(record, target=self._relabel(record.target, self._own))
 

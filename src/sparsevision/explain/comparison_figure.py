@@ -38,7 +38,7 @@ def comparison_figure(
         width: of the figure in inches.
 
     Raises:
-        ConfigError: there are no images, or not as many results.
+        ConfigError: without images, or with another number of results.
     """
     if not images or not len(images) == len(found) == len(true):
         raise ConfigError(

@@ -54,7 +54,7 @@ def save_page(
         options: of panels, by name.
 
     Raises:
-        ConfigError: there is no image.
+        ConfigError: without images.
     """
     sweeps = [each if isinstance(each, ControlSweep) else ControlSweep(explanations=(each,)) for each in explained]
     if not sweeps:

@@ -59,7 +59,7 @@ class ExplanationWriter:
         self._check_options(kinds, sweep)
         animations = animations_for(sweep.has) if self.animate else []
         if self.animate and not animations:
-            raise ConfigError(f"There is no animation of what the model records of {sweep.result.name!r}: omit --gif.")
+            raise ConfigError(f"No animation shows what the model records of {sweep.result.name!r}: omit --gif.")
         stem = self._stem(explanation)
         for kind in kinds:
             self._write_figure(kind, explanation, self.out / f"{stem}-{kind.name}.png")

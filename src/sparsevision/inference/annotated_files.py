@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from sparsevision.data.reading import read_picture
+from sparsevision.data.reading import read_image
 from sparsevision.inference.pictures import Frame
 from sparsevision.inference.video import import_av
 from sparsevision.tasks import Writer
@@ -48,7 +48,7 @@ class AnnotatedFiles(Writer[Result]):
         if self._frames and self._frames[0].name == result.name:
             self._draw_frame(self._frames.popleft(), result)
             return
-        drawn = result.annotate(read_picture(result.name))
+        drawn = result.annotate(read_image(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.
         suffix = ".png" if result.name.lower().endswith(".png") else ".jpg"
         path = self._path(result.name, suffix)

@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from sparsevision.data.reading import read_picture
-from sparsevision.errors import UnknownNameError, UnreadablePictureError
+from sparsevision.data.reading import read_image
+from sparsevision.errors import UnknownNameError, UnreadableImageError
 from sparsevision.explain import ControlSweep, Explanation, sweep_values
 from sparsevision.inference.options import controls_of, options_of
 from sparsevision.inference.predictor import Predictor
@@ -33,7 +33,7 @@ def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any)
     """
     missing: list[Skipped] = []
     for result in predictor.stream(find_images(sources, sys.stdin.buffer, missing), trace=True, **options):
-        yield _explanation(predictor, read_picture(result.name, side=_DRAWN_SIDE), result, options)
+        yield _explanation(predictor, read_image(result.name, side=_DRAWN_SIDE), result, options)
     predictor.skipped = missing + predictor.skipped
 
 
@@ -59,9 +59,9 @@ def explain_sweep(
     missing: list[Skipped] = []
     for name in find_images(sources, sys.stdin.buffer, missing):
         try:
-            image = read_picture(name, side=_DRAWN_SIDE)
+            image = read_image(name, side=_DRAWN_SIDE)
             each = tuple(_timed(predictor, image, name, run) for run in runs)
-        except UnreadablePictureError as error:
+        except UnreadableImageError as error:
             missing.append(Skipped(name, str(error)))
             continue
         yield ControlSweep(explanations=each, control=chosen, start=values.index(own))

@@ -35,7 +35,7 @@ class FeatureFile(Writer[Result]):
         if self.path.suffix not in SUFFIXES:
             raise ConfigError(f"Features go into a file that ends in {' or '.join(SUFFIXES)}, not {str(self.path)!r}.")
         if not self.path.parent.is_dir():
-            raise ConfigError(f"There is no folder {str(self.path.parent)!r} to write features into: make it first.")
+            raise ConfigError(f"The folder {str(self.path.parent)!r} for the features does not exist: make it first.")
         self._arrow = _import_arrow() if self.path.suffix == ".parquet" else None
         self._open = ExitStack()
         self._names: list[str] = []

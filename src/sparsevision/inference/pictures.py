@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sparsevision.data.preprocessing import least_decoded_side, view
-from sparsevision.data.reading import as_rgb, decode_picture
-from sparsevision.errors import UnreadablePictureError
+from sparsevision.data.reading import as_rgb, decode_image
+from sparsevision.errors import UnreadableImageError
 from sparsevision.types import Preprocessing, Sample
 
 
@@ -41,7 +41,7 @@ KINDS = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray
 
 
 class PictureReader:
-    """Turns pictures into samples; what cannot be read raises UnreadablePictureError and nothing else."""
+    """Turns pictures into samples; what cannot be read raises UnreadableImageError and nothing else."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
@@ -65,8 +65,8 @@ class PictureReader:
             image = _from_array(picture, name)
             return image, (image.height, image.width)
         if isinstance(picture, str | os.PathLike | bytes | bytearray | memoryview):
-            return decode_picture(picture, name, side=self.side)
-        raise UnreadablePictureError(
+            return decode_image(picture, name, side=self.side)
+        raise UnreadableImageError(
             f"{name} is of type {type(picture).__name__}: give a path, bytes, a PIL image or an RGB array."
         )
 
@@ -85,13 +85,13 @@ def _from_pil(image: Image.Image, name: str) -> Image.Image:
         return as_rgb(ImageOps.exif_transpose(image))
     # An image that was opened but not loaded is decoded here, and decoders raise nearly every built-in exception.
     except Exception as error:
-        raise UnreadablePictureError(f"{name} cannot be read as a picture: {error}.") from error
+        raise UnreadableImageError(f"{name} cannot be read as a picture: {error}.") from error
 
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not fits or array.dtype != np.uint8 or 0 in array.shape:
-        raise UnreadablePictureError(
+        raise UnreadableImageError(
             f"{name} is an array of shape {array.shape} and type {array.dtype}: pictures are (height, width, 3), RGB, "
             "uint8."
         )

@@ -12,7 +12,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError, UnknownNameError, UnreadablePictureError
+from sparsevision.errors import ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
 from sparsevision.inference.options import checked_options, checked_value, options_of
 from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
@@ -138,7 +138,7 @@ class Predictor:
             listed in `skipped`.
 
         Raises:
-            UnreadablePictureError: the one picture cannot be read.
+            UnreadableImageError: the one picture cannot be read.
             ConfigError: an option is unknown or out of its range.
         """
         request = self._request(trace, features, options)
@@ -147,7 +147,7 @@ class Predictor:
             return list(self._stream(iter(pictures), request))
         if not isinstance(pictures, KINDS):
             raise ConfigError(
-                f"A {type(pictures).__name__} is no picture; give a list, or use `stream` for an iterable."
+                f"A {type(pictures).__name__} is not an image; give a list, or use `stream` for an iterable."
             )
         return self._predict([self._read(pictures, 0)], request)[0]
 
@@ -177,7 +177,7 @@ class Predictor:
         position, picture = numbered
         try:
             return self._read(picture, position)
-        except UnreadablePictureError as error:
+        except UnreadableImageError as error:
             return Skipped(name_of(picture, position), str(error))
 
     def _in_groups(self, samples: Sequence[Sample], request: _Request) -> Iterator[Result]:

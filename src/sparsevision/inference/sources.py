@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sparsevision.data.reading import is_picture_name
+from sparsevision.data.reading import is_image_name
 from sparsevision.types import Skipped
 
 STANDARD_INPUT = "-"
@@ -44,7 +44,7 @@ def _in_folder(folder: str, missing: list[Skipped]) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=unlisted):
         # os.walk goes on with this very list, so sorting it in place makes the order the same everywhere.
         folders.sort()
-        yield from (os.path.join(parent, name) for name in sorted(files) if is_picture_name(name))
+        yield from (os.path.join(parent, name) for name in sorted(files) if is_image_name(name))
 
 
 def _matching(source: str) -> Iterator[str]:

@@ -101,7 +101,7 @@ def check_candidates(candidates: Sequence[Candidate]) -> None:
 
 @cache
 def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
-    """Returns a model's parameters and its operations for one picture, without computing anything."""
+    """Returns a model's parameters and its operations for one image, without computing anything."""
     with torch.device("meta"):
         network = build_model(model, size)
     try:
@@ -109,5 +109,5 @@ def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
     except (RuntimeError, AssertionError) as failure:
         reason = str(failure).strip().splitlines()[0]
         raise ConfigError(
-            f"{model} cannot take pictures of {size_text(size)} px ({reason}): choose another size."
+            f"{model} cannot take images of {size_text(size)} px ({reason}): choose another size."
         ) from failure

@@ -1,4 +1,4 @@
-"""Speed of the data loader alone: how fast pictures could arrive if the model cost nothing."""
+"""Speed of the data loader alone: how fast images could arrive if the model cost nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sparsevision.types import Batch
 
 @dataclass(frozen=True)
 class LoaderSpeed:
-    """Pictures that came in `seconds` through the training transforms, and those `skipped` as unreadable."""
+    """Images that came in `seconds` through the training transforms, and those `skipped` as unreadable."""
 
-    pictures: int
+    images: int
     skipped: int
     seconds: float
     size: int
@@ -25,8 +25,8 @@ class LoaderSpeed:
 
     @property
     def images_per_second(self) -> float:
-        """Pictures a second, reading, decoding, transforming and collating."""
-        return self.pictures / self.seconds if self.seconds else 0.0
+        """Images a second, reading, decoding, transforming and collating."""
+        return self.images / self.seconds if self.seconds else 0.0
 
 
 def measure_loader(
@@ -44,13 +44,13 @@ def measure_loader(
     """
     batches = _epochs(spec, size, batch, workers)
     next(batches)
-    pictures = skipped = 0
+    images = skipped = 0
     start = now = clock()
     while now - start < seconds:
         arrived = next(batches)
-        pictures, skipped = pictures + len(arrived), skipped + len(arrived.skipped)
+        images, skipped = images + len(arrived), skipped + len(arrived.skipped)
         now = clock()
-    return LoaderSpeed(pictures, skipped, now - start, size, batch, workers)
+    return LoaderSpeed(images, skipped, now - start, size, batch, workers)
 
 
 def _epochs(spec: str, size: int, batch: int, workers: int) -> Iterator[Batch]:

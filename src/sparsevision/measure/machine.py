@@ -76,7 +76,7 @@ def available_memory() -> int:
 
 
 def read_kibibytes(path: Path, key: str) -> int | None:
-    """Reads a line `key: N kB` of one of the kernel's tables as bytes; None where there is no such table or line."""
+    """Reads a line `key: N kB` of one of the kernel's tables as bytes; None where the table or the line is missing."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

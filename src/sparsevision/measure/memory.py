@@ -1,7 +1,7 @@
 """Peak memory of a model's work, above the model itself, measured in a fresh process.
 
 On a CPU the figure is the growth of the resident set: the kernel's high-water mark (`VmHWM`), reset just before the
-first call, less what was resident then. By then the model and the pictures are loaded, torch's libraries have been
+first call, less what was resident then. By then the model and the images are loaded, torch's libraries have been
 warmed by a small network of its own, and the allocator's freed memory has been returned; so what a model allocates at
 its first call and keeps is counted. Elsewhere than on Linux the mark cannot be reset: there the
 growth of the process's maximum is given, which is a lower bound. On CUDA it is torch's own account.

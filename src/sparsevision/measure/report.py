@@ -16,7 +16,7 @@ COLUMNS = ("model", "img/s", "ms (quartiles)", "x peer (90 %)", "memory MB", "pa
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """Everything measured of one candidate; `memory` and `macs` (of one picture) where they were asked for."""
+    """Everything measured of one candidate; `memory` and `macs` (of one image) where they were asked for."""
 
     timing: Timing
     memory: MemoryUse | None = None

@@ -54,7 +54,7 @@ class Timing:
 
     @property
     def images_per_second(self) -> float:
-        """Pictures a second at the median time."""
+        """Images a second at the median time."""
         return self.candidate.workload.batch / self.seconds.value
 
 

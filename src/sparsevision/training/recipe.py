@@ -150,7 +150,7 @@ def read_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{origin} is no valid TOML: {error}.") from None
+        raise ConfigError(f"{origin} is not valid TOML: {error}.") from None
     for override in overrides:
         _place(tree, *_split_override(override))
     return _checked(tree, origin)
@@ -159,7 +159,7 @@ def read_recipe(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Reci
 def _split_override(override: str) -> tuple[str, Any]:
     dotted, equals, value = override.partition("=")
     if not equals or not dotted.strip():
-        raise ConfigError(f"{override!r} is no override; write it as section.field=value, as in optimiser.lr=1e-3.")
+        raise ConfigError(f"{override!r} is not an override; write it as section.field=value, as in optimiser.lr=1e-3.")
     return dotted.strip(), _value(value.strip())
 
 
@@ -171,7 +171,7 @@ def _recipe_text(name_or_path: str | Path) -> tuple[str, str]:
         except OSError as error:
             raise ConfigError(f"The recipe {str(path)!r} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
-            raise ConfigError(f"The recipe {str(path)!r} is no text file.") from None
+            raise ConfigError(f"The recipe {str(path)!r} is not a text file.") from None
     if str(name_or_path) not in recipe_names():
         raise UnknownNameError("recipe", str(name_or_path), recipe_names(), advice="A path must end in '.toml'.")
     file = resources.files("sparsevision") / "recipes" / f"{name_or_path}.toml"
@@ -179,7 +179,7 @@ def _recipe_text(name_or_path: str | Path) -> tuple[str, str]:
 
 
 def _value(text: str) -> Any:
-    """Reads an override's value as TOML would; what is no TOML value is taken as a string, so quotes are optional."""
+    """Reads an override's value as TOML would; anything else is taken as a string, so quotes are optional."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

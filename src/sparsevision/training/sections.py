@@ -64,7 +64,7 @@ class OptimiserSection(Section):
 
     With lr_scaling "sqrt" it is the square root of that quotient by which lr is multiplied.
 
-    SparseFormer's clamp of the points' gradients bounds a picture's share of the batch's mean, which in a small batch
+    SparseFormer's clamp of the points' gradients bounds an image's share of the batch's mean, which in a small batch
     is large. `clamp_for_batch` is the batch for which the released bound is meant: it is multiplied by
     clamp_for_batch / data.batch. Models with other numerics than "v1" have no clamp.
 

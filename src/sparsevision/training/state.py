@@ -1,7 +1,7 @@
 """The state of a run in one file that is replaced whole: killed at any moment, the run resumes from the last one.
 
 Everything lies in one safetensors file (tensors, and JSON in its header), so nothing in it can execute; one rename
-makes it the current one, so there is no moment without a complete state.
+makes it the current one, so that a complete state exists at any moment.
 """
 
 from __future__ import annotations

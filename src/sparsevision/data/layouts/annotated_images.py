@@ -1,4 +1,4 @@
-"""Pictures in files and the things that they show: what all layouts of data sets for detection have in common."""
+"""Images in files and the things that they show: what all layouts of data sets for detection have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsevision.data.dataset import Record, fingerprint_of
 from sparsevision.data.objects import Objects, commonest
-from sparsevision.data.reading import decode_picture, read_bytes
+from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.errors import DataError, MissingExtraError
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -22,12 +22,12 @@ SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test",),
 }
-# Annotations are rounded: what leaves the picture by less than this share of its side does so for that.
+# Annotations are rounded: what leaves the image by less than this share of its side does so for that.
 _ROUNDING = 0.005
 
 
 class Annotation(NamedTuple):
-    """A thing as it was annotated: corners (x0, y0, x1, y1) and area as fractions of the picture, finite."""
+    """A thing as it was annotated: corners (x0, y0, x1, y1) and area as fractions of the image, finite."""
 
     corners: Sequence[float]
     label: int
@@ -36,12 +36,12 @@ class Annotation(NamedTuple):
 
 
 class AnnotatedImages:
-    """Pictures of one split with boxes; a `Dataset` whose targets are `Objects`.
+    """Images of one split with boxes; a `Dataset` whose targets are `Objects`.
 
-    `things` has what every picture shows. Boxes are clipped to the picture, and those without area are left out:
-    `sticking_out` and `without_area` have the index of the picture for each such box. `picture_ids` and `category_ids`
-    are the data set's own numbers; `declared_sizes` the (width, height) in pixels that its annotations give a picture,
-    None where they give none. `layout` says in a word how it lies on disk. Raises DataError where a class's name is no
+    `things` has what every image shows. Boxes are clipped to the image, and those without area are left out:
+    `sticking_out` and `without_area` have the index of the image for each such box. `image_ids` and `category_ids`
+    are the data set's own numbers; `declared_sizes` the (width, height) in pixels that its annotations give an image,
+    None where they give none. `layout` says in a word how it lies on disk. Raises DataError where a class's name is not
     text.
     """
 
@@ -56,16 +56,16 @@ class AnnotatedImages:
         names: Sequence[str],
         origin: str,
         category_ids: Sequence[int] | None = None,
-        picture_ids: Sequence[int] | None = None,
+        image_ids: Sequence[int] | None = None,
         declared_sizes: Sequence[tuple[float, float] | None] | None = None,
         side: int | None = None,
     ) -> None:
         self.classes = tuple(classes)
         for name in self.classes:
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # half a letter, as JSON may have it
-                raise DataError(f"The name of the class {name!r} is no UTF-8: rename it.")
+                raise DataError(f"The name of the class {name!r} is not UTF-8: rename it.")
         self.category_ids = tuple(range(len(self.classes)) if category_ids is None else category_ids)
-        self.picture_ids = list(range(len(paths)) if picture_ids is None else picture_ids)
+        self.image_ids = list(range(len(paths)) if image_ids is None else image_ids)
         self.names, self.origin, self.side = list(names), origin, side
         self.declared_sizes = list(declared_sizes or [None] * len(paths))
         self.without_area: list[int] = []
@@ -75,7 +75,7 @@ class AnnotatedImages:
 
     @property
     def labels(self) -> Sequence[int]:
-        """The commonest class of every picture, -1 without objects: what a stratified choice of pictures goes by."""
+        """The commonest class of every image, -1 without objects: what a stratified choice of images goes by."""
         return [commonest(objects) for objects in self._objects]
 
     def __len__(self) -> int:
@@ -83,30 +83,30 @@ class AnnotatedImages:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the classes, the pictures and their boxes."""
+        """Changes with the classes, the images and their boxes."""
         boxes = (objects.boxes.tobytes().hex() + objects.labels.tobytes().hex() for objects in self._objects)
         return fingerprint_of(self.classes, zip(self.names, boxes, strict=True))
 
     def objects(self, index: int) -> Objects:
-        """Returns what a picture shows, without decoding it."""
+        """Returns what an image shows, without decoding it."""
         return self._objects[index]
 
     def path(self, index: int) -> Path:
-        """Returns where a picture lies."""
+        """Returns where an image lies."""
         return self._paths[index]
 
     def read(self, index: int) -> Record:
-        """Decodes one picture; raises UnreadablePictureError."""
+        """Decodes one image; raises UnreadableImageError."""
         path = os.fspath(self.path(index))
-        image, size = decode_picture(path, side=self.side)
+        image, size = decode_image(path, side=self.side)
         return Record(image, self._objects[index], path, original_size=size)
 
     def content(self, index: int) -> bytes:
-        """The bytes of the picture's file; raises UnreadablePictureError."""
+        """The bytes of the image's file; raises UnreadableImageError."""
         return read_bytes(os.fspath(self.path(index)))
 
     def _clipped(self, index: int, things: Sequence[Annotation]) -> Objects:
-        """Joins what a picture shows."""
+        """Joins what an image shows."""
         corners = np.array([thing.corners for thing in things], dtype=np.float64).reshape(-1, 4)
         boxes = corners.clip(0, 1)
         left = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -124,7 +124,7 @@ class AnnotatedImages:
 def supervision_reader(layout: str, module: str, name: str) -> Callable[..., Any]:
     """Returns supervision's reader of one file of a layout; raises MissingExtraError where it is not installed.
 
-    Its readers of whole data sets open every picture, and stop at the first that is damaged.
+    Its readers of whole data sets open every image, and stop at the first that is damaged.
     """
     try:
         with warnings.catch_warnings():

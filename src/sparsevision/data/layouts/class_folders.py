@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
-from sparsevision.data.reading import decode_picture, is_picture_name, read_bytes
+from sparsevision.data.reading import decode_image, is_image_name, read_bytes
 from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
 from sparsevision.errors import DataError
 
@@ -19,13 +19,13 @@ SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {"train": ("train", "training"), "va
 
 
 class ImageFolder:
-    """Pictures whose label is the name of the folder they lie in; a `Dataset`.
+    """Images whose label is the name of the folder they lie in; a `Dataset`.
 
     `root` holds either class folders, or `train` and `val` folders (also `training`, `valid`, `validation`) that hold
     class folders. Without both, a stratified `val_fraction` is held out by the hash of the files' content and `seed`.
-    Pictures may lie deeper inside their class folder. A file `classes.txt` in `root` with lines `folder<TAB>name` gives
+    Images may lie deeper inside their class folder. A file `classes.txt` in `root` with lines `folder<TAB>name` gives
     folders readable names. `side` is the short side below which a JPEG is not reduced while decoding.
-    Raises DataError for what is no such folder.
+    Raises DataError for what is not such a folder.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class ImageFolder:
         divided = "val" in parts
         if divided and split != "all":
             if split not in parts:
-                raise DataError(f"{self.root} has a folder of validation pictures but no 'train' folder: add it.")
+                raise DataError(f"{self.root} has a folder of validation images but no 'train' folder: add it.")
             homes = [parts[split]]
-        self.names, self.labels, self._sizes = _pictures(self.root, homes, self._folders)
+        self.names, self.labels, self._sizes = _images(self.root, homes, self._folders)
         self.origin = f"{self.root}, split {split!r} as its folders have it"
         if not divided and split != "all":
             self._hold_out(opening)
@@ -55,28 +55,28 @@ class ImageFolder:
                 f"({opening.val_fraction:.0%} of each class for validation, seed {opening.seed})"
             )
         if not self.names:
-            raise DataError(f"The split {split!r} of {self.root} has no pictures: put some in or choose another split.")
+            raise DataError(f"The split {split!r} of {self.root} has no images: put some in or choose another split.")
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the classes, and with the path, size or label of any picture."""
+        """Changes with the classes, and with the path, size or label of any image."""
         return fingerprint_of(self.classes, zip(self.names, self.labels, self._sizes, strict=True))
 
     def path(self, index: int) -> Path:
-        """Returns where a picture lies."""
+        """Returns where an image lies."""
         return self.root / self.names[index]
 
     def read(self, index: int) -> Record:
-        """Decodes one picture; raises UnreadablePictureError."""
+        """Decodes one image; raises UnreadableImageError."""
         path = os.fspath(self.path(index))
-        image, size = decode_picture(path, side=self.side)
+        image, size = decode_image(path, side=self.side)
         return Record(image, self.labels[index], path, original_size=size)
 
     def content(self, index: int) -> bytes:
-        """The bytes of the picture's file; raises UnreadablePictureError."""
+        """The bytes of the image's file; raises UnreadableImageError."""
         return read_bytes(os.fspath(self.path(index)))
 
     def _hold_out(self, opening: Opening) -> None:
@@ -110,7 +110,7 @@ def _digest(path: str, size: int) -> bytes:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Finds the train and val folders inside a data set's folder; raises DataError where there is no folder."""
+    """Finds the train and val folders inside a data set's folder; raises DataError where the folder does not exist."""
     if not root.exists():
         raise DataError(f"The data set {root} does not exist: give a folder of class folders, tar shards or 'digits'.")
     if not root.is_dir():
@@ -118,7 +118,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     found = {}
     for split, candidates in SPLIT_FOLDERS.items():
         for candidate in candidates:
-            # A folder of pictures with such a name is a class: trains are photographed, too.
+            # A folder of images with such a name is a class: trains are photographed, too.
             if (root / candidate).is_dir() and any(entry.is_dir() for entry in _entries(root / candidate)):
                 found[split] = root / candidate
                 break
@@ -129,39 +129,39 @@ def _class_folders(homes: Sequence[Path], required: Path) -> tuple[str, ...]:
     """Lists the class folders, by name; those of `required` are all there are."""
     names = sorted(entry.name for entry in _entries(required) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
-        loose = sum(1 for entry in _entries(required) if is_picture_name(entry.name))
-        has = f"has {loose} pictures but no class folders" if loose else "has no class folders"
-        raise DataError(f"{required} {has}: put the pictures of each class into a folder named after the class.")
+        loose = sum(1 for entry in _entries(required) if is_image_name(entry.name))
+        has = f"has {loose} images but no class folders" if loose else "has no class folders"
+        raise DataError(f"{required} {has}: put the images of each class into a folder named after the class.")
     for name in names:
-        if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are no UTF-8
-            raise DataError(f"The name of the class folder {str(required / name)!r} is no UTF-8: rename it.")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are not UTF-8
+            raise DataError(f"The name of the class folder {str(required / name)!r} is not UTF-8: rename it.")
     for home in homes:
         for entry in _entries(home):
             if (
                 entry.is_dir()
                 and not entry.name.startswith(".")
                 and entry.name not in names
-                and walk_pictures(entry.path)
+                and walk_images(entry.path)
             ):
                 raise DataError(
-                    f"{home} has pictures of a class {entry.name!r} that {required} has not: every class needs a "
+                    f"{home} has images of a class {entry.name!r} that {required} has not: every class needs a "
                     f"folder in {required}."
                 )
     return tuple(names)
 
 
-def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
-    """Lists (path relative to root, label, bytes) of all pictures in the class folders of `homes`."""
+def _images(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
+    """Lists (path relative to root, label, bytes) of all images in the class folders of `homes`."""
     paths: list[str] = []
     labels: list[int] = []
     sizes: list[int] = []
     for home in homes:
         is_training = home is homes[0]
         for label, folder in enumerate(folders):
-            found = walk_pictures(os.fspath(home / folder))
+            found = walk_images(os.fspath(home / folder))
             if not found and is_training and home.name not in SPLIT_FOLDERS["val"]:
                 raise DataError(
-                    f"The class folder {home / folder} has no pictures (.jpg, .png, .webp, ...): put some in or "
+                    f"The class folder {home / folder} has no images (.jpg, .png, .webp, ...): put some in or "
                     f"remove it."
                 )
             paths.extend(os.path.relpath(path, root) for path, _ in found)
@@ -170,19 +170,19 @@ def _pictures(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tupl
     return paths, labels, sizes
 
 
-def walk_pictures(folder: str) -> list[tuple[str, int]]:
-    """Lists (path, bytes) of the pictures under a folder, sorted by path."""
+def walk_images(folder: str) -> list[tuple[str, int]]:
+    """Lists (path, bytes) of the images under a folder, sorted by path."""
     found = []
     for parent, _, files in os.walk(folder, onerror=_refuse):
         for file in files:
-            if is_picture_name(file) and not file.startswith("."):
+            if is_image_name(file) and not file.startswith("."):
                 path = os.path.join(parent, file)
                 found.append((path, os.stat(path).st_size if os.path.exists(path) else 0))
     return sorted(found)
 
 
 def _refuse(error: OSError) -> None:
-    # A folder whose pictures cannot be listed would be left out without a word.
+    # A folder whose images cannot be listed would be left out without a word.
     if not isinstance(error, FileNotFoundError):
         raise DataError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
 

@@ -1,4 +1,4 @@
-"""Pictures with boxes in COCO's json."""
+"""Images with boxes in COCO's json."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ UNMARKED = False
 
 
 class CocoImages(AnnotatedImages):
-    """Pictures and boxes of one split of a data set in COCO's layout; a `Dataset` whose targets are `Objects`.
+    """Images and boxes of one split of a data set in COCO's layout; a `Dataset` whose targets are `Objects`.
 
     `root` holds the json as `annotations/SPLIT.json`, `annotations/instances_SPLIT*.json` or
-    `SPLIT/_annotations.coco.json`, and the pictures in `SPLIT`, `SPLIT2017` or the like, `images/SPLIT`, or beside the
+    `SPLIT/_annotations.coco.json`, and the images in `SPLIT`, `SPLIT2017` or the like, `images/SPLIT`, or beside the
     json. Category ids may have holes: classes are the categories by rising id, and `category_ids` leads back.
-    Boxes are clipped to the picture; those without area are left out, see `AnnotatedImages`.
-    Raises DataError, one sentence, for what is no such data set.
+    Boxes are clipped to the image; those without area are left out, see `AnnotatedImages`.
+    Raises DataError, one sentence, for what is not such a data set.
     """
 
     layout = "COCO"
@@ -37,17 +37,17 @@ class CocoImages(AnnotatedImages):
         self.json = _annotations(self.root, split)
         content = _read_json(self.json)
         categories = _categories(content, self.json)
-        pictures = _pictures(content, self.json)
-        names = [str(row["file_name"]) for row in pictures]
-        sides = [(float(row["width"]), float(row["height"])) for row in pictures]
-        self.folder = _pictures_folder(self.root, split, self.json, names[:100])
+        images = _images(content, self.json)
+        names = [str(row["file_name"]) for row in images]
+        sides = [(float(row["width"]), float(row["height"])) for row in images]
+        self.folder = _images_folder(self.root, split, self.json, names[:100])
         labels = {row["id"]: label for label, row in enumerate(categories)}
-        places = {row["id"]: place for place, row in enumerate(pictures)}
-        things: list[list[Annotation]] = [[] for _ in pictures]
+        places = {row["id"]: place for place, row in enumerate(images)}
+        things: list[list[Annotation]] = [[] for _ in images]
         for number, row in enumerate(_rows(content, "annotations", self.json, ("image_id", "category_id", "bbox"))):
             where = f"Annotation {row.get('id', number)} of {self.json}"
             if row["image_id"] not in places:
-                raise DataError(f"{where} is of a picture {_short(row['image_id'])} that the file does not list.")
+                raise DataError(f"{where} is of an image {_short(row['image_id'])} that the file does not list.")
             if row["category_id"] not in labels:
                 raise DataError(f"{where} is of a category {_short(row['category_id'])} that the file does not list.")
             place = places[row["image_id"]]
@@ -59,7 +59,7 @@ class CocoImages(AnnotatedImages):
             names=names,
             origin=f"{self.root}, split {split!r}, boxes from {self.json.name}",
             category_ids=[row["id"] for row in categories],
-            picture_ids=[row["id"] for row in pictures],
+            image_ids=[row["id"] for row in images],
             declared_sizes=sides,
             side=side,
         )
@@ -78,26 +78,26 @@ def _categories(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     return categories
 
 
-def _pictures(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Returns the listed pictures; raises DataError where there are none, or one without a size."""
-    pictures = _rows(content, "images", path, ("id", "file_name", "width", "height"))
-    if not pictures:
-        raise DataError(f"{path} lists no pictures.")
-    for row in pictures:
+def _images(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Returns the listed images; raises DataError where there are none, or one without a size."""
+    images = _rows(content, "images", path, ("id", "file_name", "width", "height"))
+    if not images:
+        raise DataError(f"{path} lists no images.")
+    for row in images:
         if not _is_file_name(str(row["file_name"])):
-            raise DataError(f"{path} lists a picture {_short(row['file_name'])}, which is no name of a file.")
+            raise DataError(f"{path} lists an image {_short(row['file_name'])}, which is not the name of a file.")
         if not all(isinstance(row[side], int | float) and 0 < row[side] < _LONGEST for side in ("width", "height")):
             raise DataError(
                 f"{path} gives {_short(row['file_name'])} a size of {_short(row['width'])} x {_short(row['height'])}."
             )
-    repeated = [number for number, count in Counter(row["id"] for row in pictures).items() if count > 1]
+    repeated = [number for number, count in Counter(row["id"] for row in images).items() if count > 1]
     if repeated:
-        raise DataError(f"{path} gives two pictures the id {repeated[0]}, so that nobody knows whose the boxes are.")
-    return pictures
+        raise DataError(f"{path} gives two images the id {repeated[0]}, so that nobody knows whose the boxes are.")
+    return images
 
 
 def _thing(row: dict[str, Any], label: int, sides: tuple[float, float], where: str) -> Annotation:
-    """Returns an annotation's box and area as fractions of the picture."""
+    """Returns an annotation's box and area as fractions of the image."""
     try:
         x, y, width, height = (float(value) for value in row["bbox"])
         area = float(row.get("area") or width * height)
@@ -154,7 +154,7 @@ def _candidates(root: Path, split: str) -> list[Path]:
 
 def _annotations(root: Path, split: str) -> Path:
     if not root.is_dir():
-        raise DataError(f"There is no folder {root}: give one with pictures and COCO's json.")
+        raise DataError(f"The folder {root} does not exist: give one with images and COCO's json.")
     found = _candidates(root, split)
     if not found:
         raise DataError(
@@ -164,8 +164,8 @@ def _annotations(root: Path, split: str) -> Path:
     return found[0]
 
 
-def _pictures_folder(root: Path, split: str, annotations: Path, names: Sequence[str]) -> Path:
-    """Finds where the pictures lie: where most of the first ones that the file lists are."""
+def _images_folder(root: Path, split: str, annotations: Path, names: Sequence[str]) -> Path:
+    """Finds where the images lie: where most of the first ones that the file lists are."""
     candidates = [root, root / "images", annotations.parent]
     for name in SPLIT_NAMES.get(split, (split,)):
         candidates += [*sorted(root.glob(f"{name}*")), *sorted((root / "images").glob(f"{name}*"))]
@@ -173,10 +173,10 @@ def _pictures_folder(root: Path, split: str, annotations: Path, names: Sequence[
     best = max(folders, key=lambda folder: sum(os.path.exists(folder / name) for name in names))
     if any(os.path.exists(best / name) for name in names):
         return best
-    # A missing picture is skipped when it is read; the split's own folder is where it would be.
+    # A missing image is skipped when it is read; the split's own folder is where it would be.
     own = [folder for folder in folders if folder.name.startswith(SPLIT_NAMES.get(split, (split,)))]
     if not own:
-        raise DataError(f"{root} has no folder of pictures for the split {split!r}: {names[0]!r} was not found.")
+        raise DataError(f"{root} has no folder of images for the split {split!r}: {names[0]!r} was not found.")
     return own[0]
 
 
@@ -186,7 +186,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError):
-        raise DataError(f"{path} is no intact JSON: write it again.") from None
+        raise DataError(f"{path} is not intact JSON: write it again.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} is not in COCO's layout: it holds no object with 'images' and 'annotations'.")
     return content

@@ -81,7 +81,7 @@ class DigitScenes:
     ) -> None:
         if not 1 <= digit_side[0] <= digit_side[1] <= size:
             raise ConfigError(
-                f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit pictures of {size} pixels."
+                f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit images of {size} pixels."
             )
         if not 1 <= count[0] <= count[1]:
             raise ConfigError(f"{count[0]} to {count[1]} digits a scene: give two rising numbers from 1 on.")
@@ -130,7 +130,7 @@ class DigitScenes:
         return Objects(boxes, labels, areas, np.zeros(len(placed), dtype=bool))
 
     def read(self, index: int) -> Record:
-        """Draws one scene; raises UnreadablePictureError where its photograph cannot be decoded."""
+        """Draws one scene; raises UnreadableImageError where its photograph cannot be decoded."""
         draws = np.random.default_rng([self.seed, 2, index])
         ground = random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
         for one in self._layout(index):

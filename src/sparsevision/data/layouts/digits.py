@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits as a data set of pictures: 1,797 of 8 x 8 pixels, no download."""
+"""scikit-learn's handwritten digits as a data set of images: 1,797 of 8 x 8 pixels, no download."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Digits:
         bunch = load_digits()
         pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
         labels = bunch.target.tolist()
-        digests = [digest_of(picture.tobytes(), picture.size) for picture in pixels]
+        digests = [digest_of(image.tobytes(), image.size) for image in pixels]
         validation = held_out(digests, labels, val_fraction, seed)
         kept = [index for index, is_val in enumerate(validation) if split == "all" or is_val == (split == "val")]
         self.pixels = pixels[kept]
@@ -54,7 +54,7 @@ class Digits:
         return len(self.labels)
 
     def read(self, index: int) -> Record:
-        """Returns one digit as an RGB picture of 8 x 8 pixels."""
+        """Returns one digit as an RGB image of 8 x 8 pixels."""
         image = Image.fromarray(self.pixels[index]).convert("RGB")
         return Record(image, self.labels[index], self.names[index], original_size=(8, 8))
 

@@ -1,4 +1,4 @@
-"""Small digits on photographs: most of the picture does not matter, so it pays to look in the right place."""
+"""Small digits on photographs: most of the image does not matter, so it pays to look in the right place."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class PlacedDigits:
 
     A scene is a random `size` x `size` crop of a photograph, with a digit of `digit_side` pixels (least, most) drawn
     over it in a random colour at least 100 of 255 grey levels brighter or darker than the ground. Its centre is
-    anywhere in the picture, and a digit that would stick out is moved inside: so the middle is covered no more often
+    anywhere in the image, and a digit that would stick out is moved inside: so the middle is covered no more often
     than its area says, and who looks there without knowing where the digit is gains nothing.
     Scene `index` depends on nothing but `seed` and `index`. Photographs and digits come from the data sets given, so
     that splits which share neither are made of splits which share neither. The photographs' own labels are not used.
 
-    With `shrinking` the scenes are a lesson, to be learned in their order: the first digit is as large as the picture,
+    With `shrinking` the scenes are a lesson, to be learned in their order: the first digit is as large as the image,
     and over that share of the scenes they shrink to `digit_side`. A network that looks at few points finds no small
     digit before it knows what digits look like. The size of a scene's digit then depends on `length`, too.
     """
@@ -62,7 +62,7 @@ class PlacedDigits:
     ) -> None:
         if not 1 <= digit_side[0] <= digit_side[1] <= size:
             raise ConfigError(
-                f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit pictures of {size} pixels."
+                f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit images of {size} pixels."
             )
         if length < 1:
             raise ConfigError(f"A data set of {length} scenes is empty: give at least 1.")
@@ -105,7 +105,7 @@ class PlacedDigits:
         return fingerprint_of(self.classes, [parts])
 
     def read(self, index: int) -> Record:
-        """Draws one scene; raises UnreadablePictureError where its photograph cannot be decoded."""
+        """Draws one scene; raises UnreadableImageError where its photograph cannot be decoded."""
         draws = np.random.default_rng([self.seed, 2, index])
         ground = random_crop(self.photographs.read(int(self._photograph[index])).image, self.size, draws)
         left, top, side = self._place(index, draws)
@@ -149,7 +149,7 @@ def random_crop(photograph: Image.Image, size: int, draws: np.random.Generator) 
 def draw_digit(
     ground: Image.Image, pixels: np.ndarray, corner: tuple[int, int], side: int, draws: np.random.Generator
 ) -> None:
-    """Draws a digit of 8 x 8 grey values over a picture, `side` pixels large, in a colour that stands out there."""
+    """Draws a digit of 8 x 8 grey values over an image, `side` pixels large, in a colour that stands out there."""
     mask = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     left, top = corner
     patch = ground.crop((left, top, left + side, top + side))

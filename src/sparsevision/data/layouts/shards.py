@@ -1,4 +1,4 @@
-"""Tar files in WebDataset's layout, read at random through an index of where each picture lies."""
+"""Tar files in WebDataset's layout, read at random through an index of where each image lies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
-from sparsevision.data.reading import decode_picture, is_picture_name, read_bytes
+from sparsevision.data.reading import decode_image, is_image_name, read_bytes
 from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
-from sparsevision.errors import DataError, MissingExtraError, UnreadablePictureError
+from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 
 UNMARKED = False
 _LABEL_KEYS = ("label", "cls", "class")
@@ -26,7 +26,7 @@ _SPLIT_NAMES = {"train": r"(^|[^a-z])train(ing)?([^a-z]|$)", "val": r"(^|[^a-z])
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where a picture lies and what its label says."""
+    """Where an image lies and what its label says."""
 
     shard: str
     name: str
@@ -36,14 +36,14 @@ class _Entry:
 
 
 class Shards:
-    """Pictures in uncompressed tar files; a `Dataset`.
+    """Images in uncompressed tar files; a `Dataset`.
 
     `pattern` is a path, a glob or has braces, `shards/train-{000..146}.tar`; or a folder of tar files. Members that
-    share their name up to the first dot are one sample: a picture, and a label in `.cls` (a number or a class name) or
+    share their name up to the first dot are one sample: an image, and a label in `.cls` (a number or a class name) or
     in `.json` under "label", "cls" or "class". Class names come from `classes.txt` (a line each, or `key<TAB>name`) or
     `classes.json` (a list, or number to name) beside the shards or one folder up; without, from the labels themselves.
     Shards whose names say train or val are the splits; without such names a stratified `val_fraction` is held out by
-    the hash of the pictures' bytes and `seed`. Every shard is indexed once, from its headers, when it is opened.
+    the hash of the images' bytes and `seed`. Every shard is indexed once, from its headers, when it is opened.
     Raises DataError for everything that does not fit.
     """
 
@@ -70,7 +70,7 @@ class Shards:
             share = f"{opening.val_fraction:.0%} of each class for validation, seed {opening.seed}"
             self.origin = f"{pattern}, split {split!r} of a stratified split by file hash ({share})"
         if not pairs:
-            raise DataError(f"The split {split!r} of the shards {pattern} has no pictures.")
+            raise DataError(f"The split {split!r} of the shards {pattern} has no images.")
         self._entries = [entry for entry, _ in pairs]
         self.labels = [number for _, number in pairs]
 
@@ -79,30 +79,30 @@ class Shards:
 
     @cached_property
     def names(self) -> list[str]:
-        """The shard and the member of every picture."""
+        """The shard and the member of every image."""
         return [f"{entry.shard}:{entry.name}" for entry in self._entries]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the classes, and with the name, size or label of any picture."""
+        """Changes with the classes, and with the name, size or label of any image."""
         rows = ((entry.name, label, entry.size) for entry, label in zip(self._entries, self.labels, strict=True))
         return fingerprint_of(self.classes, rows)
 
     def read(self, index: int) -> Record:
-        """Decodes one picture; raises UnreadablePictureError."""
+        """Decodes one image; raises UnreadableImageError."""
         entry = self._entries[index]
         name = f"{entry.shard}:{entry.name}"
-        image, size = decode_picture(self.content(index), name, side=self.side)
+        image, size = decode_image(self.content(index), name, side=self.side)
         return Record(image, self.labels[index], name, original_size=size)
 
     def content(self, index: int) -> bytes:
-        """The bytes of the picture's file; raises UnreadablePictureError."""
+        """The bytes of the image's file; raises UnreadableImageError."""
         entry = self._entries[index]
         name = f"{entry.shard}:{entry.name}"
         try:
             data = _part(entry, entry.size)
         except OSError as error:
-            raise UnreadablePictureError(f"{name} cannot be read: {error.strerror}.") from error
+            raise UnreadableImageError(f"{name} cannot be read: {error.strerror}.") from error
         return read_bytes(data, name)
 
 
@@ -135,12 +135,12 @@ def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
     for part in _expanded(pattern):
         matches = glob(part, recursive=True) if has_magic(part) else [part] if os.path.exists(part) else []
         if not matches:
-            raise DataError(f"There is no shard {part}, which {pattern!r} asks for: correct the pattern.")
+            raise DataError(f"The shard {part}, which {pattern!r} asks for, does not exist: correct the pattern.")
         found.update(matches)
     for path in found:
         if not path.endswith(".tar"):
             raise DataError(
-                f"The shard {path} is no .tar file: unpack compressed shards, which cannot be read at random."
+                f"The shard {path} is not a .tar file: unpack compressed shards, which cannot be read at random."
             )
     return sorted(found)
 
@@ -210,10 +210,10 @@ def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
 
 
 def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> _Entry:
-    pictures = [member for extension, member in members.items() if is_picture_name(f"picture.{extension}")]
+    images = [member for extension, member in members.items() if is_image_name(f"image.{extension}")]
     some = next(iter(members.values())).name
-    if not pictures:
-        raise DataError(f"The sample of {some} in the shard {path} has no picture (.jpg, .png, .webp, ...): add it.")
+    if not images:
+        raise DataError(f"The sample of {some} in the shard {path} has no image (.jpg, .png, .webp, ...): add it.")
     label = None
     if "cls" in members:
         text = _text(shard, members["cls"])
@@ -224,8 +224,8 @@ def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo
         raise DataError(
             f"The sample of {some} in the shard {path} has no label: add a .cls member, or .json with 'label'."
         )
-    picture = pictures[0]
-    return _Entry(path, picture.name, picture.offset_data, picture.size, label)
+    image = images[0]
+    return _Entry(path, image.name, image.offset_data, image.size, label)
 
 
 def _text(shard: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -1,4 +1,4 @@
-"""Pictures with boxes in Pascal VOC's layout: an xml for every picture."""
+"""Images with boxes in Pascal VOC's layout: an xml for every image."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import numpy as np
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, check_object_split
 from sparsevision.data.layouts.annotated_images import SPLIT_NAMES, AnnotatedImages, Annotation, supervision_reader
-from sparsevision.data.layouts.class_folders import walk_pictures
-from sparsevision.data.reading import decode_picture
-from sparsevision.errors import DataError, UnreadablePictureError
+from sparsevision.data.layouts.class_folders import walk_images
+from sparsevision.data.reading import decode_image
+from sparsevision.errors import DataError, UnreadableImageError
 
-_PICTURES = ("JPEGImages", "images", "Images")
+_IMAGES = ("JPEGImages", "images", "Images")
 UNMARKED = False
 
 
 @dataclass(frozen=True)
 class _Home:
-    """Where the xml files and the pictures of a split lie, and which of them are of it; None for all."""
+    """Where the xml files and the images of a split lie, and which of them are of it; None for all."""
 
     annotations: Path
-    pictures: Path
+    images: Path
     chosen: Path | None = None
 
 
 class VocImages(AnnotatedImages):
-    """Pictures and boxes of one split of a data set in Pascal VOC's layout; a `Dataset` whose targets are `Objects`.
+    """Images and boxes of one split of a data set in Pascal VOC's layout; a `Dataset` whose targets are `Objects`.
 
-    Either `root` holds `Annotations`, `JPEGImages` and `ImageSets/Main/SPLIT.txt`, which names the pictures of a split;
-    or there is a folder for each split, with xml files beside the pictures or with the two folders. Classes are all
+    Either `root` holds `Annotations`, `JPEGImages` and `ImageSets/Main/SPLIT.txt`, which names the images of a split;
+    or there is a folder for each split, with xml files beside the images or with the two folders. Classes are all
     names that any split has, in alphabetical order. Things that are marked as difficult are neither taught nor missed,
-    as in VOC's own measure. A picture is opened before it is read only where its xml does not say how large it is.
-    Raises DataError, one sentence, for what is no such data set.
+    as in VOC's own measure. An image is opened before it is read only where its xml does not say how large it is.
+    Raises DataError, one sentence, for what is not such a data set.
     """
 
     layout = "Pascal VOC"
@@ -47,7 +47,7 @@ class VocImages(AnnotatedImages):
         homes = {name: home for name in SPLIT_NAMES if (home := _home(self.root, name)) is not None}
         if split not in homes:
             raise DataError(
-                f"{self.root} has no xml files for the split {split!r}: name its pictures in "
+                f"{self.root} has no xml files for the split {split!r}: name its images in "
                 f"ImageSets/Main/{split}.txt, or put them into a folder {split}."
             )
         read = _reader()
@@ -56,9 +56,9 @@ class VocImages(AnnotatedImages):
         if not classes:
             raise DataError(f"The xml files of {self.root} name no objects.")
         pages, home = found[split], homes[split]
-        names = {os.path.splitext(name)[0]: name for name in _names_of_pictures(home.pictures)}
+        names = {os.path.splitext(name)[0]: name for name in _names_of_images(home.images)}
         shown = [names.get(page.path.stem, page.file) for page in pages]
-        paths = [home.pictures / name for name in shown]
+        paths = [home.images / name for name in shown]
         sizes = [page.size or _size_of(path) for page, path in zip(pages, paths, strict=True)]
         super().__init__(
             classes,
@@ -87,25 +87,25 @@ def open_split(spec: str, split: str, opening: Opening) -> Dataset:
 
 
 def _home(root: Path, split: str) -> _Home | None:
-    """Finds a split's xml files and pictures."""
+    """Finds a split's xml files and images."""
     for name in SPLIT_NAMES.get(split, (split,)):
         listed = root / "ImageSets" / "Main" / f"{name}.txt"
         if listed.is_file() and (root / "Annotations").is_dir():
-            return _Home(root / "Annotations", _pictures_folder(root), listed)
+            return _Home(root / "Annotations", _images_folder(root), listed)
         own = root / name
         if (own / "Annotations").is_dir():
-            return _Home(own / "Annotations", _pictures_folder(own))
+            return _Home(own / "Annotations", _images_folder(own))
         if own.is_dir() and next(own.glob("*.xml"), None) is not None:
             return _Home(own, own)
     return None
 
 
-def _pictures_folder(root: Path) -> Path:
-    return next((root / name for name in _PICTURES if (root / name).is_dir()), root)
+def _images_folder(root: Path) -> Path:
+    return next((root / name for name in _IMAGES if (root / name).is_dir()), root)
 
 
-def _names_of_pictures(folder: Path) -> list[str]:
-    return [os.path.relpath(path, folder) for path, _ in walk_pictures(os.fspath(folder))]
+def _names_of_images(folder: Path) -> list[str]:
+    return [os.path.relpath(path, folder) for path, _ in walk_images(os.fspath(folder))]
 
 
 def _annotations(home: _Home) -> list[Path]:
@@ -116,10 +116,10 @@ def _annotations(home: _Home) -> list[Path]:
         try:
             words = [line.split() for line in home.chosen.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError):
-            raise DataError(f"{home.chosen} cannot be read as a list of pictures.") from None
+            raise DataError(f"{home.chosen} cannot be read as a list of images.") from None
         found = [home.annotations / f"{word[0]}.xml" for word in words if word]
     if not found:
-        raise DataError(f"{home.chosen or home.annotations} lists no pictures.")
+        raise DataError(f"{home.chosen or home.annotations} lists no images.")
     return found
 
 
@@ -146,7 +146,7 @@ def _reader() -> Callable[[Path], _Page]:
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from None
         except (ParseError, ValueError, DefusedXmlException):
-            raise DataError(f"{path} is no intact XML: write it again.") from None
+            raise DataError(f"{path} is not intact XML: write it again.") from None
         things = root.findall("object")
         for thing in things:
             for outline in thing.findall("polygon"):
@@ -154,7 +154,7 @@ def _reader() -> Callable[[Path], _Page]:
         try:
             found, names = read_things(root, [], (1, 1))
         except ValueError as error:
-            raise DataError(f"{path} has an object that is no box: {str(error).rstrip('.')}.") from None
+            raise DataError(f"{path} has an object that is not a box: {str(error).rstrip('.')}.") from None
         difficult = tuple((thing.findtext("difficult") or "").strip() == "1" for thing in things)
         classes = () if found.class_id is None else tuple(names[number] for number in found.class_id)
         file = (root.findtext("filename") or f"{path.stem}.jpg").strip()
@@ -171,15 +171,15 @@ def _size(root: Any, path: Path) -> tuple[float, float] | None:
     try:
         width, height = (float(side) for side in said)
     except ValueError:
-        raise DataError(f"{path} gives its picture a size of {said[0]!r} x {said[1]!r}.") from None
+        raise DataError(f"{path} gives its image a size of {said[0]!r} x {said[1]!r}.") from None
     return (width, height) if 0 < width < np.inf and 0 < height < np.inf else None
 
 
 def _size_of(path: Path) -> tuple[float, float]:
-    """Returns a picture's upright (width, height); 1 x 1 for one that will be skipped when it is read."""
+    """Returns an image's upright (width, height); 1 x 1 for one that will be skipped when it is read."""
     try:
-        height, width = decode_picture(os.fspath(path), side=1)[1]
-    except UnreadablePictureError:
+        height, width = decode_image(os.fspath(path), side=1)[1]
+    except UnreadableImageError:
         return 1.0, 1.0
     return float(width), float(height)
 

@@ -1,4 +1,4 @@
-"""Pictures with boxes in the layout that YOLO is trained on: data.yaml, and a text of boxes for every picture."""
+"""Images with boxes in the layout that YOLO is trained on: data.yaml, and a text of boxes for every image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, check_object_split
 from sparsevision.data.layouts.annotated_images import SPLIT_NAMES, AnnotatedImages, Annotation, supervision_reader
-from sparsevision.data.layouts.class_folders import walk_pictures
-from sparsevision.data.reading import is_picture_name
+from sparsevision.data.layouts.class_folders import walk_images
+from sparsevision.data.reading import is_image_name
 from sparsevision.errors import DataError, MissingExtraError
 
 FILES = ("data.yaml", "data.yml", "dataset.yaml")
@@ -22,13 +22,13 @@ UNMARKED = False
 
 
 class YoloImages(AnnotatedImages):
-    """Pictures and boxes of one split of a data set in ultralytics' layout; a `Dataset` whose targets are `Objects`.
+    """Images and boxes of one split of a data set in ultralytics' layout; a `Dataset` whose targets are `Objects`.
 
-    `root` holds `data.yaml` with the `names` of the classes and where the pictures of `train`, `val` and `test` lie:
-    folders, or texts that list pictures. Where it says nothing of a split, `images/SPLIT` and `SPLIT/images` are tried.
-    The boxes of `.../images/a.jpg` are in `.../labels/a.txt`; a picture without one shows nothing. Of outlines the box
-    is taken. No picture is opened before it is read.
-    Raises DataError, one sentence, for what is no such data set.
+    `root` holds `data.yaml` with the `names` of the classes and where the images of `train`, `val` and `test` lie:
+    folders, or texts that list images. Where it says nothing of a split, `images/SPLIT` and `SPLIT/images` are tried.
+    The boxes of `.../images/a.jpg` are in `.../labels/a.txt`; an image without one shows nothing. Of outlines the box
+    is taken. No image is opened before it is read.
+    Raises DataError, one sentence, for what is not such a data set.
     """
 
     layout = "YOLO"
@@ -40,7 +40,7 @@ class YoloImages(AnnotatedImages):
         names = _names(content, self.yaml)
         paths = [path for place in _places(self.root, content, split, self.yaml) for path in _listed(place, self.root)]
         if not paths:
-            raise DataError(f"The split {split!r} of {self.root} has no pictures where {self.yaml.name} says.")
+            raise DataError(f"The split {split!r} of {self.root} has no images where {self.yaml.name} says.")
         labels = {number: label for label, number in enumerate(names)}
         lines_to_things = supervision_reader("YOLO", "yolo", "yolo_annotations_to_detections")
         super().__init__(
@@ -48,7 +48,7 @@ class YoloImages(AnnotatedImages):
             paths,
             [_things(_labels_of(path), labels, lines_to_things) for path in paths],
             names=[os.path.relpath(path, self.root) for path in paths],
-            origin=f"{self.root}, split {split!r}, boxes from the texts beside the pictures",
+            origin=f"{self.root}, split {split!r}, boxes from the texts beside the images",
             category_ids=list(names),
             side=side,
         )
@@ -87,7 +87,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError, yaml.YAMLError):
-        raise DataError(f"{path} is no intact YAML: write it again.") from None
+        raise DataError(f"{path} is not intact YAML: write it again.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} is not in YOLO's layout: it says no 'names' and no 'train'.")
     if "kpt_shape" in content:
@@ -114,14 +114,14 @@ def _places(root: Path, content: dict[str, Any], split: str, path: Path) -> list
     found = _candidates(root, content, split)
     if not found:
         raise DataError(
-            f"{path} leads to no pictures of the split {split!r}: write {split}: with their folder, or put them into "
+            f"{path} leads to no images of the split {split!r}: write {split}: with their folder, or put them into "
             f"images/{split} beside it."
         )
     return found
 
 
 def _candidates(root: Path, content: dict[str, Any], split: str) -> list[Path]:
-    """Returns the folders and texts that a split's pictures are in."""
+    """Returns the folders and texts that a split's images are in."""
     aliases = SPLIT_NAMES.get(split, (split,))
     said = next((content[name] for name in aliases if content.get(name)), None)
     if said is None:
@@ -144,15 +144,15 @@ def _candidates(root: Path, content: dict[str, Any], split: str) -> list[Path]:
 
 
 def _listed(place: Path, root: Path) -> list[Path]:
-    """Returns the pictures of a folder, or of a text with one on each line."""
+    """Returns the images of a folder, or of a text with one on each line."""
     if place.is_dir():
-        return [Path(path) for path, _ in walk_pictures(os.fspath(place))]
+        return [Path(path) for path, _ in walk_images(os.fspath(place))]
     lines = [line.strip() for line in _read_lines(place)]
-    return [root / line for line in lines if is_picture_name(line)]
+    return [root / line for line in lines if is_image_name(line)]
 
 
-def _labels_of(picture: Path) -> Path:
-    parts = list(picture.parts)
+def _labels_of(image: Path) -> Path:
+    parts = list(image.parts)
     places = [place for place, part in enumerate(parts[:-1]) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
@@ -165,7 +165,7 @@ def _read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError:
-        raise DataError(f"{path} is no text: write it again, with a line for each object.") from None
+        raise DataError(f"{path} is not a text file: write it again, with a line for each object.") from None
 
 
 def _things(path: Path, labels: dict[int, int], lines_to_things: Callable[..., Any]) -> Sequence[Annotation]:
@@ -173,10 +173,10 @@ def _things(path: Path, labels: dict[int, int], lines_to_things: Callable[..., A
         return []
     lines = _read_lines(path)
     try:
-        # A picture of 1 x 1 pixels: boxes come out as the fractions that they are written as.
+        # An image of 1 x 1 pixels: boxes come out as the fractions that they are written as.
         found = lines_to_things(lines=lines, resolution_wh=(1, 1), with_masks=False)
     except ValueError as error:
-        raise DataError(f"{path} has a line that is no box: {str(error).rstrip('.')}.") from None
+        raise DataError(f"{path} has a line that is not a box: {str(error).rstrip('.')}.") from None
     boxes = np.asarray(found.xyxy, dtype=np.float64)
     numbers = [] if found.class_id is None else found.class_id.tolist()
     unknown = [number for number in numbers if number not in labels]

@@ -71,7 +71,7 @@ def query_of(explanation: Explanation, number: int) -> int:
     if not count:
         raise NothingToDrawError(f"Nothing was found in {name!r}, so no query can be followed: lower the threshold.")
     if not 1 <= number <= count:
-        raise ConfigError(f"There is no object {number} in {name!r}: choose one from 1 to {count}.")
+        raise ConfigError(f"Object {number} of {name!r} does not exist: choose one from 1 to {count}.")
     return explanation.queries[number - 1]
 
 

@@ -195,7 +195,7 @@ class _BoxesExamination(Examination):
 
 
 def _boxes(names: Sequence[str], what: str) -> list[str]:
-    """Returns a sentence that counts boxes and names their images; none where there is no box."""
+    """Returns a sentence that counts boxes and names their images; none without boxes."""
     count, images = count_of(len(names), "box", "boxes"), some_of(tuple(dict.fromkeys(names)))
     return [f"{count} {what}, in {images}."] if names else []
 

@@ -36,7 +36,7 @@ class ClassReport:
     """How well one class is found.
 
     `ap` and `ap50` are None without objects. From the score `threshold` on, a detection counts: so many are `found`,
-    against `objects` in truth, `f1` balances precision and recall of finding them (overlap 0.5), and a picture's
+    against `objects` in truth, `f1` balances precision and recall of finding them (overlap 0.5), and an image's
     count is `count_error` off, on average.
     """
 
@@ -55,7 +55,7 @@ class DetectionReport:
     """How well a detector does: average precisions and recall as COCO defines them, as fractions.
 
     `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
-    under 96 squared and more pixels (-1 without such objects), `recall` is of 100 detections a picture.
+    under 96 squared and more pixels (-1 without such objects), `recall` is of 100 detections an image.
     """
 
     images: int
@@ -105,7 +105,7 @@ class DetectionReport:
 
 
 class DetectionMetrics:
-    """Collects detections against objects, not the pictures' outputs; `compute` joins what every process collected.
+    """Collects detections against objects, not the images' outputs; `compute` joins what every process collected.
 
     `thresholds` are those to count with, one a class; without them, each class gets the one of the best F1 in what is
     scored.
@@ -117,7 +117,7 @@ class DetectionMetrics:
         if find_spec("faster_coco_eval") is None:
             raise MissingExtraError("faster-coco-eval", "Scoring a detector")
         self.classes, self.category_ids, self.thresholds = tuple(classes), tuple(category_ids), thresholds
-        # By the picture's index: on several processes the last batches may repeat one.
+        # By the image's index: on several processes the last batches may repeat one.
         self._scored: dict[int, _Scored] = {}
 
     def to(self, device: Any) -> DetectionMetrics:
@@ -208,7 +208,7 @@ def _f1_at(threshold: float, precision: Curve, scores: Curve, recalls: Curve) ->
 
 
 def _counts(scored: _Scored, label: int, threshold: float) -> tuple[int, int]:
-    """Returns how many objects of a class a picture has, and how many are found; crowds are no single objects."""
+    """Returns how many objects of a class an image has, and how many are found; crowds are not single objects."""
     scores, labels, _ = scored.found
     true = scored.target["labels"] == label
     if "crowds" in scored.target:
@@ -243,6 +243,6 @@ def _evaluated(scored: Mapping[int, _Scored], classes: Sequence[str]) -> _Curves
     truth = COCO({"images": images, "annotations": annotations, "categories": categories})
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=lambda *_: None)
     evaluation.run()
-    # The last two axes: objects of all areas, the most detections a picture.
+    # The last two axes: objects of all areas, the most detections an image.
     precisions, least = (np.asarray(evaluation.eval[name])[..., 0, -1] for name in ("precision", "scores"))
     return _Curves(evaluation.stats, precisions, least[0], np.asarray(evaluation.params.recThrs))

@@ -25,7 +25,7 @@ def _layout(task: str, spec: str) -> DataLayout:
     if found is not None:
         return found
     if not Path(spec).is_dir():
-        raise DataError(f"There is no folder {spec}: give one with pictures and their boxes.")
+        raise DataError(f"The folder {spec} does not exist: give one with images and their boxes.")
     raise DataError(
         f"{spec} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal VOC's "
         "xml files into Annotations."

@@ -112,7 +112,7 @@ def evaluation_transform(preprocessing: Preprocessing) -> Callable[[Record], Sam
 def check_preprocessing(preprocessing: Preprocessing) -> None:
     """Raises ConfigError for a view that cuts objects off."""
     if preprocessing.fit == "crop":
-        raise ConfigError("A detector is shown whole pictures: give a preprocessing with fit='short' or 'stretch'.")
+        raise ConfigError("A detector is shown whole images: give a preprocessing with fit='short' or 'stretch'.")
 
 
 def target_of(objects: Objects) -> Target:

@@ -19,20 +19,20 @@ from sparsevision.tasks.detection.result import DetectionResult
 
 @dataclass(frozen=True)
 class CocoNumbers:
-    """The ids that a COCO json gives its pictures, by the ends of their paths, and its categories, by name."""
+    """The ids that a COCO json gives its images, by the ends of their paths, and its categories, by name."""
 
     source: Path
-    pictures: Mapping[str, int]
+    images: Mapping[str, int]
     categories: Mapping[str, int]
 
-    def picture(self, name: str) -> int:
-        """Returns a picture's id: that of the file name which most of the end of the path agrees with."""
+    def image(self, name: str) -> int:
+        """Returns an image's id: that of the file name which most of the end of the path agrees with."""
         parts = PurePath(name).parts
         for first in range(len(parts)):
-            found = self.pictures.get("/".join(parts[first:]))
+            found = self.images.get("/".join(parts[first:]))
             if found is not None:
                 return found
-        raise DataError(f"{self.source} does not list the picture {name!r}: give the annotations of these pictures.")
+        raise DataError(f"{self.source} does not list the image {name!r}: give the annotations of these images.")
 
     def category(self, label: str) -> int:
         """Returns a category's id."""
@@ -43,10 +43,10 @@ class CocoNumbers:
 
 
 def read_numbers(path: Path) -> CocoNumbers:
-    """Reads the ids of pictures and categories from a COCO json.
+    """Reads the ids of images and categories from a COCO json.
 
     Raises:
-        DataError: there is no such file, or it is of another kind.
+        DataError: the file does not exist, or is of another kind.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -56,17 +56,17 @@ def read_numbers(path: Path) -> CocoNumbers:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f"{path} is not in COCO's layout: it needs 'images' and 'categories' with ids.") from None
-    # A name alone stands for a picture where no other folder has one of that name.
+    # A name alone stands for an image where no other folder has one of that name.
     alone = Counter(name.name for name, _ in rows)
-    pictures = {name.name: number for name, number in rows if alone[name.name] == 1}
-    return CocoNumbers(path, pictures | {name.as_posix(): number for name, number in rows}, categories)
+    images = {name.name: number for name, number in rows if alone[name.name] == 1}
+    return CocoNumbers(path, images | {name.as_posix(): number for name, number in rows}, categories)
 
 
 class CocoResults(Writer[DetectionResult]):
     """Writes detections as a COCO results json as they come; the file appears under its name when all are written.
 
     Each entry has image_id, category_id, bbox (x, y, width, height in pixels of the original) and score. With
-    `numbers`, ids are those of a COCO json. Without, categories have the ids that the weights carry, and pictures are
+    `numbers`, ids are those of a COCO json. Without, categories have the ids that the weights carry, and images are
     numbered from 1 in their order; which number is which file stands in a second file, `NAME.images.json`.
 
     Raises:
@@ -75,7 +75,7 @@ class CocoResults(Writer[DetectionResult]):
 
     def __init__(self, path: Path, numbers: CocoNumbers | None = None) -> None:
         if not path.parent.is_dir():
-            raise ConfigError(f"There is no folder {str(path.parent)!r} to write detections into: make it first.")
+            raise ConfigError(f"The folder {str(path.parent)!r} for the detections does not exist: make it first.")
         self.path, self.numbers = path, numbers
         self._names: list[str] = []
         self._rows = 0
@@ -89,7 +89,7 @@ class CocoResults(Writer[DetectionResult]):
     def add(self, result: DetectionResult) -> None:
         """Takes the detections of one image."""
         self._names.append(result.name)
-        image = len(self._names) if self.numbers is None else self.numbers.picture(result.name)
+        image = len(self._names) if self.numbers is None else self.numbers.image(result.name)
         for label, row in zip(result.labels, result.to_coco(image), strict=True):
             if self.numbers is not None:
                 row["category_id"] = self.numbers.category(label)
