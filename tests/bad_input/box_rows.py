@@ -106,7 +106,7 @@ NESTED = "".join(f"{a}: &{a} [{', '.join([f'*{b}'] * 9)}]\n" for b, a in pairwis
 
 BOXES = [
     Row("absent", "no such folder",
-        DETECT, lambda b: b.place / "bad", refused("no folder", "bad")),
+        DETECT, lambda b: b.place / "bad", refused("The folder", "bad does not exist")),
     Row("no boxes", "images in class folders, for a detector",
         DETECT.replace("{bad}", "{data}"), nothing, refused("data has no boxes", "annotations/train.json")),
     Row("photographs of scenes", "no photographs to place digits on",
@@ -159,7 +159,7 @@ BOXES = [
     Row("gigantic size", "an image that is said to be wider than any number",
         DETECT, of("images", width=10**400), refused("'000.png'", "a size of 1000")),
     Row("name of no utf-8", "a category whose name is not text",
-        DETECT, of("categories", name="disc\ud800"), refused(r"disc\ud800", "no UTF-8")),
+        DETECT, of("categories", name="disc\ud800"), refused(r"disc\ud800", "not UTF-8")),
     Row("box outside", "boxes of no area, outside of the image and across its edge",
         LEARN, edited(lambda content: [
             row.update(bbox=box) for row, box in zip(
@@ -168,11 +168,11 @@ BOXES = [
     Row("damaged image", "a damaged image to train on",
         LEARN, lambda b: (coco(b), b.file("bad/train/002.png", "text " * 99))[0], skipped("002.png")),
     Row("missing image", "an image that is listed and is not there",
-        LEARN, without(coco, "train/002.png"), skipped("002.png", "no such file")),
+        LEARN, without(coco, "train/002.png"), skipped("002.png", "the file does not exist")),
     Row("odd name of an image", "an image whose name holds a zero byte",
-        DETECT, of("images", file_name="a\0b.png"), refused(r"a\x00b.png", "no name of a file")),
+        DETECT, of("images", file_name="a\0b.png"), refused(r"a\x00b.png", "not the name of a file")),
     Row("image's name of no utf-8", "an image whose name is not text",
-        DETECT, of("images", file_name="a\ud800.png"), refused(r"a\ud800.png", "no name of a file")),
+        DETECT, of("images", file_name="a\ud800.png"), refused(r"a\ud800.png", "not the name of a file")),
     Row("long name", "an image whose name is longer than a file's may be",
         LEARN, of("images", file_name="a" * 300 + ".png"), skipped("aaa.png", "file name too long")),
     Row("broken yaml", "a yaml whose brackets do not close",

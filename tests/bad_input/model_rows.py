@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 CHECKPOINTS = [
     Row("absent", "nothing there",
-        LOAD, lambda b: b.place / "bad" / "x", refused("no checkpoint at", "bad/x")),
+        LOAD, lambda b: b.place / "bad" / "x", refused("No checkpoint was found at", "bad/x")),
     Row("unknown name", "a name that no model has",
         "predict {image} --model sparsformer_nano", nothing, refused("'sparsformer_nano'", "'sparseformer_nano'")),
     Row("unknown name of timm's", "a name that timm has not",
@@ -41,7 +41,7 @@ CHECKPOINTS = [
     Row("git lfs", "the pointer instead of the file",
         LOAD, lambda b: b.file("bad.pth", "version https://git-lfs.github.com/spec/v1"), refused("bad.pth", "Git LFS")),
     Row("pipe", "a named pipe, which would be waited for forever",
-        LOAD, lambda b: b.pipe("bad.pth"), refused("no checkpoint at", "bad.pth")),
+        LOAD, lambda b: b.pipe("bad.pth"), refused("No checkpoint was found at", "bad.pth")),
     Row("secret", "weights that this user may not read",
         "predict {image} --model {model}", lambda b: b.forbidden(b.model / "model.safetensors"),
         refused("model.safetensors", "Permission denied")),
@@ -160,7 +160,7 @@ RUNS = [
         RESUME, lambda b: b.state(lambda tensors, facts: facts["random"].append(facts["random"][0])),
         refused("2 processes")),
     Row("damaged recipe", "a recipe.toml that stops in the middle",
-        RESUME, lambda b: b.emptied("run/recipe.toml", "[optimiser"), refused("recipe.toml", "no valid TOML")),
+        RESUME, lambda b: b.emptied("run/recipe.toml", "[optimiser"), refused("recipe.toml", "not valid TOML")),
     Row("other recipe", "another learning rate than before",
         RESUME + " --set optimiser.lr=0.5", lambda b: b.run, refused("optimiser.lr = 0.001, now it is 0.5")),
     Row("other data", "an image more than before",

@@ -174,7 +174,7 @@ def _twice(path: Path) -> Path:
 
 # What is done to a good checkpoint folder, and what is said of the result.
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "nothing there": (lambda f: f / "nix", "Nothing lies at"),
+    "nothing there": (lambda f: f / "nix", "No checkpoint was found at"),
     "empty folder": (lambda f: (f.parent / "e", (f.parent / "e").mkdir())[0], "lacks model.safetensors or config.json"),
     "empty file": (lambda f: _write(f / "a.pth", b""), "not an intact file of weights"),
     "text": (lambda f: _write(f / "a.pth", b"hello " * 40), "not an intact file of weights"),

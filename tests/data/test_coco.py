@@ -118,14 +118,14 @@ def test_what_cannot_be_meant_is_a_sentence(folder: Path, change: Callable[[dict
 
 
 def test_a_missing_folder_json_split_or_image_is_a_sentence(folder: Path) -> None:
-    for root, split, said in ((folder / "no", "train", "no folder"), (folder, "test", "no json for the split 'test'")):
+    for root, split, said in ((folder / "no", "train", "does not exist"), (folder, "test", "no json for the split")):
         with pytest.raises(DataError, match=said):
             DetectionTask.open(root, split)
     (folder / "train" / "001.png").unlink()
     with pytest.raises(UnreadableImageError):
         DetectionTask.open(folder).read(1)
     (folder / "annotations" / "train.json").write_text("{")
-    with pytest.raises(DataError, match="no intact JSON"):
+    with pytest.raises(DataError, match="not intact JSON"):
         DetectionTask.open(folder)
 
 

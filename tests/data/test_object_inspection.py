@@ -146,7 +146,7 @@ def test_a_split_that_cannot_be_opened_is_a_finding(folder: Path, tmp_path: Path
     (folder / "annotations" / "val.json").write_text("{")
     report = DetectionTask.inspect(str(folder))
     assert [split.split for split in report.splits] == ["train"]
-    assert "no intact JSON" in report.harmful[0]
+    assert "not intact JSON" in report.harmful[0]
     [nowhere] = DetectionTask.inspect(str(tmp_path / "nowhere")).harmful
     assert "nowhere" in nowhere
 

@@ -208,9 +208,9 @@ def test_what_is_not_an_image_is_one_sentence(kind: str, tmp_path: Path, capfd: 
 def test_what_is_no_file_is_one_sentence(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path, reason in [
-        (tmp_path / "absent.jpg", "no such file"),
+        (tmp_path / "absent.jpg", "the file does not exist"),
         (tmp_path, "it is a folder"),
-        (tmp_path / "pipe.jpg", "no regular file"),
+        (tmp_path / "pipe.jpg", "not a regular file"),
     ]:
         with pytest.raises(UnreadableImageError, match=reason):
             read_image(path)

@@ -76,7 +76,7 @@ def test_figures_are_offered_by_what_there_is(make_explanation: Callable, make_o
 
 
 def test_what_is_not_offered_is_refused(make_explanation: Callable, make_objects: Callable, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="no figure named 'stage'; the nearest are 'stages'"):
+    with pytest.raises(UnknownNameError, match="Unknown figure 'stage'; the nearest are 'stages'"):
         ExplanationWriter(tmp_path, figure="stage")
     with pytest.raises(ConfigError, match="'query': choose from stages, tokens, annotated"):
         ExplanationWriter(tmp_path, figure="query").write(make_explanation())

@@ -93,7 +93,7 @@ def test_a_path_or_a_name_opens_a_model(tmp_path: Path) -> None:
     assert open_model(tmp_path / "mine").num_classes == 2
     with pytest.raises(UnknownNameError, match="'sparseformer_nano'"):
         open_model("sparseformer_nanno")
-    with pytest.raises(CheckpointError, match="no checkpoint at"):
+    with pytest.raises(CheckpointError, match="No checkpoint was found at"):
         open_model("runs/mine/best")
 
 

@@ -46,7 +46,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any]) -> Check
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
-        raise CheckpointError(f"Nothing lies at {str(path)!r}: give a folder or a file of weights.")
+        raise CheckpointError(f"No checkpoint was found at {str(path)!r}: give a folder or a file of weights.")
     return _read_file(path)
 
 
