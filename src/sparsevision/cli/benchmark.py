@@ -52,42 +52,25 @@ def benchmark(
     drift. With --macs alone, the published rows of every family's tables are counted and compared; status 1 if any is
     off.
 
-    Parameters
-    ----------
-    models
-        Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
-    sizes
-        Sizes of the images in pixels: 224 is a square, 800x1066 height and width. Default: 224.
-    batches
-        Images at once. Default: 1 and 8.
-    dtype
-        Precisions; bf16 and fp16 by autocast. Default: fp32.
-    compile
-        Also measure every candidate under torch.compile.
-    compile_mode
-        The mode of torch.compile, for all alike.
-    plain
-        Also measure our models on their plain path, the reference of the fast one.
-    train_step
-        Measure training steps (forward, backward, AdamW) instead of inference.
-    memory
-        Also measure peak memory above the model, each in a process of its own.
-    peer
-        The model that the others are compared with. Default: the first of timm's.
-    rounds
-        Turns of each candidate; medians are taken over them.
-    threads
-        Threads to compute with. Default: as torch chooses.
-    device
-        cpu, or cuda.
-    loader
-        A data set: measure how fast its training images can be loaded. Without --models, nothing else is measured.
-    workers
-        Processes that load images for --loader.
-    macs
-        Count multiply-adds instead of measuring time.
-    out
-        Files to write: .json, .md, or one of each.
+    Args:
+        models: Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
+        sizes: Sizes of the images in pixels: 224 is a square, 800x1066 height and width. Default: 224.
+        batches: Images at once. Default: 1 and 8.
+        dtype: Precisions; bf16 and fp16 by autocast. Default: fp32.
+        compile: Also measure every candidate under torch.compile.
+        compile_mode: The mode of torch.compile, for all alike.
+        plain: Also measure our models on their plain path, the reference of the fast one.
+        train_step: Measure training steps (forward, backward, AdamW) instead of inference.
+        memory: Also measure peak memory above the model, each in a process of its own.
+        peer: The model that the others are compared with. Default: the first of timm's.
+        rounds: Turns of each candidate; medians are taken over them.
+        threads: Threads to compute with. Default: as torch chooses.
+        device: cpu, or cuda.
+        loader: A data set: measure how fast its training images can be loaded. Without --models, nothing else is
+            measured.
+        workers: Processes that load images for --loader.
+        macs: Count multiply-adds instead of measuring time.
+        out: Files to write: .json, .md, or one of each.
     """
     from rich.console import Console
 

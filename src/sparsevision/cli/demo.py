@@ -26,12 +26,9 @@ _PHOTOGRAPHS = (
 def demo(*images: str, out: Path = Path("demo-output")) -> int:
     """Recognise photographs with the shipped weights and draw where the model looked.
 
-    Parameters
-    ----------
-    images
-        Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
-    out
-        The folder that is written.
+    Args:
+        images: Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
+        out: The folder that is written.
     """
     from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor

@@ -22,15 +22,11 @@ def doctor(
 ) -> int:
     """Examine this machine, and a data set before training on it; status 1 if a fault was found.
 
-    Parameters
-    ----------
-    data
-        A folder of class folders, tar shards, or "digits"; or images with boxes in COCO's, YOLO's or Pascal VOC's
-        layout: every image is decoded, duplicates across the splits are looked for, and annotations are examined.
-    task
-        What the data set is for. Default: as its layout tells.
-    json
-        Print JSON instead of tables.
+    Args:
+        data: A folder of class folders, tar shards, or "digits"; or images with boxes in COCO's, YOLO's or Pascal VOC's
+            layout: every image is decoded, duplicates across the splits are looked for, and annotations are examined.
+        task: What the data set is for. Default: as its layout tells.
+        json: Print JSON instead of tables.
     """
     import json as encoder
     from dataclasses import asdict

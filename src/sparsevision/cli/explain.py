@@ -40,39 +40,27 @@ def explain(
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density or
     attention, a random map, the image's centre, Grad-CAM of a peer) and reads how the model's probability follows.
 
-    Parameters
-    ----------
-    images
-        Files, folders, glob patterns, or - for a list of paths on standard input.
-    model
-        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights. Its controls
-        and choices, and its task's options, are given as --name value, as --keep-ratio 0.3 or --threshold 0.5.
-    out
-        The folder that is written.
-    figure
-        saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each sampling
-        stage), attention (the cells that each token was read from), interaction (those behind the tokens that each
-        token attends to), query (the samples of an object's query, layer by layer), tokens (those that respond most to
-        a class), disturbed (the image erased and padded), annotated (the result over the image), all, or none. Default:
-        the first of them that the model records. Options of figures are --radius (stages, disturbed), --label and
-        --top-tokens (tokens), and --object (query), which alone choose their figure.
-    gif
-        Also an animation for each image: rising values of the model's first control, or the sampling stages.
-    page
-        Also one page on which to step through stages, modules or layers, follow tokens or objects, and slide through
-        values of the model's first control; it works offline.
-    device
-        cpu, cuda, cuda:1, ... Default: a GPU if there is one.
-    faithfulness
-        Measure deletion and insertion curves on the val split of --data instead of drawing images.
-    data
-        The data set of --faithfulness.
-    peer
-        A checkpoint or timm/NAME whose Grad-CAM is measured as well.
-    limit
-        Measure on so many images, drawn at random. Default: all.
-    baseline
-        The replacement of deleted pixels: the blurred image, or the mean colour.
+    Args:
+        images: Files, folders, glob patterns, or - for a list of paths on standard input.
+        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights. Its
+            controls and choices, and its task's options, are given as --name value, as --keep-ratio 0.3 or --threshold
+            0.5.
+        out: The folder that is written.
+        figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
+            sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens
+            that each token attends to), query (the samples of an object's query, layer by layer), tokens (those that
+            respond most to a class), disturbed (the image erased and padded), annotated (the result over the image),
+            all, or none. Default: the first of them that the model records. Options of figures are --radius (stages,
+            disturbed), --label and --top-tokens (tokens), and --object (query), which alone choose their figure.
+        gif: Also an animation for each image: rising values of the model's first control, or the sampling stages.
+        page: Also one page on which to step through stages, modules or layers, follow tokens or objects, and slide
+            through values of the model's first control; it works offline.
+        device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+        faithfulness: Measure deletion and insertion curves on the val split of --data instead of drawing images.
+        data: The data set of --faithfulness.
+        peer: A checkpoint or timm/NAME whose Grad-CAM is measured as well.
+        limit: Measure on so many images, drawn at random. Default: all.
+        baseline: The replacement of deleted pixels: the blurred image, or the mean colour.
     """
     from sparsevision.inference.options import resolve_options
 

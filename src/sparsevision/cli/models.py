@@ -15,12 +15,9 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
     The column "reported" has what the authors of the weights report, in percent: a classifier's top-1 accuracy on
     ImageNet-1K, a detector's average precision (AP) on COCO val2017.
 
-    Parameters
-    ----------
-    pattern
-        A glob pattern that names must fit; one that begins with "timm/" lists models of timm's.
-    json_
-        Print one JSON object a line instead of a table.
+    Args:
+        pattern: A glob pattern that names must fit; one that begins with "timm/" lists models of timm's.
+        json_: Print one JSON object a line instead of a table.
     """
     import sys
 

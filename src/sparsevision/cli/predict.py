@@ -36,23 +36,16 @@ def predict(
     Further options depend on the model: values of its controls and choices, options of its task (as --top-k or
     --threshold) and files that its task writes (as --coco). `sparsevision models MODEL` lists them.
 
-    Parameters
-    ----------
-    images
-        Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a camera.
-    model
-        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
-    json_
-        Print one JSON object a line instead of a table.
-    features
-        Write the pooled features of every image into this .parquet or .npz file.
-    draw
-        Write annotated images and videos into this folder.
-    batch_size
-        Images that are read ahead; those of one size are run together. Default: the task's own number, or 1 for a
-        camera.
-    device
-        cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+    Args:
+        images: Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a
+            camera.
+        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
+        json_: Print one JSON object a line instead of a table.
+        features: Write the pooled features of every image into this .parquet or .npz file.
+        draw: Write annotated images and videos into this folder.
+        batch_size: Images that are read ahead; those of one size are run together. Default: the task's own number, or 1
+            for a camera.
+        device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
     """
     import sys
 
