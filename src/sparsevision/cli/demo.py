@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevision.cli.names import printable, report_left_out
+from sparsevision.cli.tables import print_table
 from sparsevision.errors import DataError
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from sparsevision.types import Result
@@ -64,20 +66,13 @@ def photographs() -> list[str]:
 def _print(
     results: Sequence[Result], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    table = Table(title="Content of the images, and the model's results")
-    for heading in ("image", *(["shows"] if shown else []), "result"):
-        table.add_column(heading, overflow="fold")
+    columns = ("image", "shows", "result") if shown else ("image", "result")
+    rows = []
     for result in results:
         name = Path(result.name).name
-        table.add_row(*map(Text, [printable(name), *([shown[name]] if shown else []), result.summary()]))
-    console.print(table)
-    console.print(Text(f"The model has {len(classes)} classes: {', '.join(classes)}.", style="dim"))
-    console.print("Written:")
-    for path in written:
-        print(f"  {printable(str(path))}")
+        rows.append((name, *([shown[name]] if shown else []), result.summary()))
+    heading = "Content of the images, and the model's results"
+    note = f"The model has {len(classes)} classes: {', '.join(classes)}."
+    print_table(Table(columns=columns, rows=tuple(rows), heading=heading, note=note))
+    print("Written:", *(f"  {printable(str(path))}" for path in written), sep="\n")
     print(f"Open {printable(str(written[-1]))} in a browser to step through the stages.")

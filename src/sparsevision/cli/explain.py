@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from sparsevision.cli.names import printable, report_left_out, split_options
+from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from sparsevision.evaluation.deletion_insertion import Baseline
 
 _Flag = Parameter(negative="")
 _OPTIONS = ("model", "out", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline")
+# The columns of the table, by the rows' own names.
+_AREAS = {
+    "deletion": "deletion (low is good)",
+    "insertion": "insertion (high is good)",
+    "insertion_minus_random": "insertion − random",
+}
 
 
 def explain(
@@ -102,48 +110,30 @@ def _measure(
     model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None, baseline: Baseline
 ) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sparsevision.evaluation.faithfulness import measure_faithfulness
     from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
     from sparsevision.explain import save_figure
     from sparsevision.files import replacing
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("deleting and inserting", total=None)
+    with progress_bar("deleting and inserting") as progress:
         measured = measure_faithfulness(
-            model, data, peer=peer, limit=limit, baseline=baseline, device=device,
-            progress=lambda done, of: progress.update(bar, completed=done, total=of),
-        )  # fmt: skip
+            model, data, peer=peer, limit=limit, baseline=baseline, device=device, progress=progress
+        )
     report_left_out(measured.skipped, measured.rows[0]["images"])
     path = out / "faithfulness.json"
     with replacing(path) as part:
         part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
     drawn = save_figure(faithfulness_figure(measured.rows), out / "faithfulness.png")
-    _print(measured.rows, baseline)
+    print_table(_areas(measured.rows, baseline))
     print(path, drawn, sep="\n")
     return 0
 
 
-def _print(rows: list[dict[str, Any]], baseline: str) -> None:
-    """Prints the areas under the curves with their 95 % intervals."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Areas under the curves, {rows[0]['images']} images, {baseline} baseline, 95 % intervals"
-    table = Table(title=title)
-    table.add_column("map", overflow="fold")
-    for heading in ("deletion, low is good", "insertion, high is good", "insertion − random"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        cells = [
-            f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
-            for key in ("deletion", "insertion", "insertion_minus_random")
-        ]
-        table.add_row(*map(Text, (row["map"], *cells)))
-    console = Console()
-    # A pipe has no width, and numbers broken in two would be of no use there.
-    (console if console.is_terminal else Console(width=120)).print(table)
+def _areas(rows: list[dict[str, Any]], baseline: str) -> Table:
+    """Returns the areas under the curves with their 95 % intervals."""
+    cells = (
+        (row["map"], *(f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]" for key in _AREAS))
+        for row in rows
+    )
+    heading = f"Areas under the curves, {rows[0]['images']} images, {baseline} baseline, 95 % intervals"
+    return Table(columns=("map", *_AREAS.values()), rows=tuple(cells), heading=heading, numbers=frozenset({1, 2, 3}))

@@ -1,4 +1,4 @@
-"""Names that users give: how they are shown, which are options misspelt, and which were left out."""
+"""Names that users give: as one line of text, as options or sources, and those of skipped images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from unicodedata import category
 
-from sparsevision.errors import DataError, UnknownNameError
+from sparsevision.errors import DataError
 
 if TYPE_CHECKING:
     from sparsevision.types import Skipped
@@ -21,13 +21,6 @@ def printable(text: str) -> str:
     """Returns text as one line that any terminal can show: a file's name may hold line ends, and bytes of no text."""
     shown = (letter.encode("unicode_escape").decode() if category(letter) in _UNSEEN else letter for letter in text)
     return "".join(shown)
-
-
-def refuse_options(pictures: Sequence[str], options: Sequence[str]) -> None:
-    """Raises UnknownNameError for a word among pictures that begins with a dash and is no file."""
-    for word in pictures:
-        if word.startswith("-") and word != "-" and not os.path.lexists(word):
-            raise UnknownNameError("option", word, options, advice="A file of that name: write ./ before it.")
 
 
 def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -50,13 +43,12 @@ def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def report_left_out(skipped: Sequence[Skipped], number: int) -> None:
-    """Names on stderr what was left out beside the `number` of pictures that were used; none used is a mistake."""
-    if skipped and number:
-        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", file=sys.stderr)
-        for one in skipped:
-            print(f"  {printable(one.reason)}", file=sys.stderr)
+    """Lists on stderr the images that were skipped, beside `number` that were used; raises DataError if none was."""
     if not number:
         if not skipped:
-            raise DataError("The list of pictures is empty.")
+            raise DataError("The list of images is empty.")
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
         raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")
+    if skipped:
+        reasons = (f"  {printable(one.reason)}" for one in skipped)
+        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", *reasons, sep="\n", file=sys.stderr)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from sparsevision.cli.names import report_left_out, split_options
+from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
+from sparsevision.types import Table, TextOption
 
 if TYPE_CHECKING:
     from sparsevision.inference import Predictor
@@ -59,8 +61,7 @@ def predict(
     from sparsevision.inference.video import is_camera, with_frames
 
     if batch_size is None and any(map(is_camera, given)):
-        # Nobody wants to wait for a camera's next images before the result of this one.
-        batch_size = 1
+        batch_size = 1  # the result of a camera's image does not wait for further ones
     predictor = Predictor(model, device, batch_size=batch_size)
     files = writer_options(predictor.task)
     chosen = resolve_options(options, [*predictor.options.values(), *files.values()], others=_OWN)
@@ -84,8 +85,6 @@ def predict(
 
 def writer_options(task: Task) -> dict[str, Option]:
     """Returns the files that a task writes and their further options, by name."""
-    from sparsevision.types import TextOption
-
     found: dict[str, Option] = {}
     for name, entry in task.writers.items():
         texts = {name: f"write {entry.description} into this file", **entry.options}
@@ -98,7 +97,6 @@ def _writers(
 ) -> list[Writer[Any]]:
     """Opens what is written besides the table or the lines."""
     writers: list[Writer[Any]] = []
-
     if features is not None:
         from sparsevision.inference.feature_file import FeatureFile
 
@@ -124,15 +122,9 @@ def _writers(
 
 def _counted(results: Iterable[Result]) -> Iterator[Result]:
     """Passes results on and shows their number on a terminal's stderr while they come."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("images"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("images", total=None)
-        for result in results:
-            progress.advance(task)
+    with progress_bar("images") as progress:
+        for number, result in enumerate(results, start=1):
+            progress(number, None)
             yield result
 
 
@@ -145,18 +137,14 @@ def _print_lines(results: Iterable[Result]) -> int:
 
 
 def _print_results(results: Iterable[Result]) -> int:
-    """Prints a row an image; file names are shown as they are, however long they or the list may be."""
-    from sparsevision.cli.tables import print_table
-    from sparsevision.types import Table
-
+    """Prints a row for each image; file names are shown as they are, however long they or the list may be."""
     rows: list[tuple[str, ...]] = []
-    columns: dict[str, str] = {}
+    columns: tuple[str, ...] = ()
     for result in results:
-        cells = result.cells()
-        columns = columns or cells
-        rows.append((result.name, *cells.values()))
-    if rows:
-        # Counts are aligned like numbers.
-        numbers = frozenset(place for place in range(1, len(rows[0])) if all(row[place].isdecimal() for row in rows))
-        print_table(Table(columns=("image", *columns), rows=tuple(rows), numbers=numbers), pipe_width=10_000)
+        cells = {"image": result.name} | result.cells()
+        columns = tuple(cells)
+        rows.append(tuple(cells.values()))
+    # Counts are aligned like numbers.
+    numbers = frozenset(place for place in range(1, len(columns)) if all(row[place].isdecimal() for row in rows))
+    print_table(Table(columns=columns, rows=tuple(rows), numbers=numbers), pipe_width=10_000)
     return len(rows)
