@@ -111,8 +111,7 @@ def _measure(
 ) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
     from sparsevision.evaluation.faithfulness import measure_faithfulness
-    from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
-    from sparsevision.explain import save_figure
+    from sparsevision.explain import faithfulness_figure, save_figure
     from sparsevision.files import replacing
 
     with progress_bar("deleting and inserting") as progress:

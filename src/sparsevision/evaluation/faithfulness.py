@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,11 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    _check_scores(predictor, str(model))
+    if not predictor.labels or not predictor.task.returns_logits:
+        raise ConfigError(
+            f"{str(model)!r} does not give one score for each class, from which faithfulness is measured: "
+            "name a classifier."
+        )
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
         maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
@@ -74,14 +79,6 @@ def measure_faithfulness(
     batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
     found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
-
-
-def _check_scores(predictor: Predictor, name: str) -> None:
-    """Raises ConfigError for a model whose output is not one score for each class."""
-    if not predictor.labels or not predictor.task.returns_logits:
-        raise ConfigError(
-            f"{name!r} does not give one score for each class, from which faithfulness is measured: name a classifier."
-        )
 
 
 def _short(peer: Path) -> str:
@@ -111,50 +108,41 @@ def _batches(
 
 
 def _own_maps(predictor: Predictor, name: str) -> dict[str, SaliencyMap]:
-    """Returns the model's own maps, by name, for the kinds that its trace holds."""
+    """Returns the model's own maps, by name, over all stages and in the last one, for what its trace holds."""
     kinds = getattr(predictor.model, "traces", ())
-    if "points" in kinds:
-        return {
-            "density, all stages": _sampling_density(predictor, last_only=False),
-            "density, last stage": _sampling_density(predictor, last_only=True),
-        }
-    if "token_maps" in kinds:
-        return {
-            "attention, all modules": _token_attention(predictor, last_only=False),
-            "attention, last module": _token_attention(predictor, last_only=True),
-        }
+    for kind, what, part, saliency in _OWN_MAPS:
+        if kind in kinds:
+            chosen = {f"{what}, all {part}s": slice(None), f"{what}, last {part}": slice(-1, None)}
+            return {each: partial(saliency, predictor, stages) for each, stages in chosen.items()}
     raise ConfigError(f"{name!r} records neither points nor maps of tokens, which are measured: name another.")
 
 
-def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """Returns the map of where the model sampled, over all stages or in the last one."""
-
-    @torch.no_grad()
-    def saliency(images: Tensor, _: Tensor) -> Tensor:
-        trace = Trace("points")
-        predictor.model(images, trace=trace)
-        stages = [points.xy.flatten(1, 2) for points in trace.points.values()]
-        points = (stages[-1] if last_only else torch.cat(stages, 1)).cpu()
-        height, width = images.shape[-2:]
-        return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
-
-    return saliency
+@torch.no_grad()
+def _sampling_density(predictor: Predictor, stages: slice, images: Tensor, _: Tensor) -> Tensor:
+    """Maps where the model sampled in some of its stages."""
+    trace = Trace("points")
+    predictor.model(images, trace=trace)
+    points = torch.cat([each.xy.flatten(1, 2) for each in list(trace.points.values())[stages]], dim=1).cpu()
+    height, width = images.shape[-2:]
+    return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
 
 
-def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """Returns the map of where tokens were read, a mean over them, over all modules or in the last one."""
+@torch.no_grad()
+def _token_attention(predictor: Predictor, modules: slice, images: Tensor, _: Tensor) -> Tensor:
+    """Maps where tokens were read in some of the modules, as a mean over tokens."""
+    trace = Trace("token_maps")
+    predictor.model(images, trace=trace)
+    if not trace.token_maps:
+        raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
+    mean = torch.stack([each.read.mean(dim=1) for each in list(trace.token_maps.values())[modules]]).mean(dim=0)
+    return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
-    @torch.no_grad()
-    def saliency(images: Tensor, _: Tensor) -> Tensor:
-        trace = Trace("token_maps")
-        predictor.model(images, trace=trace)
-        if not trace.token_maps:
-            raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
-        maps = [found.read.mean(dim=1) for found in trace.token_maps.values()]
-        mean = maps[-1] if last_only else torch.stack(maps).mean(dim=0)
-        return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
-    return saliency
+# For each kind of trace: what its maps show, the name of a stage, and the map over some of the stages.
+_OWN_MAPS = (
+    ("points", "density", "stage", _sampling_density),
+    ("token_maps", "attention", "module", _token_attention),
+)
 
 
 def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
