@@ -18,25 +18,8 @@ from .sheet import save_figure
 from .writer import ExplanationWriter
 
 __all__ = [
-    "Animation",
-    "AnimationKind",
-    "ControlSweep",
-    "Explanation",
-    "ExplanationWriter",
-    "FigureKind",
-    "NothingToDrawError",
-    "PanelKind",
-    "SamplingStage",
-    "all_figures",
-    "animations_for",
-    "comparison_figure",
-    "density",
-    "faithfulness_figure",
-    "figures_for",
-    "save_animation",
-    "save_figure",
-    "save_page",
-    "share_inside",
-    "sweep_figure",
-    "sweep_values",
-]
+    "Animation", "AnimationKind", "ControlSweep", "Explanation", "ExplanationWriter", "FigureKind",
+    "NothingToDrawError", "PanelKind", "SamplingStage", "all_figures", "animations_for", "comparison_figure",
+    "density", "faithfulness_figure", "figures_for", "save_animation", "save_figure", "save_page", "share_inside",
+    "sweep_figure", "sweep_values",
+]  # fmt: skip

@@ -29,7 +29,7 @@ class FigureKind:
 
     name: str
     description: str
-    needs: frozenset[str]
+    needs: frozenset[str] = frozenset()
     draw: Callable[..., Figure]
     options: tuple[Option, ...] = ()
 

@@ -49,8 +49,7 @@ def save_page(
     Args:
         explained: images with their results and traces, once or with the values of a control.
         path: of the HTML file.
-        title: the page's heading.
-        model: named under the heading.
+        title: the page's heading, over the name of the `model`.
         options: of panels, by name.
 
     Raises:
@@ -79,9 +78,9 @@ def packed(xy: Floats, width: int, height: int) -> str:
     return as_text(units.round().clip(-32768, 32767).astype("<i2"))
 
 
-def as_text(values: NDArray[np.generic]) -> str:
-    """Writes an array's bytes as text."""
-    return base64.b64encode(values.tobytes()).decode("ascii")
+def as_text(values: NDArray[np.generic] | bytes) -> str:
+    """Returns bytes, or those of an array, in base 64."""
+    return base64.b64encode(bytes(values)).decode("ascii")
 
 
 # ----------------------------------------------------------------------------------------------------------- content
@@ -139,41 +138,38 @@ def _facts(explanation: Explanation) -> dict[str, str]:
 
 
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
-    parts = [(kind, _divided(_read(module.rpartition(".")[0], f"{kind.name}.html"))) for module, kind in panels]
-    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for _, part in parts)])
-    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for _, part in parts), "page.start();\n"])
+    parts = [_divided(_read(module.rpartition(".")[0], f"{kind.name}.html"), kind) for module, kind in panels]
+    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for part in parts)])
+    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for part in parts), "page.start();\n"])
     values = {
         "title": html.escape(title),
         "style": style,
         "script": script,
         "style_hash": _source_hash(style),
         "script_hash": _source_hash(script),
-        "below": "".join(_marked(kind, part) for kind, part in parts if kind.below),
-        "side": "".join(_marked(kind, part) for kind, part in parts if not kind.below),
+        "below": "".join(part["below"] for part in parts),
+        "side": "".join(part["side"] for part in parts),
         # No "<" can close the script element or open a comment in it.
         "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read(_SHELL, "page.html"))
 
 
-def _divided(text: str) -> dict[str, str]:
-    """Divides a panel's file into style, script and the markup around them."""
-    parts = {}
+def _divided(text: str, kind: PanelKind) -> dict[str, str]:
+    """Divides a panel's file into style, script, and the markup around them at its place of the page."""
+    parts = {"below": "", "side": ""}
     for tag in ("style", "script"):
         found = re.search(rf"<{tag}>\n?(.*?)</{tag}>\n?", text, re.DOTALL)
         parts[tag] = found[1] if found else ""
         text = text.replace(found[0], "") if found else text
-    return {**parts, "markup": text}
-
-
-def _marked(kind: PanelKind, part: Mapping[str, str]) -> str:
-    return f'<div data-panel="{html.escape(kind.name)}">\n{part["markup"]}</div>\n'
+    marked = f'<div data-panel="{html.escape(kind.name)}">\n{text}</div>\n'
+    return parts | {"below" if kind.below else "side": marked}
 
 
 def _data_uri(image: Image.Image, quality: int) -> str:
     written = io.BytesIO()
     image.save(written, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + as_text(written.getvalue())
 
 
 def _read(package: str, name: str) -> str:
@@ -182,4 +178,4 @@ def _read(package: str, name: str) -> str:
 
 def _source_hash(text: str) -> str:
     """Returns the digest by which a content security policy names an inline style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return "sha256-" + as_text(hashlib.sha256(text.encode()).digest())

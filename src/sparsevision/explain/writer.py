@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.files import numbered_stem
 
 from .control_sweep import ControlSweep
 from .explanation import Explanation
@@ -60,7 +61,7 @@ class ExplanationWriter:
         animations = animations_for(sweep.has) if self.animate else []
         if self.animate and not animations:
             raise ConfigError(f"There is no animation of what the model records of {sweep.result.name!r}: omit --gif.")
-        stem = self._stem(explanation)
+        stem = numbered_stem(explanation.result.name, self._names)
         for kind in kinds:
             self._write_figure(kind, explanation, self.out / f"{stem}-{kind.name}.png")
         for animation in animations[:1]:
@@ -75,14 +76,11 @@ class ExplanationWriter:
     def _chosen(self, explanation: Explanation) -> list[FigureKind]:
         """Returns the figures to draw."""
         offered = figures_for(explanation.has)
-        names = ", ".join(kind.name for kind in offered)
-        chosen = offered
         if self.figure is None:
-            taking = [kind for kind in offered if self.options.keys() <= _taken(kind)]
-            chosen = (taking or offered)[:1]
-        elif self.figure != "all":
-            chosen = [kind for kind in offered if kind.name == self.figure]
+            return ([kind for kind in offered if self.options.keys() <= _taken(kind)] or offered)[:1]
+        chosen = [kind for kind in offered if self.figure in ("all", kind.name)]
         if not chosen and self.figure != "none":
+            names = ", ".join(kind.name for kind in offered)
             raise ConfigError(f"The model records nothing for the figure {self.figure!r}: choose from {names}.")
         return chosen
 
@@ -108,12 +106,6 @@ class ExplanationWriter:
                 raise
             return
         self.written.append(save_figure(figure, path))
-
-    def _stem(self, explanation: Explanation) -> str:
-        """Returns the beginning of an image's file names: its own, numbered where it comes again."""
-        stem = Path(explanation.result.name).stem
-        self._names[stem] += 1
-        return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"
 
 
 def _taken(kind: FigureKind | PanelKind) -> set[str]:

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from ..explanation import Explanation, Floats
 from ..kinds import FigureKind
-from ..overlays import FAINT, draw_density, draw_image, draw_scale, map_size, note, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..overlays import FAINT, draw_density, draw_scale, map_size, note, write
+from ..sheet import TEXT_WIDTH, Sheet, sheet_of
 from ..token_maps import Module, entropy
 
 _COLUMNS = 8
@@ -25,18 +25,16 @@ def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str
     """Draws maps of the modules' tokens, relative to an even reading."""
     modules = explanation.modules
     most = max(float(each.max()) for each in maps) or 1.0
-    rows_of = [-(-len(each) // _COLUMNS) for each in maps]
-    sheet = Sheet(
-        width, _COLUMNS + 1, [panel_ratio(explanation)] * sum(rows_of), heading=explanation.answer(), remark=remark,
-        titles=["Input", *[""] * _COLUMNS],
-    )  # fmt: skip
-    draw_image(sheet.panel(0, 0), explanation, dim=False)
-    top = 0
-    for module, each, rows in zip(modules, maps, rows_of, strict=True):
-        sheet.label_row(top, module.title)
+    tops: list[int] = []
+    labels: list[str] = []
+    for module, each in zip(modules, maps, strict=True):
+        tops.append(len(labels))
+        labels += [module.title, *[""] * (-(-len(each) // _COLUMNS) - 1)]
+    titles = ["Input", *[""] * _COLUMNS]
+    sheet, _ = sheet_of(explanation, titles, labels, width=width, heading=explanation.answer(), remark=remark)
+    for each, top in zip(maps, tops, strict=True):
         _draw_tokens(sheet, explanation, each, top, most)
-        top += rows
-    _card(sheet, modules, most, row=min(1, top - 1))
+    _card(sheet, modules, most, row=min(1, len(labels) - 1))
     return sheet.figure
 
 
@@ -62,8 +60,6 @@ def _card(sheet: Sheet, modules: Sequence[Module], most: float, *, row: int) -> 
 
 
 FIGURE = FigureKind(
-    name="attention",
-    description="the cells that each token was read from",
-    needs=frozenset({"token_maps"}),
+    name="attention", description="the cells that each token was read from", needs=frozenset({"token_maps"}),
     draw=attention_figure,
-)
+)  # fmt: skip

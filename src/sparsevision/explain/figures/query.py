@@ -14,7 +14,7 @@ from ..explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from ..kinds import FigureKind, NothingToDrawError
 from ..level_overlays import draw_box, draw_samples, level_colours
 from ..overlays import FAINT, dimmed, draw_image, show_pixels, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..sheet import TEXT_WIDTH, Sheet, panel_ratio, sheet_of
 from .saliency import held
 
 NUMBER = Control("object", 1, 1, 100_000, "number of the object whose query is followed, 1 being the best", whole=True)
@@ -26,12 +26,7 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
     """Draws the samples of an object's query in each layer, and its box before and after the layer.
 
     Points are as large as their weight and have their level's colour; the box before a layer is dashed. The second row
-    is a close-up.
-
-    Args:
-        explanation: with points and regions in the trace and objects in the result.
-        object: the object's number, 1 being the best.
-        width: of the figure in inches.
+    is a close-up. `object` is the object's number, 1 being the best; `width` in inches.
 
     Raises:
         NothingToDrawError: no object was found.
@@ -40,16 +35,12 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
     query = query_of(explanation, object)
     (labels, scores), stages = scored(explanation.result), explanation.stages
     head = f"Object {object} of {len(labels)}: {labels[object - 1]} {scores[object - 1]:.2f}"
-    titles = ["Found", *(stage.title for stage in stages)]
-    sheet = Sheet(
-        width, len(titles), [panel_ratio(explanation)] * 2, heading=head, remark=held(explanation), titles=titles
-    )
-    for row, label in enumerate(("Image", "Close")):
-        sheet.label_row(row, label)
+    sheet, found = sheet_of(
+        explanation, ["Found", *(stage.title for stage in stages)], ["Image", "Close"], width=width, heading=head,
+        remark=held(explanation),
+    )  # fmt: skip
     box = boxes_of(explanation.result)[object - 1]
     colour = np.divide(class_colours(labels, explanation.result.classes)[labels[object - 1]], 255)
-    found = sheet.panel(0, 0)
-    draw_image(found, explanation, dim=False)
     draw_box(found, box, colour, line=1.1)
     most = max(1e-9, *(float(stage.weight[query].max()) for stage in stages if stage.weight is not None))
     for column, stage in enumerate(stages, start=1):
@@ -110,9 +101,6 @@ def _level_legend(sheet: Sheet, stages: tuple[SamplingStage, ...], query: int, *
 
 
 FIGURE = FigureKind(
-    name="query",
-    description="the samples of an object's query, layer by layer",
-    needs=frozenset({"objects", "points", "regions"}),
-    draw=query_figure,
-    options=(NUMBER,),
-)
+    name="query", description="the samples of an object's query, layer by layer",
+    needs=frozenset({"objects", "points", "regions"}), draw=query_figure, options=(NUMBER,),
+)  # fmt: skip
