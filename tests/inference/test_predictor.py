@@ -51,7 +51,7 @@ def test_one_in_gives_one_out_of_whatever_kind(files: list[Path]) -> None:
         assert set(result.labels) == set(LABELS)
         assert result.scores == pytest.approx(predictor(files[0]).scores, abs=1e-6)
     assert predictor(files[0]).name == str(files[0])
-    assert predictor(_array()).name == "picture 0"
+    assert predictor(_array()).name == "image 0"
     assert sum(result.scores) == pytest.approx(1)
     assert list(result.scores) == sorted(result.scores, reverse=True)
 
@@ -77,9 +77,9 @@ def test_an_endless_stream_is_read_one_batch_ahead() -> None:
 
     stream = _predictor(batch_size=3).stream(camera())
     assert taken == 0
-    assert next(stream).name == "picture 0"
+    assert next(stream).name == "image 0"
     assert taken == 3
-    assert [next(stream).name for _ in range(3)] == [f"picture {number}" for number in (1, 2, 3)]
+    assert [next(stream).name for _ in range(3)] == [f"image {number}" for number in (1, 2, 3)]
     assert taken == 6
     stream.close()
 
@@ -113,7 +113,7 @@ def test_pictures_of_unequal_sizes_come_back_in_order_and_unchanged(tmp_path: Pa
     predictor = _predictor(preprocessing=whole, batch_size=8)
     pictures = [_array(number, *((40, 56) if number % 2 else (56, 40))) for number in range(5)]
     results = predictor(pictures)
-    assert [result.name for result in results] == [f"picture {number}" for number in range(5)]
+    assert [result.name for result in results] == [f"image {number}" for number in range(5)]
     for picture, result in zip(pictures, results, strict=True):
         assert result.scores == pytest.approx(predictor(picture).scores, abs=1e-5)
         assert result.geometry.original_size == picture.shape[:2]
@@ -177,7 +177,7 @@ def test_a_peer_predicts_too() -> None:
         (lambda: Predictor(torch.nn.Linear(2, 2)), "give preprocessing="),
         (lambda: Predictor(create_model("sparseformer_nano"), "quantum"), "The device 'quantum' cannot be used"),
         (lambda: _predictor()(count()), "use `stream`"),
-        (lambda: _predictor()(io.BytesIO(b"x")), "is no picture"),
+        (lambda: _predictor()(io.BytesIO(b"x")), "is not an image"),
         (lambda: _predictor()(_array(), trace="pionts"), "'points'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Turns what went wrong into one line on stderr and an exit status; a traceback is shown only when asked for."""
+"""Failures of a command as one line on stderr and an exit status; a traceback is shown only when asked for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _REFUSALS = {
 
 
 def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = False) -> int:
-    """Says on stderr what went wrong and returns the exit status; with `debug`, the traceback comes first."""
+    """Prints a failure as one line on stderr and returns the exit status; with `debug`, after the traceback."""
     # rich answers a closed pipe with SystemExit.
     if isinstance(failure, BrokenPipeError) or isinstance(failure.__context__, BrokenPipeError):
         return _close_output()

@@ -32,7 +32,7 @@ def predict(
     batch_size: int | None = None,
     device: str | None = None,
 ) -> int:
-    """Name what images show, or find and count objects in images and videos.
+    """Classify images, or find and count objects in images and videos.
 
     The results are those of the model's task: a classifier names the classes of each image, a detector finds objects.
     Further options depend on the model: values of its controls and choices, options of its task (as --top-k or

@@ -29,8 +29,8 @@ _OKLAB = np.array(
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
 )
-_LIGHTNESS = (0.66, 0.95)  # darker colours sink into the dimmed picture
-_CHROMA = (0.08, 0.24)  # greyer ones are taken for parts of it, purer ones glare
+# Lightness and chroma: darker colours sink into the dimmed image, greyer ones look like parts of it, purer ones glare.
+_LOWEST, _HIGHEST = (0.66, 0.08), (0.95, 0.24)
 MOST_COLOURS = 512
 
 
@@ -56,8 +56,8 @@ def _farthest_first() -> Floats:
     candidates = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1).reshape(-1, 3)
     linear = _linear(candidates)
     seen = _oklab(linear)
-    chroma = np.hypot(seen[:, 1], seen[:, 2])
-    usable = _between(seen[:, 0], _LIGHTNESS) & _between(chroma, _CHROMA)
+    measured = np.stack([seen[:, 0], np.hypot(seen[:, 1], seen[:, 2])], axis=1)
+    usable = ((measured > _LOWEST) & (measured < _HIGHEST)).all(axis=1)
     candidates, linear, seen = candidates[usable], linear[usable], seen[usable]
     views = np.concatenate([seen, *(_oklab(np.clip(linear @ m.T, 0, 1)) for m in (_PROTAN, _DEUTAN))], 1)
     chosen = [int(np.argmin(np.linalg.norm(candidates - [1.0, 0.72, 0.0], axis=1)))]
@@ -66,10 +66,6 @@ def _farthest_first() -> Floats:
         nearest = np.minimum(nearest, np.linalg.norm(views - views[chosen[-1]], axis=1))
         chosen.append(int(np.argmax(nearest)))
     return candidates[chosen]
-
-
-def _between(values: Floats, limits: tuple[float, float]) -> NDArray[np.bool_]:
-    return (values > limits[0]) & (values < limits[1])
 
 
 def _linear(rgb: Floats) -> Floats:

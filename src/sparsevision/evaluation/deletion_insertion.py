@@ -98,13 +98,10 @@ def faithfulness(
     differences from the random map with theirs, and the mean curves.
 
     Args:
-        scores: turns normalised images (B, C, H, W) into class probabilities (B, K).
+        scores, steps, baseline: as `deletion_insertion` takes them.
         loader: yields batches of normalised images; targets are not used.
         maps: by name, functions of images (B, C, H, W) and predicted classes (B,) that return maps (B, H, W).
-        steps: how many equal shares of the pixels are changed one after the other.
-        baseline: see `deletion_insertion`.
-        seed: of the random map, the tie breaks and the bootstrap.
-        resamples: of the bootstrap.
+        seed: of the random map, the tie breaks and the bootstrap of so many `resamples`.
     """
     generator = torch.Generator().manual_seed(seed)
 

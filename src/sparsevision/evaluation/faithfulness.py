@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sparsevision.data.loading import make_loader
@@ -151,7 +151,11 @@ def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
     It explains the class that our model predicted where both have the same classes, else the peer's own prediction.
     """
     other = Predictor(peer, predictor.device)
-    layer = _last_features(other.model, str(peer))
+    info = getattr(other.model, "feature_info", None)
+    if not info:
+        name = str(peer)
+        raise ConfigError(f"The peer {name!r} has no convolutional features for Grad-CAM; try one like timm/resnet18.")
+    layer = other.model.get_submodule(info[-1]["module"])
 
     def saliency(images: Tensor, targets: Tensor) -> Tensor:
         seen = _renormalised(images, predictor.preprocessing, other.preprocessing)
@@ -163,18 +167,11 @@ def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
     return saliency
 
 
-def _last_features(model: nn.Module, name: str) -> nn.Module:
-    info = getattr(model, "feature_info", None)
-    if not info:
-        raise ConfigError(f"The peer {name!r} has no convolutional features for Grad-CAM; try one like timm/resnet18.")
-    return model.get_submodule(info[-1]["module"])
-
-
 def _renormalised(images: Tensor, ours: Preprocessing, theirs: Preprocessing) -> Tensor:
     if (ours.mean, ours.std) == (theirs.mean, theirs.std):
         return images
 
-    def channels(values: tuple[float, ...]) -> Tensor:
-        return images.new_tensor(values).view(-1, 1, 1)
-
-    return (images * channels(ours.std) + channels(ours.mean) - channels(theirs.mean)) / channels(theirs.std)
+    std, mean, other_mean, other_std = (
+        images.new_tensor(values).view(-1, 1, 1) for values in (ours.std, ours.mean, theirs.mean, theirs.std)
+    )
+    return (images * std + mean - other_mean) / other_std

@@ -23,12 +23,8 @@ def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: Tensor
     Raises:
         ConfigError: the layer does not run, or its output has no height and width.
     """
-    kept: list[Tensor] = []
-
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
-        kept.append(output)
-
-    handle = layer.register_forward_hook(keep)
+    kept: list[Any] = []
+    handle = layer.register_forward_hook(lambda _, __, output: kept.append(output))
     try:
         with torch.enable_grad():
             # The inputs ask for gradients so that frozen networks have a graph, too.

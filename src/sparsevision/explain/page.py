@@ -112,10 +112,9 @@ def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[st
 def _run(
     explanation: Explanation, panels: Sequence[PanelKind], options: Mapping[str, Any], has: frozenset[str]
 ) -> dict[str, Any]:
-    content = {}
-    for panel in panels:
-        own = {option.name: options[option.name] for option in panel.options if option.name in options}
-        content[panel.name] = panel.content(explanation, **own) if panel.needs <= has else None
+    content = {
+        panel.name: panel.content(explanation, **panel.own(options)) if panel.needs <= has else None for panel in panels
+    }
     return {"facts": _facts(explanation), "panels": content}
 
 

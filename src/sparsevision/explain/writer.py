@@ -13,7 +13,7 @@ from sparsevision.files import numbered_stem
 from .control_sweep import ControlSweep
 from .explanation import Explanation
 from .gif import save_animation
-from .kinds import FigureKind, NothingToDrawError, PanelKind
+from .kinds import FigureKind, Kind, NothingToDrawError
 from .page import save_page
 from .registry import all_figures, animations_for, figures_for, panels_for
 from .sheet import save_figure
@@ -77,7 +77,7 @@ class ExplanationWriter:
         """Returns the figures to draw."""
         offered = figures_for(explanation.has)
         if self.figure is None:
-            return ([kind for kind in offered if self.options.keys() <= _taken(kind)] or offered)[:1]
+            return ([kind for kind in offered if kind.own(self.options) == self.options] or offered)[:1]
         chosen = [kind for kind in offered if self.figure in ("all", kind.name)]
         if not chosen and self.figure != "none":
             names = ", ".join(kind.name for kind in offered)
@@ -86,10 +86,10 @@ class ExplanationWriter:
 
     def _check_options(self, chosen: Sequence[FigureKind], sweep: ControlSweep) -> None:
         """Raises ConfigError for an option that nothing written takes."""
-        panels = [panel for _, panel in panels_for(sweep.has)] if self.page else []
-        taken = set().union(*map(_taken, chosen), *map(_taken, panels))
+        panels: list[Kind] = [panel for _, panel in panels_for(sweep.has)] if self.page else []
+        taken = set().union(*(kind.own(self.options) for kind in (*chosen, *panels)))
         for option in self.options.keys() - taken:
-            owners = [kind.name for kind in all_figures() if option in _taken(kind)]
+            owners = [kind.name for kind in all_figures() if option in kind.own(self.options)]
             offered, flag = ", ".join(kind.name for kind in figures_for(sweep.has)), "--" + option.replace("_", "-")
             raise ConfigError(
                 f"{flag} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
@@ -97,16 +97,9 @@ class ExplanationWriter:
             )
 
     def _write_figure(self, kind: FigureKind, explanation: Explanation, path: Path) -> None:
-        own = {name: value for name, value in self.options.items() if name in _taken(kind)}
+        own = kind.own(self.options)
         try:
-            figure = kind.draw(explanation, **own)
+            self.written.append(save_figure(kind.draw(explanation, **own), path))
         except NothingToDrawError:
-            # Of all figures, those that this image has nothing for are left out.
             if self.figure != "all" or own:
                 raise
-            return
-        self.written.append(save_figure(figure, path))
-
-
-def _taken(kind: FigureKind | PanelKind) -> set[str]:
-    return {option.name for option in kind.options}

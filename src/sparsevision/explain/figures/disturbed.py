@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -58,26 +60,17 @@ def erase(image: Image.Image, *, share: float = 0.15, count: int = 3, seed: int 
     return erased
 
 
-def pad_zeros(image: Image.Image, *, share: float = 0.4) -> Image.Image:
-    """Puts the image on black, with `share` of its width and height added on each side."""
-    across, down = _margins(image, share)
-    padded = Image.new("RGB", (image.width + 2 * across, image.height + 2 * down))
-    padded.paste(image, (across, down))
-    return padded
+def pad(image: Image.Image, *, mode: Literal["constant", "symmetric"], share: float = 0.4) -> Image.Image:
+    """Adds `share` of its width and height on each side of the image: black, or its mirror image."""
+    across, down = round(share * image.width), round(share * image.height)
+    return Image.fromarray(np.pad(np.asarray(image.convert("RGB")), ((down, down), (across, across), (0, 0)), mode))
 
 
-def pad_reflection(image: Image.Image, *, share: float = 0.4) -> Image.Image:
-    """Continues the image by its mirror image, with `share` of its width and height added on each side."""
-    across, down = _margins(image, share)
-    pixels = np.asarray(image.convert("RGB"))
-    return Image.fromarray(np.pad(pixels, ((down, down), (across, across), (0, 0)), mode="symmetric"))
-
-
-def _margins(image: Image.Image, share: float) -> tuple[int, int]:
-    return round(share * image.width), round(share * image.height)
-
-
-DISTURBANCES: dict[str, Disturbance] = {"erased": erase, "zero-padded": pad_zeros, "reflected": pad_reflection}
+DISTURBANCES: dict[str, Disturbance] = {
+    "erased": erase,
+    "zero-padded": partial(pad, mode="constant"),
+    "reflected": partial(pad, mode="symmetric"),
+}
 
 
 FIGURE = FigureKind(
