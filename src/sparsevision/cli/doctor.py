@@ -64,16 +64,12 @@ def _print(findings: list[Finding], report: Inspection | None, harmful: list[str
         for table in report.tables():
             print()
             print_table(table)
-        _print_broken_and_notes(report)
+        for split, broken in report.broken.items():
+            for skipped in broken[:_MOST_NAMED]:
+                print(f"- {split}: {printable(skipped.name)}: {printable(skipped.reason)}")
+            if len(broken) > _MOST_NAMED:
+                print(f"- {split}: and {len(broken) - _MOST_NAMED} more (--json lists all)")
+        for sentence in report.notes:
+            print(f"Note: {printable(sentence)}")
     lines = ["Faults:", *(f"- {printable(sentence)}" for sentence in harmful)]
     print("\n".join(lines) if harmful else "No faults found.")
-
-
-def _print_broken_and_notes(report: Inspection) -> None:
-    for split, broken in report.broken.items():
-        for skipped in broken[:_MOST_NAMED]:
-            print(f"- {split}: {printable(skipped.name)}: {printable(skipped.reason)}")
-        if len(broken) > _MOST_NAMED:
-            print(f"- {split}: and {len(broken) - _MOST_NAMED} more (--json lists all)")
-    for sentence in report.notes:
-        print(f"Note: {printable(sentence)}")

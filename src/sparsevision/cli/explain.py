@@ -43,16 +43,15 @@ def explain(
 ) -> int:
     """Draw what a model sampled and read, layer by layer; or measure whether that is what it decided by.
 
-    What is drawn goes by what the model records. Options of the model, its task and figures are given as --name value.
+    Figures depend on what the model records. Options of the model, its task and figures are given as --name value, as
+    --keep-ratio 0.3 or --threshold 0.5.
 
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density or
     attention, a random map, the image's centre, Grad-CAM of a peer) and reads how the model's probability follows.
 
     Args:
         images: Files, folders, glob patterns, or - for a list of paths on standard input.
-        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights. Its
-            controls and choices, and its task's options, are given as --name value, as --keep-ratio 0.3 or --threshold
-            0.5.
+        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
         out: The folder that is written.
         figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
             sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens

@@ -35,17 +35,10 @@ def draw_boxes(
     *,
     least_side: int = LEAST_SIDE,
 ) -> Image.Image:
-    """Outlines boxes and writes the text of each where it hides least; the first ones come over the others.
+    """Returns a new RGB image with outlined boxes, and the text of each where it hides least; the first ones on top.
 
-    Args:
-        image: the image, upright.
-        boxes: (x0, y0, x1, y1) as fractions of the image.
-        texts: written beside each box.
-        colours: of each box.
-        least_side: an image whose short side is shorter is enlarged to it; 0 leaves its size as it is.
-
-    Returns:
-        A new image, in RGB.
+    Boxes are (x0, y0, x1, y1) as fractions of the image, which is enlarged to a short side of `least_side` pixels; 0
+    leaves its size as it is.
     """
     canvas = enlarged(image, least_side)
     across, down = canvas.size

@@ -123,7 +123,10 @@ def faithfulness(
             )
     if not measured["random"]:
         raise ConfigError("Faithfulness needs at least one image; the loader gave none.")
-    curves = {name: _joined(parts) for name, parts in measured.items()}
+    curves = {
+        name: Curves(parts[0].shares, *(torch.cat([part.of(side) for part in parts]) for side in SIDES))
+        for name, parts in measured.items()
+    }
     count = len(curves["random"].deletion)
     draw = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return [{"map": name, "images": count, **_row(found, curves["random"], draw)} for name, found in curves.items()]
@@ -135,11 +138,6 @@ def centre_map(images: Tensor, targets: Tensor) -> Tensor:
     down, across = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
     one = -(down[:, None] ** 2 + across[None] ** 2)
     return one.to(images).expand(len(images), height, width)
-
-
-def _joined(parts: list[Curves]) -> Curves:
-    deletion, insertion = (torch.cat([part.of(side) for part in parts]) for side in SIDES)
-    return Curves(parts[0].shares, deletion, insertion)
 
 
 def _row(found: Curves, control: Curves, draw: NDArray[np.int64]) -> dict[str, Any]:

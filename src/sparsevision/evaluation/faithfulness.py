@@ -70,7 +70,9 @@ def measure_faithfulness(
         )
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
-        maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
+        path = Path(peer)
+        name = path.parent.name if path.name in ("best", "last") else path.name
+        maps[f"Grad-CAM of {name}"] = _peer_map(peer, predictor)
 
     def scores(images: Tensor) -> Tensor:
         return predictor.model(images).softmax(1)
@@ -79,11 +81,6 @@ def measure_faithfulness(
     batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
     found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
-
-
-def _short(peer: Path) -> str:
-    """Returns the name of weights: their run's, or else their own."""
-    return peer.parent.name if peer.name in ("best", "last") else peer.name
 
 
 def _batches(

@@ -29,15 +29,8 @@ def comparison_figure(
 ) -> Figure:
     """Draws pairs: left the result, with scores, right the truth; below each its summary.
 
-    Args:
-        images: upright and RGB.
-        found: the model's result for each.
-        true: the data set's truth of each.
-        columns: pairs side by side.
-        width: of the figure in inches.
-
-    Raises:
-        ConfigError: there are no images, or not as many results.
+    Images are upright and RGB, `columns` is the number of pairs side by side, `width` is in inches. Raises ConfigError
+    if there are no images, or not as many results.
     """
     if not images or not len(images) == len(found) == len(true):
         raise ConfigError(

@@ -35,13 +35,11 @@ def sweep_figure(
 
     Args:
         rows: as `SweepRow.to_dict` gives them, of each combination of choices by rising value of the control.
-        control: its name.
-        trained: the value that training had; a dotted line marks it.
-        measures: {name in the rows: label}.
-        factor: multiplies the measures, 100 for per cent.
+        control, trained: its name, and the value that training had, which a dotted line marks.
+        measures, factor: {name in the rows: label}, and what they are multiplied by, 100 for per cent.
         choices: names of the choices that were swept besides; each combination has a colour.
         remark: stands below; as what was scored and where.
-        width: of the figure in inches; text keeps its size.
+        width: in inches; text keeps its size.
     """
     figure, scores, times = _two_panels(width, 0.42 * width)
     drawn = list(measures.items())[:2]
@@ -71,12 +69,7 @@ def sweep_figure(
 
 
 def faithfulness_figure(rows: Sequence[Mapping[str, Any]], *, width: float = 3.4) -> Figure:
-    """Draws the mean curves of the rows of `faithfulness`; areas and their intervals stand in the legend.
-
-    Args:
-        rows: one of each saliency map.
-        width: of the figure in inches; text keeps its size.
-    """
+    """Draws the mean curves of the rows of `faithfulness`, with areas and their intervals; `width` in inches."""
     figure, *panels = _two_panels(width, 0.72 * width, sharey=True)
     for axes, side, better in zip(panels, ("deletion", "insertion"), ("low", "high"), strict=True):
         for index, row in enumerate(rows):

@@ -91,12 +91,8 @@ def draw_regions(
     if stage.regions is None:
         return
     chosen = list(range(len(stage.regions)) if tokens is None else tokens)
-    boxes = [
-        Rectangle((min(x0, x1), min(y0, y1)), abs(x1 - x0), abs(y1 - y0)) for x0, y0, x1, y1 in stage.regions[chosen]
-    ]
-    axes.add_collection(
-        PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], linewidths=line, zorder=4)
-    )
+    boxes = [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in stage.regions[chosen]]
+    axes.add_collection(PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], lw=line, zorder=4))
 
 
 def draw_density(axes: Axes, explanation: Explanation, values: NDArray[np.float32] | Floats, most: float) -> None:

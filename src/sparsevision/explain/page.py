@@ -41,19 +41,11 @@ def save_page(
     model: str = "",
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a self-contained page about one or more images.
+    """Writes a self-contained page about one or more images, each explained once or with the values of a control.
 
     The page makes no request, runs under a content security policy that allows only its own script, and shows names
-    and labels as text whatever they hold.
-
-    Args:
-        explained: images with their results and traces, once or with the values of a control.
-        path: of the HTML file.
-        title: the page's heading, over the name of the `model`.
-        options: of panels, by name.
-
-    Raises:
-        ConfigError: there is no image.
+    and labels as text whatever they hold. `title` is its heading, over the name of the `model`; `options` are those of
+    panels, by name. Raises ConfigError without an image.
     """
     sweeps = [each if isinstance(each, ControlSweep) else ControlSweep(explanations=(each,)) for each in explained]
     if not sweeps:
@@ -83,10 +75,10 @@ def as_text(values: NDArray[np.generic] | bytes) -> str:
     return base64.b64encode(bytes(values)).decode("ascii")
 
 
-# ----------------------------------------------------------------------------------------------------------- content
-
-
 def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[str, Any]) -> dict[str, Any]:
+    def content(kind: PanelKind, explanation: Explanation) -> dict[str, Any] | None:
+        return kind.content(explanation, **kind.own(options)) if kind.needs <= sweep.has else None
+
     own, control = sweep.own, sweep.control
     width, height = own.size
     values = [f"{value:g}" for value in sweep.values] or [""]
@@ -103,19 +95,10 @@ def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[st
         "control": None if control is None else spoken(control.name).capitalize(),
         "start": sweep.start,
         "runs": [
-            {"value": value, **_run(each, panels, options, sweep.has)}
+            {"value": value, "facts": _facts(each), "panels": {kind.name: content(kind, each) for kind in panels}}
             for value, each in zip(values, sweep.explanations, strict=True)
         ],
     }
-
-
-def _run(
-    explanation: Explanation, panels: Sequence[PanelKind], options: Mapping[str, Any], has: frozenset[str]
-) -> dict[str, Any]:
-    content = {
-        panel.name: panel.content(explanation, **panel.own(options)) if panel.needs <= has else None for panel in panels
-    }
-    return {"facts": _facts(explanation), "panels": content}
 
 
 def _facts(explanation: Explanation) -> dict[str, str]:
@@ -131,9 +114,6 @@ def _facts(explanation: Explanation) -> dict[str, str]:
         milliseconds = 1000 * explanation.seconds
         facts["time"] = f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
     return facts
-
-
-# ----------------------------------------------------------------------------------------------------------- writing
 
 
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:

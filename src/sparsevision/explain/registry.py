@@ -1,7 +1,6 @@
 """The tables of figures, animations and panels: dotted paths ("module:object"), imported when they are used.
 
-A way to explain is one file and one line here. It is offered wherever an explanation has what it needs; of several
-figures, the first one is the default.
+A way to explain is one file and one name here, offered wherever its needs are met; the first one is the default.
 """
 
 from __future__ import annotations

@@ -23,15 +23,11 @@ class ExplanationWriter:
     """Writes figures and animations of explanations into a folder, named after the images.
 
     Args:
-        out: the folder.
+        out: the folder; `written` lists the files, in their order.
         figure: a name of the table of figures, "all" or "none"; by default the first figure that can be drawn and
-            takes the options.
-        options: of the figures, by name.
+            takes the `options` of figures.
         animate: write a GIF for each image, too.
         page: collect the explanations for `write_page`.
-
-    Attributes:
-        written: the files, in their order.
     """
 
     def __init__(
@@ -50,9 +46,7 @@ class ExplanationWriter:
     def write(self, explained: Explanation | ControlSweep) -> None:
         """Writes the figures of one image, with the control's own value, and the animation.
 
-        Raises:
-            ConfigError: the explanation has not what the figure or the animation needs, or no figure that is drawn
-                takes an option.
+        Raises ConfigError if their needs are not met, or if no figure that is drawn takes an option.
         """
         sweep = explained if isinstance(explained, ControlSweep) else ControlSweep(explanations=(explained,))
         explanation = sweep.own

@@ -27,10 +27,8 @@ _TIMES = 3
 def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
     """Predicts images with their traces, one batch after another, and yields the explanation of each.
 
-    Args:
-        predictor: its `skipped` lists, once the last explanation is taken, what could not be found or read.
-        sources: files, folders, patterns, or "-" for a list of paths on standard input.
-        options: what the predictor takes: options of the task, and the model's controls and choices.
+    `sources` are those of `find_images`, `options` those of the predictor, whose `skipped` lists in the end what could
+    not be found or read.
     """
     missing: list[Skipped] = []
     for result in predictor.stream(find_images(sources, sys.stdin.buffer, missing), trace=True, **options):
@@ -43,13 +41,9 @@ def explain_sweep(
 ) -> Iterator[ControlSweep]:
     """Explains each image with several values of one of the model's controls, and yields the sweep of each.
 
-    Every explanation knows the best time in seconds to read the image and predict it without a trace. A model without
-    controls has one explanation an image.
-
-    Args:
-        predictor, sources: as `explain_images` takes them.
-        control: its name; the model's first one if None.
-        options: as `explain_images` takes them; the sweep starts from the control's value among them.
+    Takes what `explain_images` takes, and the control's name, by default the model's first one; the sweep starts from
+    its value among the options. Every explanation has the best time in seconds to read the image and predict it without
+    a trace. A model without controls has one explanation an image.
     """
     predictor.stream([], **options)  # refuses wrong options before anything is read
     controls = controls_of(predictor.model)

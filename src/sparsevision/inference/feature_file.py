@@ -24,9 +24,7 @@ class FeatureFile(Writer[Result]):
     A `.parquet` file has the columns `name` and `features` (lists of float32) and is written in portions; a `.npz` file
     has the arrays `names` (N,) and `features` (N, D), held in memory until the end.
 
-    Raises:
-        ConfigError: the suffix is neither, or the folder does not exist.
-        MissingExtraError: Parquet is asked for and pyarrow is not installed.
+    Raises ConfigError if the suffix is neither or the folder does not exist, MissingExtraError if pyarrow is missing.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -49,7 +49,6 @@ class Predictor:
 
     Attributes:
         task: the task of the model, for its classes; `task.name` is its name.
-        options: everything that may be chosen per call, by name: the task's options, the model's controls and choices.
         skipped: the images that the last call or stream could not read, so far.
     """
 
@@ -87,7 +86,7 @@ class Predictor:
 
     @property
     def options(self) -> Mapping[str, Option]:
-        """Everything that may be chosen per call, by name."""
+        """Everything that may be chosen per call, by name: the task's options, the model's controls and choices."""
         return {**self.task.options, **options_of(self.model)}
 
     def __reduce_ex__(self, protocol: Any) -> Any:

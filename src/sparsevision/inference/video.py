@@ -45,10 +45,8 @@ def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str 
 def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
     """Yields the frames of a video file or of a camera, upright, each decoded when it is asked for.
 
-    A file that breaks off gives what could be read; `missing` receives the reason, in one sentence.
-
-    Raises:
-        MissingExtraError: PyAV is not installed.
+    A file that breaks off gives what could be read; `missing` receives the reason, in one sentence. Raises
+    MissingExtraError if PyAV is not installed.
     """
     av = import_av()
     number, declared = 0, 0

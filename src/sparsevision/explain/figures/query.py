@@ -26,13 +26,15 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
     """Draws the samples of an object's query in each layer, and its box before and after the layer.
 
     Points are as large as their weight and have their level's colour; the box before a layer is dashed. The second row
-    is a close-up. `object` is the object's number, 1 being the best; `width` in inches.
-
-    Raises:
-        NothingToDrawError: no object was found.
-        ConfigError: fewer objects were found.
+    is a close-up. `object` is the object's number, 1 being the best; `width` in inches. Raises NothingToDrawError if no
+    object was found, and ConfigError if fewer were.
     """
-    query = query_of(explanation, object)
+    count, name = len(explanation.queries), explanation.result.name
+    if not count:
+        raise NothingToDrawError(f"Nothing was found in {name!r}, so no query can be followed: lower the threshold.")
+    if not 1 <= object <= count:
+        raise ConfigError(f"There is no object {object} in {name!r}: choose one from 1 to {count}.")
+    query = explanation.queries[object - 1]
     (labels, scores), stages = scored(explanation.result), explanation.stages
     head = f"Object {object} of {len(labels)}: {labels[object - 1]} {scores[object - 1]:.2f}"
     sheet, found = sheet_of(
@@ -54,16 +56,6 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
             _draw_boxes(panel, stage, query, colour)
     _level_legend(sheet, stages, query, row=1)
     return sheet.figure
-
-
-def query_of(explanation: Explanation, number: int) -> int:
-    """Returns the query of an object, 1 being the best."""
-    count, name = len(explanation.queries), explanation.result.name
-    if not count:
-        raise NothingToDrawError(f"Nothing was found in {name!r}, so no query can be followed: lower the threshold.")
-    if not 1 <= number <= count:
-        raise ConfigError(f"There is no object {number} in {name!r}: choose one from 1 to {count}.")
-    return explanation.queries[number - 1]
 
 
 def _draw_boxes(axes: Axes, stage: SamplingStage, query: int, colour: Floats) -> None:

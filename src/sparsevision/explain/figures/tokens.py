@@ -24,10 +24,7 @@ def tokens_figure(
     """Draws a row for each of the tokens that respond most to a class.
 
     A token's response is the logit that the classifier gives to this token alone. `label` is the predicted class if
-    None; `width` in inches.
-
-    Raises:
-        NothingToDrawError: there is neither a label nor a predicted class.
+    None, and NothingToDrawError is raised where there is none; `width` in inches.
     """
     label = label or next(iter(scored(explanation.result)[0]), None)
     if label is None:
