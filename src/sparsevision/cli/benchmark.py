@@ -173,8 +173,8 @@ def _count(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) 
         rows.append((model, size_text(size), f"{parameters:,}", *macs))
     columns = ("model", "size", "parameters", "multiply-adds G", "without mixing G")
     print_table(_numbers(columns, rows))
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    _write(paths, json.dumps(records, indent=1), "\n".join(markdown_table(columns, rows)))
+    records = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1)
+    _write(paths, records, "\n".join(markdown_table(columns, rows)))
     return 0
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevision.cli.names import printable, report_left_out
+from sparsevision.cli.names import printable, report_skipped
 from sparsevision.cli.tables import print_table
 from sparsevision.errors import DataError
 from sparsevision.types import Table
@@ -44,7 +44,7 @@ def demo(*images: str, out: Path = Path("demo-output")) -> int:
         writer.figure, writer.animate = (None, False) if results else ("all", True)
         writer.write(explanation)
         results.append(explanation.result)
-    report_left_out(predictor.skipped, len(results))
+    report_skipped(predictor.skipped, len(results))
     writer.write_page(model=_MODEL)
     shown = {} if images else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
     _print(results, shown, predictor.labels, writer.written)

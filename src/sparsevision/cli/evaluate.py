@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_left_out
+from sparsevision.cli.names import report_skipped
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
 from sparsevision.files import replacing
@@ -78,7 +78,7 @@ def evaluate(
     else:
         for table in report.tables():
             print_table(table)
-    report_left_out(skipped, report.images)
+    report_skipped(skipped, report.images)
     return 0
 
 
@@ -99,7 +99,7 @@ def _sweep(
         print(json.dumps(found.to_dict()))
     else:
         print_table(found.table())
-    report_left_out(found.skipped, found.images)
+    report_skipped(found.skipped, found.images)
     return 0
 
 

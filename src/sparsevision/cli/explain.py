@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import printable, report_left_out, split_options
+from sparsevision.cli.names import printable, report_skipped, split_options
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError
 from sparsevision.types import Table
@@ -97,7 +97,7 @@ def explain(
         print(printable(str(each.result)))
         writer.write(each)
         number += 1
-    report_left_out(predictor.skipped, number)
+    report_skipped(predictor.skipped, number)
     if page:
         writer.write_page(model=Path(model).name)
     for path in writer.written:
@@ -117,7 +117,7 @@ def _measure(
         measured = measure_faithfulness(
             model, data, peer=peer, limit=limit, baseline=baseline, device=device, progress=progress
         )
-    report_left_out(measured.skipped, measured.rows[0]["images"])
+    report_skipped(measured.skipped, measured.rows[0]["images"])
     path = out / "faithfulness.json"
     with replacing(path) as part:
         part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")

@@ -42,7 +42,7 @@ def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return sources, options
 
 
-def report_left_out(skipped: Sequence[Skipped], number: int) -> None:
+def report_skipped(skipped: Sequence[Skipped], number: int) -> None:
     """Lists on stderr the images that were skipped, beside `number` that were used; raises DataError if none was."""
     if not number:
         if not skipped:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_left_out, split_options
+from sparsevision.cli.names import report_skipped, split_options
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
 from sparsevision.types import Table, TextOption
@@ -79,7 +79,7 @@ def predict(
         for writer in writers:
             results = writer.passing(results)
         number = _print_lines(results) if json_ else _print_results(results)
-    report_left_out(skipped + predictor.skipped, number)
+    report_skipped(skipped + predictor.skipped, number)
     return 0
 
 

@@ -241,11 +241,8 @@ def _trace(wanted: Traced) -> Trace | None:
 def _labels(model: nn.Module, given: Sequence[str] | None) -> tuple[str, ...]:
     """Returns the outputs' names, numbers where they have none; empty for a model whose outputs are an embedding."""
     outputs = int(getattr(model, "num_classes", 0))
-    if given is not None:
-        if len(given) != outputs:
-            raise ConfigError(
-                f"The model has {outputs} outputs and was given {len(given)} labels: they must be as many."
-            )
-        return tuple(given)
+    if given is not None and len(given) != outputs:
+        raise ConfigError(f"The model has {outputs} outputs and was given {len(given)} labels: they must be as many.")
     embeds = getattr(model, "outputs", "classes") == "embedding"
-    return () if embeds else tuple(str(index) for index in range(outputs))
+    numbers = () if embeds else tuple(str(index) for index in range(outputs))
+    return numbers if given is None else tuple(given)

@@ -34,7 +34,8 @@ def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str
     sheet, _ = sheet_of(explanation, titles, labels, width=width, heading=explanation.answer(), remark=remark)
     for each, top in zip(maps, tops, strict=True):
         _draw_tokens(sheet, explanation, each, top, most)
-    _card(sheet, modules, most, row=min(1, len(labels) - 1))
+    if len(labels) > 1:
+        _card(sheet, modules, most)
     return sheet.figure
 
 
@@ -46,14 +47,12 @@ def _draw_tokens(sheet: Sheet, explanation: Explanation, maps: Floats, top: int,
         note(panel, f"{token}: {spread:.1f}")
 
 
-def _card(sheet: Sheet, modules: Sequence[Module], most: float, *, row: int) -> None:
+def _card(sheet: Sheet, modules: Sequence[Module], most: float) -> None:
     """Explains numbers and colours below the input."""
-    if row == 0:
-        return
-    cell = sheet.blank(row, 0)
+    cell = sheet.blank(1, 0)
     write(cell, 0.0, 0.09, "token: entropy", fontsize=5.5)
     write(cell, 0.0, 0.18, f"even: {modules[0].even:.1f}", fontsize=5.5, color=FAINT)
-    bar = sheet.inset(row, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
+    bar = sheet.inset(1, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
     ticks = [tick for tick in (1, 10, 50) if 0.02 * most < tick < 0.5 * most]
     draw_scale(bar, most, {0: "0", **{tick: f"{tick}" for tick in ticks}, most: f"{most:.0f}"})
     write(cell, 0.0, 0.49, "× even", fontsize=5.5, color=FAINT)

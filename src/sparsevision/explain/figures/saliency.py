@@ -35,8 +35,8 @@ def saliency_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> F
     note(image, explanation.answer(sheet.letters(sheet.column, 5.8)))
     for row, (_, draw) in enumerate(rows):
         draw(sheet, explanation, row)
-    if levels.selects and len(rows) > 1:
-        _card(sheet, explanation, 1)
+    if levels.selects and sheet.roomy:
+        _card(sheet, explanation)
     return sheet.figure
 
 
@@ -92,20 +92,18 @@ def _maps_row(
         note(panel, text)
 
 
-def _card(sheet: Sheet, explanation: Explanation, row: int) -> None:
+def _card(sheet: Sheet, explanation: Explanation) -> None:
     """Explains the colours in the cell below the input, beside the share of reading that the choice holds."""
-    if not sheet.roomy:
-        return
-    cell, levels = sheet.blank(row, 0), explanation.levels
+    cell, levels = sheet.blank(1, 0), explanation.levels
     lines = [
         ("Updated tokens", INK), (f"{levels.kept} of {levels.total}", FAINT), ("hold of what is read", INK),
         (f"{100 * levels.captured:.0f} % (chance: {100 * levels.kept / levels.total:.0f} %)", FAINT),
     ]  # fmt: skip
     for line, (text, colour) in enumerate(lines):
         write(cell, 0.0, 0.1 + 0.1 * line, text, color=colour)
-    bar = sheet.inset(row, 0, 0.0, 0.5, 0.88 * sheet.column, 0.06)
+    bar = sheet.inset(1, 0, 0.0, 0.5, 0.88 * sheet.column, 0.06)
     draw_scale(bar, 1.0, {0: "0", 0.1: "0.1", 0.5: "0.5", 1: "most"})
-    if sheet.heights[row] > 0.8:
+    if sheet.heights[1] > 0.8:
         write(cell, 0.0, 0.74, "share of the most", fontsize=5.5, color=FAINT)
 
 
