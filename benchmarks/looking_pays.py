@@ -140,14 +140,12 @@ def report(looking: Seen, nil: Seen, scenes: PlacedDigits, folder: Path) -> tupl
 def draw(seen: Seen, boxes: torch.Tensor) -> Figure:
     """Draws the first scenes, nothing chosen: where the first stage looked and, below it, where the last did."""
     groups = DRAWN // COLUMNS
-    titles = [""] * COLUMNS
     sheet = Sheet(
         6.9,
-        COLUMNS,
+        [""] * COLUMNS,
         [1.0] * (2 * groups),
         heading="The first scenes of val",
         remark="first and last stage; green: the answer is right",
-        titles=titles,
     )
     colours = token_colours(seen.explanations[0].num_tokens)
     for index, explanation in enumerate(seen.explanations):

@@ -191,9 +191,7 @@ def surest_mistakes(predictor: Predictor, val: Dataset, count: int) -> list[Mist
 def mistakes_figure(mistakes: Sequence[Mistake], columns: int = 6) -> Figure:
     """Draws images with what they are and what they were taken for."""
     rows = -(-len(mistakes) // columns)
-    sheet = Sheet(
-        6.9, columns, [1.28] * rows, heading="The mistakes it is surest of", titles=[""] * columns, row_label=0
-    )
+    sheet = Sheet(6.9, [""] * columns, [1.28] * rows, heading="The mistakes it is surest of", row_label=0)
     for place, mistake in enumerate(mistakes):
         row, column = divmod(place, columns)
         side = sheet.column

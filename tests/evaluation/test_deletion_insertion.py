@@ -6,8 +6,8 @@ from torch import nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.evaluation.deletion_insertion import centre_map, deletion_insertion, faithfulness
-from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
 from sparsevision.evaluation.grad_cam import grad_cam
+from sparsevision.explain import faithfulness_figure
 from sparsevision.types import Batch
 
 BOX = (slice(None), slice(2, 6), slice(8, 12))
@@ -43,8 +43,8 @@ def test_areas_are_the_integrals_of_known_curves():
     curves = deletion_insertion(bright_box, images, true_map(images, targets), targets, steps=steps, baseline="mean")
     torch.testing.assert_close(curves.deletion[0], torch.tensor([1.0] + [0.0] * steps))
     torch.testing.assert_close(curves.insertion[0], torch.tensor([0.0] + [1.0] * steps))
-    torch.testing.assert_close(curves.deletion_area, torch.full((2,), 1 / 32))
-    torch.testing.assert_close(curves.insertion_area, torch.full((2,), 31 / 32))
+    torch.testing.assert_close(curves.area("deletion"), torch.full((2,), 1 / 32))
+    torch.testing.assert_close(curves.area("insertion"), torch.full((2,), 31 / 32))
 
 
 def test_a_true_map_beats_random_and_the_intervals_say_so():

@@ -11,8 +11,7 @@ from PIL import Image
 
 from sparsevision.drawing.palette import token_colours
 from sparsevision.explain import NothingToDrawError, save_figure
-from sparsevision.explain.disturbances import DISTURBANCES
-from sparsevision.explain.figures.disturbed import disturbed_figure
+from sparsevision.explain.figures.disturbed import DISTURBANCES, disturbed_figure
 from sparsevision.explain.figures.stages import stages_figure
 from sparsevision.explain.figures.tokens import tokens_figure
 

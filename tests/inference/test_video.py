@@ -12,11 +12,10 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from sparsevision.inference.images import Frame
-
 from sparsevision import cli
 from sparsevision.inference import Predictor
 from sparsevision.inference import video as reading
+from sparsevision.inference.images import Frame
 from sparsevision.inference.video import is_video, read_video, with_frames
 from sparsevision.types import Skipped
 from tiny_detector import save_tiny_detector

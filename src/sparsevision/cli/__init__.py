@@ -14,7 +14,7 @@ COMMANDS = {
     "demo": "Recognise photographs with the shipped weights and draw where the model looked.",
     "train": "Train a model on a data set: needs only --data, --model and --out.",
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
-    "predict": "Name what pictures show, or find and count objects in pictures and videos.",
+    "predict": "Classify images, or find and count objects in images and videos.",
     "explain": "Draw what a model sampled and read, stage by stage; or measure its faithfulness.",
     "models": "List the models, their sizes and their weights.",
     "benchmark": "Measure speed, memory, multiply-adds and parameters, beside other models.",
@@ -23,7 +23,7 @@ COMMANDS = {
 
 app = App(
     name="sparsevision",
-    help="Recognition that spends its computation where the picture needs it.",
+    help="Recognition that spends its computation where the image needs it.",
     help_epilogue="`sparsevision COMMAND --help` tells more. Any command takes --debug, which shows whole tracebacks.",
     help_format="plaintext",
     version=__version__,

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sparsevision.cli.tables import print_table, show_status
 from sparsevision.errors import ConfigError, naming
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-    from rich.table import Table
-
     from sparsevision.measure.cases import Candidate, Size
-    from sparsevision.measure.machine import Machine
     from sparsevision.measure.report import BenchmarkRow
-    from sparsevision.measure.speed import Settings
 
 _DEFAULT_MODELS = ("sparseformer_tiny", "timm/swin_tiny_patch4_window7_224")
 _Several = Parameter(consume_multiple=True, negative="")
@@ -52,52 +50,32 @@ def benchmark(
     drift. With --macs alone, the published rows of every family's tables are counted and compared; status 1 if any is
     off.
 
-    Parameters
-    ----------
-    models
-        Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
-    sizes
-        Sizes of the images in pixels: 224 is a square, 800x1066 height and width. Default: 224.
-    batches
-        Images at once. Default: 1 and 8.
-    dtype
-        Precisions; bf16 and fp16 by autocast. Default: fp32.
-    compile
-        Also measure every candidate under torch.compile.
-    compile_mode
-        The mode of torch.compile, for all alike.
-    plain
-        Also measure our models on their plain path, the reference of the fast one.
-    train_step
-        Measure training steps (forward, backward, AdamW) instead of inference.
-    memory
-        Also measure peak memory above the model, each in a process of its own.
-    peer
-        The model that the others are compared with. Default: the first of timm's.
-    rounds
-        Turns of each candidate; medians are taken over them.
-    threads
-        Threads to compute with. Default: as torch chooses.
-    device
-        cpu, or cuda.
-    loader
-        A data set: measure how fast its training images can be loaded. Without --models, nothing else is measured.
-    workers
-        Processes that load images for --loader.
-    macs
-        Count multiply-adds instead of measuring time.
-    out
-        Files to write: .json, .md, or one of each.
+    Args:
+        models: Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
+        sizes: Sizes of the images in pixels: 224 is a square, 800x1066 height and width. Default: 224.
+        batches: Images at once. Default: 1 and 8.
+        dtype: Precisions; bf16 and fp16 by autocast. Default: fp32.
+        compile: Also measure every candidate under torch.compile.
+        compile_mode: The mode of torch.compile, for all alike.
+        plain: Also measure our models on their plain path, the reference of the fast one.
+        train_step: Measure training steps (forward, backward, AdamW) instead of inference.
+        memory: Also measure peak memory above the model, each in a process of its own.
+        peer: The model that the others are compared with. Default: the first of timm's.
+        rounds: Turns of each candidate; medians are taken over them.
+        threads: Threads to compute with. Default: as torch chooses.
+        device: cpu, or cuda.
+        loader: A data set: measure how fast its training images can be loaded. Without --models, nothing else is
+            measured.
+        workers: Processes that load images for --loader.
+        macs: Count multiply-adds instead of measuring time.
+        out: Files to write: .json, .md, or one of each.
     """
-    from rich.console import Console
-
-    notes = Console(stderr=True)
-    paths = _checked_outputs(out or [])
-    shapes = [_size(text) for text in sizes or ["224"]]
+    paths, shapes = out or [], [_size(text) for text in sizes or ["224"]]
+    _check_outputs(paths)
     if macs:
         if sizes and models is None:
             raise ConfigError("--macs alone counts the published models at their own sizes: name --models for --sizes.")
-        return _count(models, shapes, paths)
+        return _count_published(paths) if models is None else _count(models, shapes, paths)
     if loader is not None:
         _measure_loader(loader, shapes[0], (batches or [32])[0], workers)
         if models is None:
@@ -105,6 +83,7 @@ def benchmark(
 
     from sparsevision.measure.benchmark import choose_peer, make_candidates, run_benchmark
     from sparsevision.measure.machine import describe_machine
+    from sparsevision.measure.report import COLUMNS, as_json, as_markdown, cells
     from sparsevision.measure.speed import Settings, use_threads
 
     chosen = list(models or _DEFAULT_MODELS)
@@ -117,14 +96,15 @@ def benchmark(
     _check(candidates, device)
     settings = Settings(rounds=rounds, compile_mode=compile_mode)
     results: list[BenchmarkRow] = []
-    with use_threads(threads), notes.status("starting") as status:
+    with use_threads(threads), show_status("starting") as status:
         machine = describe_machine(device)
-        notes.print(str(machine), highlight=False, soft_wrap=True)
+        status.console.print(str(machine), highlight=False, soft_wrap=True)
         for group in run_benchmark(candidates, settings, peer=peer, memory=memory, progress=status.update):
             results += group
-            _show(group, peer)
+            heading = f"{group[0].timing.candidate.workload} (peer: {peer.removeprefix('timm/')})"
+            print_table(_numbers(COLUMNS, [cells(result) for result in group], heading=heading))
             # Written after each workload, so that a run that is broken off leaves what it has.
-            _write(paths, results, machine, settings)
+            _write(paths, as_json(results, machine, settings), as_markdown(results, machine, settings))
     return 0
 
 
@@ -141,34 +121,22 @@ def _check(candidates: Sequence[Candidate], device: str) -> None:
     check_candidates(candidates)
 
 
-def _checked_outputs(paths: Sequence[Path]) -> list[Path]:
+def _check_outputs(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix not in (".json", ".md"):
             raise ConfigError(f"--out {path}: the name must end in .json or .md.")
         if not path.absolute().parent.is_dir():
             raise ConfigError(f"--out {path}: the folder {path.absolute().parent} does not exist; make it first.")
-    return list(paths)
 
 
-def _show(results: Sequence[BenchmarkRow], peer: str) -> None:
-    from sparsevision.measure.report import COLUMNS, cells
-
-    load = results[0].timing.candidate.workload
-    title = f"{load} (peer: {peer.removeprefix('timm/')})"
-    _output().print(_table(COLUMNS, [cells(result) for result in results], title))
-
-
-def _write(paths: Sequence[Path], results: Sequence[BenchmarkRow], machine: Machine, settings: Settings) -> None:
-    from sparsevision.measure.report import as_json, as_markdown
-
+def _write(paths: Sequence[Path], json_text: str, markdown: str) -> None:
     for path in paths:
-        writer = as_json if path.suffix == ".json" else as_markdown
         with naming(path):
-            path.write_text(writer(results, machine, settings) + "\n", encoding="utf-8")
+            path.write_text((json_text if path.suffix == ".json" else markdown) + "\n", encoding="utf-8")
 
 
 def _size(text: str) -> Size:
-    """Reads 224 or 800x1066."""
+    """Parses 224 or 800x1066."""
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
         raise ConfigError(f"--sizes {text}: a size is one number, or height and width as in 800x1066.")
@@ -176,86 +144,55 @@ def _size(text: str) -> Size:
     return (first, last) if len(numbers) == 2 else first
 
 
-def _count(models: Sequence[str] | None, sizes: Sequence[Size], paths: Sequence[Path]) -> int:
-    """Counts multiply-adds: of the published rows, or of the models that are named."""
-    from rich.console import Console
-
+def _count_published(paths: Sequence[Path]) -> int:
+    """Counts the multiply-adds of all published rows; returns 1 if a count differs from the paper's."""
     from sparsevision.measure.cost_table import cost_tables
     from sparsevision.measure.report import markdown_table
 
-    if models is not None:
-        return _count_models(models, sizes, paths)
-    console, tables = _output(), []
-    with Console(stderr=True).status("counting"):
+    tables = []
+    with show_status("counting"):
         for table in cost_tables():
             tables.append(table)
-            console.print(table.title, highlight=False)
-            console.print(_table(table.columns, table.cells()))
-            console.print(table.summary(), highlight=False)
-    for path in paths:
-        if path.suffix == ".json":
-            rows = {table.family: [row.to_dict() for row in table.counted] for table in tables}
-            text = json.dumps(rows, indent=1)
-        else:
-            parts = [[*markdown_table(one.columns, one.cells()), "", one.summary(), ""] for one in tables]
-            text = "\n".join(line for part in parts for line in part).rstrip()
-        with naming(path):
-            path.write_text(text + "\n", encoding="utf-8")
+            print_table(_numbers(table.columns, table.cells(), heading=table.title, note=table.summary()))
+    rows = {table.family: [row.to_dict() for row in table.counted] for table in tables}
+    parts = ["\n".join([*markdown_table(one.columns, one.cells()), "", one.summary()]) for one in tables]
+    _write(paths, json.dumps(rows, indent=1), "\n\n".join(parts))
     return 0 if all(table.agrees for table in tables) else 1
 
 
-def _count_models(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) -> int:
+def _count(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) -> int:
+    """Counts the multiply-adds of models at sizes."""
     from sparsevision.measure.benchmark import cost_of
     from sparsevision.measure.cases import size_text
     from sparsevision.measure.report import markdown_table
 
     rows = []
-    for model in models:
-        for size in sizes:
-            parameters, count = cost_of(model, size)
-            macs = (f"{value / 1e9:.3f}" for value in (count.total, count.without_mixing))
-            rows.append((model, size_text(size), f"{parameters:,}", *macs))
+    for model, size in product(models, sizes):
+        parameters, count = cost_of(model, size)
+        macs = (f"{value / 1e9:.3f}" for value in (count.total, count.without_mixing))
+        rows.append((model, size_text(size), f"{parameters:,}", *macs))
     columns = ("model", "size", "parameters", "multiply-adds G", "without mixing G")
-    _output().print(_table(columns, rows))
-    for path in paths:
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
-        text = json.dumps(records, indent=1) if path.suffix == ".json" else "\n".join(markdown_table(columns, rows))
-        with naming(path):
-            path.write_text(text + "\n", encoding="utf-8")
+    print_table(_numbers(columns, rows))
+    records = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1)
+    _write(paths, records, "\n".join(markdown_table(columns, rows)))
     return 0
 
 
 def _measure_loader(spec: str, size: Size, batch: int, workers: int) -> None:
-    from rich.console import Console
-
     from sparsevision.measure.loader import measure_loader
 
     if not isinstance(size, int):
         raise ConfigError("--loader makes square images: give --sizes one number.")
-    with Console(stderr=True).status("loading images"):
+    with show_status("loading images"):
         speed = measure_loader(spec, size=size, batch=batch, workers=workers)
     columns = ("loader", "images/s", "size", "batch", "workers", "images", "skipped")
     counts = (size, batch, workers, speed.images, speed.skipped)
-    _output().print(_table(columns, [(spec, f"{speed.images_per_second:.1f}", *map(str, counts))]))
+    print_table(_numbers(columns, [(spec, f"{speed.images_per_second:.1f}", *map(str, counts))]))
 
 
-def _output() -> Console:
-    """Returns the console of results: as wide as the terminal, or wide enough for every column in a file or a pipe."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """Returns a table whose first column is text and whose others are figures; empty columns are left out."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    kept = [i for i, _ in enumerate(columns) if any(row[i] for row in rows)]
-    for i in kept:
-        table.add_column(columns[i], justify="right" if i else "left", no_wrap=not i)
-    for row in rows:
-        table.add_row(*(row[i] for i in kept))
-    return table
+def _numbers(columns: Sequence[str], rows: Sequence[Sequence[str]], *, heading: str = "", note: str = "") -> Table:
+    """Returns a table whose first column is text and whose others are numbers; empty columns are omitted."""
+    kept = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    chosen, *cells = (tuple(row[index] for index in kept) for row in (columns, *rows))
+    right = frozenset(range(1, len(kept)))
+    return Table(columns=chosen, rows=tuple(cells), heading=heading, note=note, numbers=right)

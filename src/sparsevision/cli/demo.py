@@ -7,8 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevision.cli.names import printable, report_left_out
+from sparsevision.cli.names import printable, report_skipped
+from sparsevision.cli.tables import print_table
 from sparsevision.errors import DataError
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from sparsevision.types import Result
@@ -26,12 +28,9 @@ _PHOTOGRAPHS = (
 def demo(*images: str, out: Path = Path("demo-output")) -> int:
     """Recognise photographs with the shipped weights and draw where the model looked.
 
-    Parameters
-    ----------
-    images
-        Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
-    out
-        The folder that is written.
+    Args:
+        images: Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
+        out: The folder that is written.
     """
     from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor
@@ -45,7 +44,7 @@ def demo(*images: str, out: Path = Path("demo-output")) -> int:
         writer.figure, writer.animate = (None, False) if results else ("all", True)
         writer.write(explanation)
         results.append(explanation.result)
-    report_left_out(predictor.skipped, len(results))
+    report_skipped(predictor.skipped, len(results))
     writer.write_page(model=_MODEL)
     shown = {} if images else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
     _print(results, shown, predictor.labels, writer.written)
@@ -67,20 +66,13 @@ def photographs() -> list[str]:
 def _print(
     results: Sequence[Result], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]
 ) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    table = Table(title="Content of the images, and the model's results")
-    for heading in ("image", *(["shows"] if shown else []), "result"):
-        table.add_column(heading, overflow="fold")
+    columns = ("image", "shows", "result") if shown else ("image", "result")
+    rows = []
     for result in results:
         name = Path(result.name).name
-        table.add_row(*map(Text, [printable(name), *([shown[name]] if shown else []), result.summary()]))
-    console.print(table)
-    console.print(Text(f"The model has {len(classes)} classes: {', '.join(classes)}.", style="dim"))
-    console.print("Written:")
-    for path in written:
-        print(f"  {printable(str(path))}")
+        rows.append((name, *([shown[name]] if shown else []), result.summary()))
+    heading = "Content of the images, and the model's results"
+    note = f"The model has {len(classes)} classes: {', '.join(classes)}."
+    print_table(Table(columns=columns, rows=tuple(rows), heading=heading, note=note))
+    print("Written:", *(f"  {printable(str(path))}" for path in written), sep="\n")
     print(f"Open {printable(str(written[-1]))} in a browser to step through the stages.")

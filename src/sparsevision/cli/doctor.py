@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sparsevision.cli.names import printable
-from sparsevision.cli.tables import print_table, progress_bar
+from sparsevision.cli.tables import print_table, progress_bar, show_status
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from sparsevision.measure.environment import Finding
@@ -22,33 +23,32 @@ def doctor(
 ) -> int:
     """Examine this machine, and a data set before training on it; status 1 if a fault was found.
 
-    Parameters
-    ----------
-    data
-        A folder of class folders, tar shards, or "digits"; or images with boxes in COCO's, YOLO's or Pascal VOC's
-        layout: every image is decoded, duplicates across the splits are looked for, and annotations are examined.
-    task
-        What the data set is for. Default: as its layout tells.
-    json
-        Print JSON instead of tables.
+    Args:
+        data: A folder of class folders, tar shards, or "digits"; or images with boxes in COCO's, YOLO's or Pascal VOC's
+            layout: every image is decoded, duplicates across the splits are looked for, and annotations are examined.
+        task: What the data set is for. Default: as its layout tells.
+        json: Print JSON instead of tables.
     """
     import json as encoder
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from sparsevision.measure.environment import examine_environment, harms
 
-    with Console(stderr=True).status("examining this machine"):
+    with show_status("examining this machine"):
         findings = examine_environment()
-    report = None if data is None else _inspect(data, task)
+    report = None
+    if data is not None:
+        from sparsevision.tasks import inspect_dataset
+
+        with progress_bar("decoding images") as progress:
+            report = inspect_dataset(data, task=task, progress=progress)
     harmful = [f"{finding.name}: {finding.value}. {finding.advice}" for finding in harms(findings)]
-    harmful += [] if report is None else report.harmful
+    harmful += report.harmful if report else []
     if json:
         whole = {
             "schema_version": 1,
             "environment": [asdict(finding) for finding in findings],
-            "data": None if report is None else report.to_dict(),
+            "data": report.to_dict() if report else None,
             "harmful": harmful,
         }
         print(encoder.dumps(whole, indent=1))
@@ -57,33 +57,19 @@ def doctor(
     return 1 if harmful else 0
 
 
-def _inspect(data: str, task: str | None) -> Inspection:
-    """Decodes the data set's images under a progress bar on stderr."""
-    from sparsevision.tasks import inspect_dataset
-
-    with progress_bar("decoding images") as progress:
-        return inspect_dataset(data, task=task, progress=progress)
-
-
 def _print(findings: list[Finding], report: Inspection | None, harmful: list[str]) -> None:
-    from sparsevision.types import Table
-
     rows = tuple((each.name, each.value, _MARKS[each.status], each.advice) for each in findings)
     print_table(Table(columns=("what", "found", "", "advice"), rows=rows))
     if report is not None:
         for table in report.tables():
             print()
             print_table(table)
-        _print_broken_and_notes(report)
+        for split, broken in report.broken.items():
+            for skipped in broken[:_MOST_NAMED]:
+                print(f"- {split}: {printable(skipped.name)}: {printable(skipped.reason)}")
+            if len(broken) > _MOST_NAMED:
+                print(f"- {split}: and {len(broken) - _MOST_NAMED} more (--json lists all)")
+        for sentence in report.notes:
+            print(f"Note: {printable(sentence)}")
     lines = ["Faults:", *(f"- {printable(sentence)}" for sentence in harmful)]
     print("\n".join(lines) if harmful else "No faults found.")
-
-
-def _print_broken_and_notes(report: Inspection) -> None:
-    for split, broken in report.broken.items():
-        for skipped in broken[:_MOST_NAMED]:
-            print(f"- {split}: {printable(skipped.name)}: {printable(skipped.reason)}")
-        if len(broken) > _MOST_NAMED:
-            print(f"- {split}: and {len(broken) - _MOST_NAMED} more (--json lists all)")
-    for sentence in report.notes:
-        print(f"Note: {printable(sentence)}")

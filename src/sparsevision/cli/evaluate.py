@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_left_out
+from sparsevision.cli.names import report_skipped
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
 from sparsevision.files import replacing
@@ -39,28 +39,19 @@ def evaluate(
     counts of a detector. Several values of a control or a choice, or --out: a sweep, in which every image passes
     through all settings in turn.
 
-    Parameters
-    ----------
-    checkpoint
-        A run folder, a checkpoint folder or file, or a model's name for its published weights.
-    data
-        A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one in
-        COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
-    split
-        The part of the data set; data sets with boxes may have "test", and have no "all".
-    batch_size
-        Images that are run together, where they have one size. Default: the task's own number.
-    workers
-        Processes that read images.
-    device
-        cpu, cuda, cuda:1, ... Default: a GPU if there is one.
-    json_
-        Print one JSON object with everything instead of tables.
-    out
-        Sweep, and write sweep.json and sweep.png into this folder.
-    options
-        Values of the model's controls and choices, and files of the task's report, each by its name: `sparsevision
-        models MODEL` lists them. Default in a sweep: the first control's range, and all values of choices.
+    Args:
+        checkpoint: A run folder, a checkpoint folder or file, or a model's name for its published weights.
+        data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
+            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
+        split: The part of the data set; data sets with boxes may have "test", and have no "all".
+        batch_size: Images that are run together, where they have one size. Default: the task's own number.
+        workers: Processes that read images.
+        device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+        json_: Print one JSON object with everything instead of tables.
+        out: Sweep, and write sweep.json and sweep.png into this folder.
+        options: Values of the model's controls and choices, and files of the task's report, each by its name:
+            `sparsevision models MODEL` lists them. Default in a sweep: the first control's range, and all values of
+            choices.
     """
     from sparsevision.evaluation.evaluate import Evaluation
     from sparsevision.inference.options import options_of, resolve_options
@@ -87,7 +78,7 @@ def evaluate(
     else:
         for table in report.tables():
             print_table(table)
-    report_left_out(skipped, report.images)
+    report_skipped(skipped, report.images)
     return 0
 
 
@@ -108,7 +99,7 @@ def _sweep(
         print(json.dumps(found.to_dict()))
     else:
         print_table(found.table())
-    report_left_out(found.skipped, found.images)
+    report_skipped(found.skipped, found.images)
     return 0
 
 

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import printable, report_left_out, split_options
+from sparsevision.cli.names import printable, report_skipped, split_options
+from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError
+from sparsevision.types import Table
 
 if TYPE_CHECKING:
     from sparsevision.evaluation.deletion_insertion import Baseline
 
 _Flag = Parameter(negative="")
 _OPTIONS = ("model", "out", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline")
+# The columns of the table, by the rows' own names.
+_AREAS = {
+    "deletion": "deletion (low is good)",
+    "insertion": "insertion (high is good)",
+    "insertion_minus_random": "insertion − random",
+}
 
 
 def explain(
@@ -35,44 +43,31 @@ def explain(
 ) -> int:
     """Draw what a model sampled and read, layer by layer; or measure whether that is what it decided by.
 
-    What is drawn goes by what the model records. Options of the model, its task and figures are given as --name value.
+    Figures depend on what the model records. Options of the model, its task and figures are given as --name value, as
+    --keep-ratio 0.3 or --threshold 0.5.
 
     The measure deletes and inserts pixels in the order in which maps rank them (the model's own sampling density or
     attention, a random map, the image's centre, Grad-CAM of a peer) and reads how the model's probability follows.
 
-    Parameters
-    ----------
-    images
-        Files, folders, glob patterns, or - for a list of paths on standard input.
-    model
-        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights. Its controls
-        and choices, and its task's options, are given as --name value, as --keep-ratio 0.3 or --threshold 0.5.
-    out
-        The folder that is written.
-    figure
-        saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each sampling
-        stage), attention (the cells that each token was read from), interaction (those behind the tokens that each
-        token attends to), query (the samples of an object's query, layer by layer), tokens (those that respond most to
-        a class), disturbed (the image erased and padded), annotated (the result over the image), all, or none. Default:
-        the first of them that the model records. Options of figures are --radius (stages, disturbed), --label and
-        --top-tokens (tokens), and --object (query), which alone choose their figure.
-    gif
-        Also an animation for each image: rising values of the model's first control, or the sampling stages.
-    page
-        Also one page on which to step through stages, modules or layers, follow tokens or objects, and slide through
-        values of the model's first control; it works offline.
-    device
-        cpu, cuda, cuda:1, ... Default: a GPU if there is one.
-    faithfulness
-        Measure deletion and insertion curves on the val split of --data instead of drawing images.
-    data
-        The data set of --faithfulness.
-    peer
-        A checkpoint or timm/NAME whose Grad-CAM is measured as well.
-    limit
-        Measure on so many images, drawn at random. Default: all.
-    baseline
-        The replacement of deleted pixels: the blurred image, or the mean colour.
+    Args:
+        images: Files, folders, glob patterns, or - for a list of paths on standard input.
+        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
+        out: The folder that is written.
+        figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
+            sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens
+            that each token attends to), query (the samples of an object's query, layer by layer), tokens (those that
+            respond most to a class), disturbed (the image erased and padded), annotated (the result over the image),
+            all, or none. Default: the first of them that the model records. Options of figures are --radius (stages,
+            disturbed), --label and --top-tokens (tokens), and --object (query), which alone choose their figure.
+        gif: Also an animation for each image: rising values of the model's first control, or the sampling stages.
+        page: Also one page on which to step through stages, modules or layers, follow tokens or objects, and slide
+            through values of the model's first control; it works offline.
+        device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+        faithfulness: Measure deletion and insertion curves on the val split of --data instead of drawing images.
+        data: The data set of --faithfulness.
+        peer: A checkpoint or timm/NAME whose Grad-CAM is measured as well.
+        limit: Measure on so many images, drawn at random. Default: all.
+        baseline: The replacement of deleted pixels: the blurred image, or the mean colour.
     """
     from sparsevision.inference.options import resolve_options
 
@@ -102,7 +97,7 @@ def explain(
         print(printable(str(each.result)))
         writer.write(each)
         number += 1
-    report_left_out(predictor.skipped, number)
+    report_skipped(predictor.skipped, number)
     if page:
         writer.write_page(model=Path(model).name)
     for path in writer.written:
@@ -114,48 +109,29 @@ def _measure(
     model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None, baseline: Baseline
 ) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sparsevision.evaluation.faithfulness import measure_faithfulness
-    from sparsevision.evaluation.faithfulness_figure import faithfulness_figure
-    from sparsevision.explain import save_figure
+    from sparsevision.explain import faithfulness_figure, save_figure
     from sparsevision.files import replacing
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("deleting and inserting", total=None)
+    with progress_bar("deleting and inserting") as progress:
         measured = measure_faithfulness(
-            model, data, peer=peer, limit=limit, baseline=baseline, device=device,
-            progress=lambda done, of: progress.update(bar, completed=done, total=of),
-        )  # fmt: skip
-    report_left_out(measured.skipped, measured.rows[0]["images"])
+            model, data, peer=peer, limit=limit, baseline=baseline, device=device, progress=progress
+        )
+    report_skipped(measured.skipped, measured.rows[0]["images"])
     path = out / "faithfulness.json"
     with replacing(path) as part:
         part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
     drawn = save_figure(faithfulness_figure(measured.rows), out / "faithfulness.png")
-    _print(measured.rows, baseline)
+    print_table(_areas(measured.rows, baseline))
     print(path, drawn, sep="\n")
     return 0
 
 
-def _print(rows: list[dict[str, Any]], baseline: str) -> None:
-    """Prints the areas under the curves with their 95 % intervals."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Areas under the curves, {rows[0]['images']} images, {baseline} baseline, 95 % intervals"
-    table = Table(title=title)
-    table.add_column("map", overflow="fold")
-    for heading in ("deletion, low is good", "insertion, high is good", "insertion − random"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        cells = [
-            f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]"
-            for key in ("deletion", "insertion", "insertion_minus_random")
-        ]
-        table.add_row(*map(Text, (row["map"], *cells)))
-    console = Console()
-    # A pipe has no width, and numbers broken in two would be of no use there.
-    (console if console.is_terminal else Console(width=120)).print(table)
+def _areas(rows: list[dict[str, Any]], baseline: str) -> Table:
+    """Returns the areas under the curves with their 95 % intervals."""
+    cells = (
+        (row["map"], *(f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]" for key in _AREAS))
+        for row in rows
+    )
+    heading = f"Areas under the curves, {rows[0]['images']} images, {baseline} baseline, 95 % intervals"
+    return Table(columns=("map", *_AREAS.values()), rows=tuple(cells), heading=heading, numbers=frozenset({1, 2, 3}))

@@ -1,4 +1,4 @@
-"""Turns what went wrong into one line on stderr and an exit status; a traceback is shown only when asked for."""
+"""Failures of a command as one line on stderr and an exit status; a traceback is shown only when asked for."""
 
 from __future__ import annotations
 
@@ -19,34 +19,25 @@ from sparsevision.errors import SparseVisionError, UnknownNameError
 
 BUG, USER, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 
-_SYSTEM_ADVICE = {
-    errno.ENOSPC: "The disk is full",
-    errno.EDQUOT: "Your disk quota is used up",
-    errno.EROFS: "The file system is mounted read-only",
-    errno.EACCES: "Permission was denied",
-    errno.EPERM: "The system does not permit this",
-    errno.EMFILE: "Too many files are open",
-    errno.EEXIST: "A file is in the way",
-    errno.ENOTDIR: "A file stands where a folder is needed",
-    errno.EISDIR: "A folder stands where a file is needed",
-    errno.EFBIG: "The file would become larger than this user may make one",
-}
-_SYSTEM_REMEDY = {
-    errno.ENOSPC: "Free some space or write elsewhere.",
-    errno.EDQUOT: "Free some space or write elsewhere.",
-    errno.EROFS: "Choose a folder that can be written.",
-    errno.EACCES: "Choose another path or change its permissions.",
-    errno.EPERM: "Choose another path or change its permissions.",
-    errno.EMFILE: "Use fewer workers or raise `ulimit -n`.",
-    errno.EEXIST: "Choose another path.",
-    errno.ENOTDIR: "Choose another path.",
-    errno.EISDIR: "Choose another path.",
-    errno.EFBIG: "Raise `ulimit -f` or write elsewhere.",
+_SPACE = "Free some space or write elsewhere."
+_PERMISSION = "Choose another path or change its permissions."
+# What the system's refusals mean, by their number, and what to do.
+_REFUSALS = {
+    errno.ENOSPC: ("The disk is full", _SPACE),
+    errno.EDQUOT: ("Your disk quota is used up", _SPACE),
+    errno.EROFS: ("The file system is mounted read-only", "Choose a folder that can be written."),
+    errno.EACCES: ("Permission was denied", _PERMISSION),
+    errno.EPERM: ("The system does not permit this", _PERMISSION),
+    errno.EMFILE: ("Too many files are open", "Use fewer workers or raise `ulimit -n`."),
+    errno.EEXIST: ("A file is in the way", "Choose another path."),
+    errno.ENOTDIR: ("A file stands where a folder is needed", "Choose another path."),
+    errno.EISDIR: ("A folder stands where a file is needed", "Choose another path."),
+    errno.EFBIG: ("The file would become larger than this user may make one", "Raise `ulimit -f` or write elsewhere."),
 }
 
 
 def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = False) -> int:
-    """Says on stderr what went wrong and returns the exit status; with `debug`, the traceback comes first."""
+    """Prints a failure as one line on stderr and returns the exit status; with `debug`, after the traceback."""
     # rich answers a closed pipe with SystemExit.
     if isinstance(failure, BrokenPipeError) or isinstance(failure.__context__, BrokenPipeError):
         return _close_output()
@@ -91,7 +82,7 @@ def _out_of_memory(failure: BaseException) -> str | None:
     if exhausted:
         asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w*)", message)
         amount = f" when {asked[1]} more were asked for" if asked else ""
-        return f"Memory ran out{amount}: lower the batch size or the picture's size, or use a smaller model."
+        return f"Memory ran out{amount}: lower the batch size or the image's size, or use a smaller model."
     if "DataLoader worker" in message and ("Bus error" in message or "killed" in message):
         return "A data loader's process ended for lack of memory: use fewer workers (`--workers 0` uses none)."
     return None
@@ -99,38 +90,38 @@ def _out_of_memory(failure: BaseException) -> str | None:
 
 def _refused_by_system(failure: BaseException) -> str | None:
     """Recognises what the operating system refused, also where a library hides its number in a message."""
+    where = ""
     if isinstance(failure, OSError):
         number = failure.errno
         # Where there are two, the first is a temporary one of ours.
         name = failure.filename2 or failure.filename
         where = f": {name}" if name else ""
-        if number not in _SYSTEM_ADVICE:
+        if number not in _REFUSALS:
             # A path that a user gave, missing or of the wrong kind; without a path it is not theirs to mend.
             return f"{failure.strerror}{where}." if where and failure.strerror else None
     else:
         hidden = re.search(r"os error (\d+)", message := str(failure))
         number = int(hidden[1]) if hidden else errno.ENOSPC if "No space left on device" in message else None
-        where = ""
-    return f"{_SYSTEM_ADVICE[number]}{where}. {_SYSTEM_REMEDY[number]}" if number in _SYSTEM_ADVICE else None
+    meaning, remedy = _REFUSALS.get(number or 0, ("", ""))
+    return f"{meaning}{where}. {remedy}" if meaning else None
 
 
 def _bug(failure: BaseException, arguments: Sequence[str]) -> str:
     """Writes the traceback into a file of its own and returns the sentence that names it."""
     from sparsevision import __version__
 
-    kind = type(failure).__name__
-    body = "".join(traceback.format_exception(failure))
+    bug = f"This is a bug in sparsevision ({type(failure).__name__}): please report"
     head = f"sparsevision {__version__}, Python {sys.version}\narguments: {list(arguments)}\n\n"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sparsevision"
     for folder in (cache, Path(tempfile.gettempdir())):
         path = folder / f"failure-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(head + body, encoding="utf-8")
+            path.write_text(head + "".join(traceback.format_exception(failure)), encoding="utf-8")
         except OSError:
             continue
-        return f"This is a bug in sparsevision ({kind}): please report it with the file {path}."
-    return f"This is a bug in sparsevision ({kind}): please report what --debug shows; no log file could be written."
+        return f"{bug} it with the file {path}."
+    return f"{bug} what --debug shows; no log file could be written."
 
 
 def _say(sentence: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""Names that users give: how they are shown, which of them are options, and which were left out."""
+"""Names that users give: as one line of text, as options or sources, and those of skipped images."""
 
 from __future__ import annotations
 
@@ -42,14 +42,13 @@ def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return sources, options
 
 
-def report_left_out(skipped: Sequence[Skipped], number: int) -> None:
-    """Names on stderr what was left out beside the `number` of pictures that were used; none used is a mistake."""
-    if skipped and number:
-        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", file=sys.stderr)
-        for one in skipped:
-            print(f"  {printable(one.reason)}", file=sys.stderr)
+def report_skipped(skipped: Sequence[Skipped], number: int) -> None:
+    """Lists on stderr the images that were skipped, beside `number` that were used; raises DataError if none was."""
     if not number:
         if not skipped:
-            raise DataError("The list of pictures is empty.")
+            raise DataError("The list of images is empty.")
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
         raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")
+    if skipped:
+        reasons = (f"  {printable(one.reason)}" for one in skipped)
+        print(f"{len(skipped)} of {len(skipped) + number} could not be used:", *reasons, sep="\n", file=sys.stderr)

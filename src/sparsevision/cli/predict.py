@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_left_out, split_options
+from sparsevision.cli.names import report_skipped, split_options
+from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
+from sparsevision.types import Table, TextOption
 
 if TYPE_CHECKING:
     from sparsevision.inference import Predictor
@@ -30,29 +32,22 @@ def predict(
     batch_size: int | None = None,
     device: str | None = None,
 ) -> int:
-    """Name what images show, or find and count objects in images and videos.
+    """Classify images, or find and count objects in images and videos.
 
     The results are those of the model's task: a classifier names the classes of each image, a detector finds objects.
     Further options depend on the model: values of its controls and choices, options of its task (as --top-k or
     --threshold) and files that its task writes (as --coco). `sparsevision models MODEL` lists them.
 
-    Parameters
-    ----------
-    images
-        Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a camera.
-    model
-        A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
-    json_
-        Print one JSON object a line instead of a table.
-    features
-        Write the pooled features of every image into this .parquet or .npz file.
-    draw
-        Write annotated images and videos into this folder.
-    batch_size
-        Images that are read ahead; those of one size are run together. Default: the task's own number, or 1 for a
-        camera.
-    device
-        cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+    Args:
+        images: Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a
+            camera.
+        model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
+        json_: Print one JSON object a line instead of a table.
+        features: Write the pooled features of every image into this .parquet or .npz file.
+        draw: Write annotated images and videos into this folder.
+        batch_size: Images that are read ahead; those of one size are run together. Default: the task's own number, or 1
+            for a camera.
+        device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
     """
     import sys
 
@@ -70,8 +65,7 @@ def predict(
     from sparsevision.inference.video import is_camera, with_frames
 
     if batch_size is None and any(map(is_camera, given)):
-        # Nobody wants to wait for a camera's next images before the result of this one.
-        batch_size = 1
+        batch_size = 1  # the result of a camera's image does not wait for further ones
     predictor = Predictor(model, device, batch_size=batch_size)
     files = writer_options(predictor.task)
     chosen = resolve_options(options, [*predictor.options.values(), *files.values()], others=_OWN)
@@ -89,14 +83,12 @@ def predict(
         for writer in writers:
             results = writer.passing(results)
         number = _print_lines(results) if json_ else _print_results(results)
-    report_left_out(skipped + predictor.skipped, number)
+    report_skipped(skipped + predictor.skipped, number)
     return 0
 
 
 def writer_options(task: Task) -> dict[str, Option]:
     """Returns the files that a task writes and their further options, by name."""
-    from sparsevision.types import TextOption
-
     found: dict[str, Option] = {}
     for name, entry in task.writers.items():
         texts = {name: f"write {entry.description} into this file", **entry.options}
@@ -109,7 +101,6 @@ def _writers(
 ) -> list[Writer[Any]]:
     """Opens what is written besides the table or the lines."""
     writers: list[Writer[Any]] = []
-
     if features is not None:
         from sparsevision.inference.feature_file import FeatureFile
 
@@ -135,15 +126,9 @@ def _writers(
 
 def _counted(results: Iterable[Result]) -> Iterator[Result]:
     """Passes results on and shows their number on a terminal's stderr while they come."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("images"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("images", total=None)
-        for result in results:
-            progress.advance(task)
+    with progress_bar("images") as progress:
+        for number, result in enumerate(results, start=1):
+            progress(number, None)
             yield result
 
 
@@ -156,18 +141,14 @@ def _print_lines(results: Iterable[Result]) -> int:
 
 
 def _print_results(results: Iterable[Result]) -> int:
-    """Prints a row an image; file names are shown as they are, however long they or the list may be."""
-    from sparsevision.cli.tables import print_table
-    from sparsevision.types import Table
-
+    """Prints a row for each image; file names are shown as they are, however long they or the list may be."""
     rows: list[tuple[str, ...]] = []
-    columns: dict[str, str] = {}
+    columns: tuple[str, ...] = ()
     for result in results:
-        cells = result.cells()
-        columns = columns or cells
-        rows.append((result.name, *cells.values()))
-    if rows:
-        # Counts are aligned like numbers.
-        numbers = frozenset(place for place in range(1, len(rows[0])) if all(row[place].isdecimal() for row in rows))
-        print_table(Table(columns=("image", *columns), rows=tuple(rows), numbers=numbers), pipe_width=10_000)
+        cells = {"image": result.name} | result.cells()
+        columns = tuple(cells)
+        rows.append(tuple(cells.values()))
+    # Counts are aligned like numbers.
+    numbers = frozenset(place for place in range(1, len(columns)) if all(row[place].isdecimal() for row in rows))
+    print_table(Table(columns=columns, rows=tuple(rows), numbers=numbers), pipe_width=10_000)
     return len(rows)

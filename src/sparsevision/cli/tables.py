@@ -12,6 +12,8 @@ from sparsevision.cli.names import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.status import Status
+
     from sparsevision.types import Table
 
 
@@ -37,13 +39,21 @@ def print_table(table: Table, *, pipe_width: int = 160) -> None:
         console.print(Text(printable(table.note)))
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows on a terminal's stderr how much of something is done."""
+def show_status(title: str) -> Status:
+    """Shows on a terminal's stderr what is being done, inside of a `with` block."""
     from rich.console import Console
-    from rich.progress import Progress
 
+    return Console(stderr=True).status(title)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Shows on a terminal's stderr how much is done, of a total that may be unknown (None)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

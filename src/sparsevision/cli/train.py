@@ -23,21 +23,14 @@ def train(
 ) -> int:
     """Train a model on a data set; on several processes when started by torchrun.
 
-    Parameters
-    ----------
-    data
-        A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one in
-        COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
-    model
-        The model's name, as `sparsevision models` lists it; any "timm/NAME" too.
-    out
-        The run folder that is written.
-    recipe
-        A recipe's name or a TOML file; without it the default for small folders is taken.
-    set_
-        Override a recipe's field, as in --set optimiser.lr=1e-3; may be given several times.
-    resume
-        Go on from the last state in the run folder.
+    Args:
+        data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
+            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
+        model: The model's name, as `sparsevision models` lists it; any "timm/NAME" too.
+        out: The run folder that is written.
+        recipe: A recipe's name or a TOML file; without it the default for small folders is taken.
+        set_: Override a recipe's field, as in --set optimiser.lr=1e-3; may be given several times.
+        resume: Go on from the last state in the run folder.
     """
     import os
     import sys

@@ -35,17 +35,10 @@ def draw_boxes(
     *,
     least_side: int = LEAST_SIDE,
 ) -> Image.Image:
-    """Outlines boxes and writes the text of each where it hides least; the first ones come over the others.
+    """Returns a new RGB image with outlined boxes, and the text of each where it hides least; the first ones on top.
 
-    Args:
-        image: the image, upright.
-        boxes: (x0, y0, x1, y1) as fractions of the image.
-        texts: written beside each box.
-        colours: of each box.
-        least_side: an image whose short side is shorter is enlarged to it; 0 leaves its size as it is.
-
-    Returns:
-        A new image, in RGB.
+    Boxes are (x0, y0, x1, y1) as fractions of the image, which is enlarged to a short side of `least_side` pixels; 0
+    leaves its size as it is.
     """
     canvas = enlarged(image, least_side)
     across, down = canvas.size
@@ -55,8 +48,8 @@ def draw_boxes(
     for box, colour in [*zip(placed, colours, strict=True)][::-1]:
         _outline(pen, box, colour, width)
     letters = _letters(min(canvas.size), len(boxes))
-    for chip in _placed(texts, placed, letters, canvas.size):
-        _draw_chip(pen, chip, colours[chip.number], letters)
+    for text, place, colour in zip(texts, _places(texts, placed, letters, canvas.size), colours, strict=True):
+        _draw_text(pen, text, place, colour, letters)
     return canvas
 
 
@@ -68,7 +61,7 @@ def write_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
     for number, text in enumerate(lines):
         width = letters.font.getlength(text) + 2 * letters.pad
         place = _inside(0, number * (letters.height + 1), width, letters.height, canvas.size)
-        _draw_chip(pen, _Chip(number, text, place), _PAPER, letters)
+        _draw_text(pen, text, place, _PAPER, letters)
     return canvas
 
 
@@ -99,14 +92,6 @@ class _Letters(NamedTuple):
     height: int
 
 
-class _Chip(NamedTuple):
-    """A text in its place."""
-
-    number: int
-    text: str
-    box: Box
-
-
 def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int) -> None:
     """Draws a box with a dark edge on both sides of its line, so that it shows on any ground."""
     x0, y0, x1, y1 = box
@@ -117,9 +102,9 @@ def _outline(pen: ImageDraw.ImageDraw, box: Box, colour: Colour, width: int) -> 
     pen.rectangle((x0, y0, x1, y1), outline=colour, width=width)
 
 
-def _draw_chip(pen: ImageDraw.ImageDraw, chip: _Chip, colour: Colour, letters: _Letters) -> None:
-    pen.rectangle(chip.box, fill=colour, outline=_DARK)
-    pen.text((chip.box[0] + letters.pad, chip.box[1]), chip.text, fill=_DARK, font=letters.font)
+def _draw_text(pen: ImageDraw.ImageDraw, text: str, place: Box, colour: Colour, letters: _Letters) -> None:
+    pen.rectangle(place, fill=colour, outline=_DARK)
+    pen.text((place[0] + letters.pad, place[1]), text, fill=_DARK, font=letters.font)
 
 
 def _letters(side: int, objects: int) -> _Letters:
@@ -137,24 +122,24 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(path), size)
 
 
-def _placed(texts: Sequence[str], boxes: Sequence[Box], letters: _Letters, size: tuple[int, int]) -> list[_Chip]:
+def _places(texts: Sequence[str], boxes: Sequence[Box], letters: _Letters, size: tuple[int, int]) -> list[Box]:
     """Finds each label the place near its box where it hides the fewest labels, box edges and small boxes."""
-    chips: list[_Chip] = []
-    taken = np.zeros((0, 4))
+    chosen: list[Box] = []
     corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    areas = ((corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])).clip(min=1)
     for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
         width = letters.font.getlength(text) + 2 * letters.pad
+        others, taken = np.arange(len(corners)) != number, np.array(chosen).reshape(-1, 4)
         places = [_inside(x, y, width, letters.height, size) for x, y in _corners(box, width, letters.height)]
-        others = np.delete(corners, number, axis=0)
-        # Another label hidden is worse than another object covered; earlier places are the better known ones.
-        costs = [
-            4 * _hidden(taken, place) + _covered(others, place) + 0.02 * rank * width * letters.height
-            for rank, place in enumerate(places)
-        ]
-        chosen = places[int(np.argmin(costs))]
-        chips.append(_Chip(number, text, chosen))
-        taken = np.concatenate([taken, np.array([chosen])])
-    return chips
+        costs = []
+        for rank, place in enumerate(places):
+            own = (place[2] - place[0]) * (place[3] - place[1])
+            # Of other objects, small ones count in full, large ones hardly.
+            covered = _shared(corners[others], place) * np.minimum(own / areas[others], 1)
+            # Another label hidden is worse than another object covered; earlier places are the better known ones.
+            costs.append(4 * _shared(taken, place).sum() + covered.sum() + 0.02 * rank * width * letters.height)
+        chosen.append(places[int(np.argmin(costs))])
+    return chosen
 
 
 def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]:
@@ -173,17 +158,7 @@ def _inside(x: float, y: float, width: float, height: float, size: tuple[int, in
     return (left, top, left + round(width), top + round(height))
 
 
-def _hidden(boxes: NDArray[np.float64], place: Box) -> float:
-    """Returns how many pixels a label shares with others."""
-    across = np.minimum(boxes[:, 2], place[2]) - np.maximum(boxes[:, 0], place[0])
-    down = np.minimum(boxes[:, 3], place[3]) - np.maximum(boxes[:, 1], place[1])
-    return float((across.clip(min=0) * down.clip(min=0)).sum())
-
-
-def _covered(boxes: NDArray[np.float64], place: Box) -> float:
-    """Returns how much a label hides of other boxes: small ones count in full, large ones hardly."""
-    areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clip(min=1)
-    across = (np.minimum(boxes[:, 2], place[2]) - np.maximum(boxes[:, 0], place[0])).clip(min=0)
-    down = (np.minimum(boxes[:, 3], place[3]) - np.maximum(boxes[:, 1], place[1])).clip(min=0)
-    own = (place[2] - place[0]) * (place[3] - place[1])
-    return float((across * down * np.minimum(own / areas, 1)).sum())
+def _shared(boxes: NDArray[np.float64], place: Box) -> NDArray[np.float64]:
+    """Returns how many pixels each of boxes (N, 4) shares with a place."""
+    low, high = np.maximum(boxes[:, :2], place[:2]), np.minimum(boxes[:, 2:], place[2:])
+    return np.asarray((high - low).clip(min=0).prod(axis=1))

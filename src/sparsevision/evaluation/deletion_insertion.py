@@ -9,7 +9,7 @@ under the second.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,9 +24,11 @@ Scores = Callable[[Tensor], Tensor]
 SaliencyMap = Callable[[Tensor, Tensor], Tensor]
 Baseline = Literal["blur", "mean"]
 BASELINES: tuple[Baseline, ...] = ("blur", "mean")
+Side = Literal["deletion", "insertion"]
+SIDES: tuple[Side, ...] = ("deletion", "insertion")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Curves:
     """Probabilities along the way: `deletion` and `insertion` (B, S+1) at the `shares` (S+1) of pixels changed."""
 
@@ -34,15 +36,13 @@ class Curves:
     deletion: Tensor
     insertion: Tensor
 
-    @property
-    def deletion_area(self) -> Tensor:
-        """(B,) areas under the deletion curves: small is faithful."""
-        return torch.trapezoid(self.deletion, self.shares)
+    def of(self, side: Side) -> Tensor:
+        """Returns (B, S+1): the curves of one side."""
+        return self.deletion if side == "deletion" else self.insertion
 
-    @property
-    def insertion_area(self) -> Tensor:
-        """(B,) areas under the insertion curves: large is faithful."""
-        return torch.trapezoid(self.insertion, self.shares)
+    def area(self, side: Side) -> Tensor:
+        """Returns (B,) areas under the curves of one side: small is faithful for deletion, large for insertion."""
+        return torch.trapezoid(self.of(side), self.shares)
 
 
 def deletion_insertion(
@@ -98,32 +98,38 @@ def faithfulness(
     differences from the random map with theirs, and the mean curves.
 
     Args:
-        scores: turns normalised images (B, C, H, W) into class probabilities (B, K).
+        scores, steps, baseline: as `deletion_insertion` takes them.
         loader: yields batches of normalised images; targets are not used.
         maps: by name, functions of images (B, C, H, W) and predicted classes (B,) that return maps (B, H, W).
-        steps: how many equal shares of the pixels are changed one after the other.
-        baseline: see `deletion_insertion`.
-        seed: of the random map, the tie breaks and the bootstrap.
-        resamples: of the bootstrap.
+        seed: of the random map, the tie breaks and the bootstrap of so many `resamples`.
     """
     generator = torch.Generator().manual_seed(seed)
-    measured = {name: _Measured() for name in ("random", *maps)}
-    shares = torch.linspace(0, 1, steps + 1)
+
+    def random_map(images: Tensor, _: Tensor) -> Tensor:
+        return torch.rand(images.shape[:1] + images.shape[2:], generator=generator)
+
+    maps = {"random": random_map, **maps}
+    measured: dict[str, list[Curves]] = {name: [] for name in maps}
     for batch in loader:
         if not len(batch):
             continue
         targets = scores(batch.images).argmax(1)
-        for name, found in measured.items():
-            saliency = _random_map(batch.images, generator) if name == "random" else maps[name](batch.images, targets)
-            curves = deletion_insertion(
-                scores, batch.images, saliency, targets, steps=steps, baseline=baseline, generator=generator
+        for name, saliency in maps.items():
+            marked = saliency(batch.images, targets)
+            measured[name].append(
+                deletion_insertion(
+                    scores, batch.images, marked, targets, steps=steps, baseline=baseline, generator=generator
+                )
             )
-            found.add(curves)
-    if not measured["random"].deletion:
+    if not measured["random"]:
         raise ConfigError("Faithfulness needs at least one image; the loader gave none.")
-    control = measured["random"].arrays(shares)
-    draw = np.random.default_rng(seed).integers(0, len(control["deletion"]), (resamples, len(control["deletion"])))
-    return [_row(name, found.arrays(shares), control, draw, shares) for name, found in measured.items()]
+    curves = {
+        name: Curves(parts[0].shares, *(torch.cat([part.of(side) for part in parts]) for side in SIDES))
+        for name, parts in measured.items()
+    }
+    count = len(curves["random"].deletion)
+    draw = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    return [{"map": name, "images": count, **_row(found, curves["random"], draw)} for name, found in curves.items()]
 
 
 def centre_map(images: Tensor, targets: Tensor) -> Tensor:
@@ -134,42 +140,15 @@ def centre_map(images: Tensor, targets: Tensor) -> Tensor:
     return one.to(images).expand(len(images), height, width)
 
 
-@dataclass
-class _Measured:
-    deletion: list[Tensor] = field(default_factory=list)
-    insertion: list[Tensor] = field(default_factory=list)
-
-    def add(self, curves: Curves) -> None:
-        self.deletion.append(curves.deletion)
-        self.insertion.append(curves.insertion)
-
-    def arrays(self, shares: Tensor) -> dict[str, NDArray[np.float64]]:
-        curves = Curves(shares, torch.cat(self.deletion), torch.cat(self.insertion))
-        named = {
-            "deletion": curves.deletion_area,
-            "insertion": curves.insertion_area,
-            "deletion_curve": curves.deletion,
-            "insertion_curve": curves.insertion,
-        }
-        return {name: value.double().numpy() for name, value in named.items()}
-
-
-def _row(
-    name: str,
-    found: dict[str, NDArray[np.float64]],
-    control: dict[str, NDArray[np.float64]],
-    draw: NDArray[np.int64],
-    shares: Tensor,
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"map": name, "images": len(found["deletion"])}
-    for side in ("deletion", "insertion"):
-        for label, values in ((side, found[side]), (f"{side}_minus_random", found[side] - control[side])):
+def _row(found: Curves, control: Curves, draw: NDArray[np.int64]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for side in SIDES:
+        area, other = (curves.area(side).double().numpy() for curves in (found, control))
+        for label, values in ((side, area), (f"{side}_minus_random", area - other)):
             low, high = np.quantile(values[draw].mean(1), (0.025, 0.975))
             row |= {label: float(values.mean()), f"{label}_low": float(low), f"{label}_high": float(high)}
-    row["shares"] = shares.tolist()
-    for side in ("deletion", "insertion"):
-        row[f"{side}_curve"] = found[f"{side}_curve"].mean(0).tolist()
-    return row
+    row["shares"] = found.shares.tolist()
+    return row | {f"{side}_curve": found.of(side).double().mean(0).tolist() for side in SIDES}
 
 
 @torch.no_grad()
@@ -196,9 +175,4 @@ def _ranks(saliency: Tensor, generator: torch.Generator) -> Tensor:
     flat = saliency.flatten(1)
     shuffled = torch.rand(flat.shape, generator=generator).argsort(1)
     order = shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
-    places = torch.arange(flat.shape[1]).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).view_as(saliency)
-
-
-def _random_map(images: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(images.shape[:1] + images.shape[2:], generator=generator)
+    return order.argsort(1).view_as(saliency)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sparsevision.data.loading import make_loader
@@ -62,10 +63,16 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    _check_scores(predictor, str(model))
+    if not predictor.labels or not predictor.task.returns_logits:
+        raise ConfigError(
+            f"{str(model)!r} does not give one score for each class, from which faithfulness is measured: "
+            "name a classifier."
+        )
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}
     if peer is not None:
-        maps[f"Grad-CAM of {_short(Path(peer))}"] = _peer_map(peer, predictor)
+        path = Path(peer)
+        name = path.parent.name if path.name in ("best", "last") else path.name
+        maps[f"Grad-CAM of {name}"] = _peer_map(peer, predictor)
 
     def scores(images: Tensor) -> Tensor:
         return predictor.model(images).softmax(1)
@@ -74,19 +81,6 @@ def measure_faithfulness(
     batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
     found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
-
-
-def _check_scores(predictor: Predictor, name: str) -> None:
-    """Raises ConfigError for a model whose output is not one score for each class."""
-    if not predictor.labels or not predictor.task.returns_logits:
-        raise ConfigError(
-            f"{name!r} does not give one score for each class, from which faithfulness is measured: name a classifier."
-        )
-
-
-def _short(peer: Path) -> str:
-    """Returns the name of weights: their run's, or else their own."""
-    return peer.parent.name if peer.name in ("best", "last") else peer.name
 
 
 def _batches(
@@ -111,50 +105,41 @@ def _batches(
 
 
 def _own_maps(predictor: Predictor, name: str) -> dict[str, SaliencyMap]:
-    """Returns the model's own maps, by name, for the kinds that its trace holds."""
+    """Returns the model's own maps, by name, over all stages and in the last one, for what its trace holds."""
     kinds = getattr(predictor.model, "traces", ())
-    if "points" in kinds:
-        return {
-            "density, all stages": _sampling_density(predictor, last_only=False),
-            "density, last stage": _sampling_density(predictor, last_only=True),
-        }
-    if "token_maps" in kinds:
-        return {
-            "attention, all modules": _token_attention(predictor, last_only=False),
-            "attention, last module": _token_attention(predictor, last_only=True),
-        }
+    for kind, what, part, saliency in _OWN_MAPS:
+        if kind in kinds:
+            chosen = {f"{what}, all {part}s": slice(None), f"{what}, last {part}": slice(-1, None)}
+            return {each: partial(saliency, predictor, stages) for each, stages in chosen.items()}
     raise ConfigError(f"{name!r} records neither points nor maps of tokens, which are measured: name another.")
 
 
-def _sampling_density(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """Returns the map of where the model sampled, over all stages or in the last one."""
-
-    @torch.no_grad()
-    def saliency(images: Tensor, _: Tensor) -> Tensor:
-        trace = Trace("points")
-        predictor.model(images, trace=trace)
-        stages = [points.xy.flatten(1, 2) for points in trace.points.values()]
-        points = (stages[-1] if last_only else torch.cat(stages, 1)).cpu()
-        height, width = images.shape[-2:]
-        return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
-
-    return saliency
+@torch.no_grad()
+def _sampling_density(predictor: Predictor, stages: slice, images: Tensor, _: Tensor) -> Tensor:
+    """Maps where the model sampled in some of its stages."""
+    trace = Trace("points")
+    predictor.model(images, trace=trace)
+    points = torch.cat([each.xy.flatten(1, 2) for each in list(trace.points.values())[stages]], dim=1).cpu()
+    height, width = images.shape[-2:]
+    return torch.stack([torch.from_numpy(density(one, (height, width))) for one in points])
 
 
-def _token_attention(predictor: Predictor, *, last_only: bool) -> SaliencyMap:
-    """Returns the map of where tokens were read, a mean over them, over all modules or in the last one."""
+@torch.no_grad()
+def _token_attention(predictor: Predictor, modules: slice, images: Tensor, _: Tensor) -> Tensor:
+    """Maps where tokens were read in some of the modules, as a mean over tokens."""
+    trace = Trace("token_maps")
+    predictor.model(images, trace=trace)
+    if not trace.token_maps:
+        raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
+    mean = torch.stack([each.read.mean(dim=1) for each in list(trace.token_maps.values())[modules]]).mean(dim=0)
+    return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
-    @torch.no_grad()
-    def saliency(images: Tensor, _: Tensor) -> Tensor:
-        trace = Trace("token_maps")
-        predictor.model(images, trace=trace)
-        if not trace.token_maps:
-            raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
-        maps = [found.read.mean(dim=1) for found in trace.token_maps.values()]
-        mean = maps[-1] if last_only else torch.stack(maps).mean(dim=0)
-        return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
-    return saliency
+# For each kind of trace: what its maps show, the name of a stage, and the map over some of the stages.
+_OWN_MAPS = (
+    ("points", "density", "stage", _sampling_density),
+    ("token_maps", "attention", "module", _token_attention),
+)
 
 
 def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
@@ -163,7 +148,11 @@ def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
     It explains the class that our model predicted where both have the same classes, else the peer's own prediction.
     """
     other = Predictor(peer, predictor.device)
-    layer = _last_features(other.model, str(peer))
+    info = getattr(other.model, "feature_info", None)
+    if not info:
+        name = str(peer)
+        raise ConfigError(f"The peer {name!r} has no convolutional features for Grad-CAM; try one like timm/resnet18.")
+    layer = other.model.get_submodule(info[-1]["module"])
 
     def saliency(images: Tensor, targets: Tensor) -> Tensor:
         seen = _renormalised(images, predictor.preprocessing, other.preprocessing)
@@ -175,18 +164,11 @@ def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:
     return saliency
 
 
-def _last_features(model: nn.Module, name: str) -> nn.Module:
-    info = getattr(model, "feature_info", None)
-    if not info:
-        raise ConfigError(f"The peer {name!r} has no convolutional features for Grad-CAM; try one like timm/resnet18.")
-    return model.get_submodule(info[-1]["module"])
-
-
 def _renormalised(images: Tensor, ours: Preprocessing, theirs: Preprocessing) -> Tensor:
     if (ours.mean, ours.std) == (theirs.mean, theirs.std):
         return images
 
-    def channels(values: tuple[float, ...]) -> Tensor:
-        return images.new_tensor(values).view(-1, 1, 1)
-
-    return (images * channels(ours.std) + channels(ours.mean) - channels(theirs.mean)) / channels(theirs.std)
+    std, mean, other_mean, other_std = (
+        images.new_tensor(values).view(-1, 1, 1) for values in (ours.std, ours.mean, theirs.mean, theirs.std)
+    )
+    return (images * std + mean - other_mean) / other_std

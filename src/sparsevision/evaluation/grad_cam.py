@@ -12,23 +12,18 @@ from sparsevision.errors import ConfigError
 
 
 def grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """Returns (B, H, W) in 0..1: how much each place of a layer's features speaks for the target class.
+    """Returns (B, H, W) in 0..1: how much each place of a layer's features contributes to the target class.
 
     Args:
-        model: turns images (B, C, H, W) into logits (B, K); its mode and its gradients are left as they are.
+        model: turns normalised images (B, C, H, W) into logits (B, K); its mode and gradients are left as they are.
         layer: the module whose output (B, D, h, w) is explained, usually the last one before pooling.
-        images: (B, C, H, W), normalised.
-        targets: (B,) class indices.
+        images, targets: (B, C, H, W), and (B,) class indices.
 
     Raises:
         ConfigError: the layer does not run, or its output has no height and width.
     """
-    kept: list[Tensor] = []
-
-    def keep(_: nn.Module, __: Any, output: Any) -> None:
-        kept.append(output)
-
-    handle = layer.register_forward_hook(keep)
+    kept: list[Any] = []
+    handle = layer.register_forward_hook(lambda _, __, output: kept.append(output))
     try:
         with torch.enable_grad():
             # The inputs ask for gradients so that frozen networks have a graph, too.

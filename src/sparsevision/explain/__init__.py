@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .comparison_figure import comparison_figure
 from .control_sweep import ControlSweep, sweep_values
+from .curves import faithfulness_figure, sweep_figure
 from .density import density, share_inside
 from .explanation import Explanation, SamplingStage
 from .gif import save_animation
@@ -14,28 +15,11 @@ from .kinds import Animation, AnimationKind, FigureKind, NothingToDrawError, Pan
 from .page import save_page
 from .registry import all_figures, animations_for, figures_for
 from .sheet import save_figure
-from .sweep_figure import sweep_figure
 from .writer import ExplanationWriter
 
 __all__ = [
-    "Animation",
-    "AnimationKind",
-    "ControlSweep",
-    "Explanation",
-    "ExplanationWriter",
-    "FigureKind",
-    "NothingToDrawError",
-    "PanelKind",
-    "SamplingStage",
-    "all_figures",
-    "animations_for",
-    "comparison_figure",
-    "density",
-    "figures_for",
-    "save_animation",
-    "save_figure",
-    "save_page",
-    "share_inside",
-    "sweep_figure",
-    "sweep_values",
-]
+    "Animation", "AnimationKind", "ControlSweep", "Explanation", "ExplanationWriter", "FigureKind",
+    "NothingToDrawError", "PanelKind", "SamplingStage", "all_figures", "animations_for", "comparison_figure",
+    "density", "faithfulness_figure", "figures_for", "save_animation", "save_figure", "save_page", "share_inside",
+    "sweep_figure", "sweep_values",
+]  # fmt: skip

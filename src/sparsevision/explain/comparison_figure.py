@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -30,15 +29,8 @@ def comparison_figure(
 ) -> Figure:
     """Draws pairs: left the result, with scores, right the truth; below each its summary.
 
-    Args:
-        images: upright and RGB.
-        found: the model's result for each.
-        true: the data set's truth of each.
-        columns: pairs side by side.
-        width: of the figure in inches.
-
-    Raises:
-        ConfigError: without images, or with another number of results.
+    Images are upright and RGB, `columns` is the number of pairs side by side, `width` is in inches. Raises ConfigError
+    without images, or with another number of results.
     """
     if not images or not len(images) == len(found) == len(true):
         raise ConfigError(
@@ -48,11 +40,8 @@ def comparison_figure(
     rows = -(-len(images) // columns)
     ratios = [image.height / image.width for image in images]
     heights = [min(max(ratios[row * columns : (row + 1) * columns]), 1.5) for row in range(rows)]
-    sheet = Sheet(
-        # A line of text under every image.
-        width, 2 * columns, [height + 0.12 for height in heights], heading="", titles=["found", "true"] * columns,
-        row_label=0.0,
-    )  # fmt: skip
+    # A line of text under every image.
+    sheet = Sheet(width, ["found", "true"] * columns, [height + 0.12 for height in heights], heading="", row_label=0.0)
     for index, image in enumerate(images):
         row, pair = divmod(index, columns)
         bare: dict[str, Any] = {"scores": False} if "objects" in true[index].offers else {}
@@ -62,9 +51,6 @@ def comparison_figure(
             axes = sheet.inset(row, column, 0.0, 0.0, sheet.column, height)
             axes.imshow(np.asarray(drawn), interpolation="antialiased")
             axes.set_axis_off()
-            _summarise(sheet.blank(row, column), height, result, sheet.letters(sheet.column, 6.0))
+            text = shortened(result.summary(), sheet.letters(sheet.column, 6.0))
+            write(sheet.blank(row, column), 0.0, height + 0.1, text, color=FAINT)
     return sheet.figure
-
-
-def _summarise(axes: Axes, below: float, result: Result, letters: int) -> None:
-    write(axes, 0.0, below + 0.1, shortened(result.summary(), letters), color=FAINT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -64,20 +63,14 @@ def _discs(xy: NDArray[np.float64], mass: NDArray[np.float64], size: tuple[int, 
 
 
 def share_inside(points: Tensor, box: Tensor) -> Tensor:
-    """Returns the share of the points inside a box, its border included.
+    """Returns the share of points (..., 2) inside a box (4,), or (B,) of points (B, ..., 2) inside B boxes (B, 4).
 
-    Args:
-        points: (..., 2), or (B, ..., 2) when there is a box for each of B images.
-        box: (4,) or (B, 4), x0, y0, x1, y1 in the points' unit.
-
-    Returns:
-        A scalar for one box, (B,) for B of them; NaN without points.
+    Boxes are x0, y0, x1, y1 in the points' unit and include their borders; the share is NaN without points.
     """
-    points, box = torch.as_tensor(points), torch.as_tensor(box)
-    flat = points.reshape(1, -1, 2) if box.ndim == 1 else points.reshape(points.shape[0], -1, 2)
-    corners = box.reshape(-1, 1, 4).to(flat)
-    if len(corners) != len(flat):
-        raise ConfigError(f"Received {len(corners)} boxes for the points of {len(flat)} images; expected as many.")
+    if box.ndim == 1:
+        return share_inside(points[None], box[None])[0]
+    if len(box) != len(points):
+        raise ConfigError(f"Received {len(box)} boxes for the points of {len(points)} images; expected as many.")
+    flat, corners = points.reshape(len(points), -1, 2), box[:, None].to(points)
     inside = ((flat >= corners[..., :2]) & (flat <= corners[..., 2:])).all(-1)
-    share = inside.to(flat.dtype).mean(-1)
-    return share[0] if box.ndim == 1 else share
+    return inside.to(flat.dtype).mean(-1)

@@ -48,10 +48,7 @@ class Explanation:
     The image may be a reduced one; coordinates are pixels of the original that the result's geometry knows.
 
     Attributes:
-        image: the image.
-        result: of the image, with its trace.
-        options: the controls and choices of the model.
-        settings: their values in this run, by name.
+        options: the controls and choices of the model, whose values in this run are its `settings`, by name.
         seconds: the time of the prediction, if it was measured.
         rerun: explains another image with the same model and settings.
     """
@@ -89,8 +86,6 @@ class Explanation:
             raise ConfigError(f"The result of {self.result.name!r} has no trace to draw; predict with trace=True.")
         return self.result.trace
 
-    # ---------------------------------------------------------------------------------------------- the image's pixels
-
     @property
     def geometry(self) -> Geometry:
         """The place of the view in the image; without one in the result, the view is the whole image."""
@@ -123,8 +118,6 @@ class Explanation:
     def _pixels(self, fractions: Tensor) -> Floats:
         return np.asarray(self.geometry.to_original(fractions.double()).numpy(), dtype=np.float64)
 
-    # ------------------------------------------------------------------------------------------------------- the trace
-
     @cached_property
     def stages(self) -> tuple[SamplingStage, ...]:
         """The stages that sampled points, in the model's order."""
@@ -135,7 +128,7 @@ class Explanation:
     def _stage(self, name: str, points: Points) -> SamplingStage:
         if points.xy.ndim != 3 or points.xy.shape[-1] != 2:
             shape = tuple(points.xy.shape)
-            raise ConfigError(f"SamplingStage {name!r} has points of shape {shape}; expected (tokens, points, 2).")
+            raise ConfigError(f"Stage {name!r} has points of shape {shape}; expected (tokens, points, 2).")
         order = list(self.trace.regions)
         place = order.index(name) if name in order else 0
         return SamplingStage(
@@ -194,8 +187,6 @@ class Explanation:
         if regions is None:
             raise ConfigError(f"The trace of {self.result.name!r} holds no boxes; predict with trace=True.")
         return tuple(int(np.abs(regions - box).sum(-1).argmin()) for box in boxes_of(self.result))
-
-    # ------------------------------------------------------------------------------------------------------- for people
 
     @property
     def setting(self) -> str:

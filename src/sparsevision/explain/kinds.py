@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,25 @@ class NothingToDrawError(ConfigError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FigureKind:
-    """A figure that can be drawn of any explanation that has what it `needs`.
-
-    `draw(explanation, **options)` takes its declared `options` by name, each of which has a default.
-    """
+class Kind:
+    """Something that can be made of any explanation that has what it `needs`, with `options` of its own."""
 
     name: str
-    description: str
-    needs: frozenset[str]
-    draw: Callable[..., Figure]
+    needs: frozenset[str] = frozenset()
     options: tuple[Option, ...] = ()
+
+    def own(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns those of the options that this kind declares."""
+        declared = {option.name for option in self.options}
+        return {name: value for name, value in options.items() if name in declared}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind(Kind):
+    """A figure: `draw(explanation, **options)` takes its declared options by name, each of which has a default."""
+
+    description: str
+    draw: Callable[..., Figure]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +52,16 @@ class Animation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnimationKind:
+class AnimationKind(Kind):
     """An animation of any sweep (of one value or more) that has what it `needs`."""
 
-    name: str
     description: str
-    needs: frozenset[str]
     draw: Callable[[ControlSweep], Animation]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelKind:
-    """A part of the page, shown for any explanation that has what it `needs`.
+class PanelKind(Kind):
+    """A part of the page.
 
     `content(explanation, **options)` becomes the panel's data in the page, for each run of a sweep. Markup, style and
     script are the file `<name>.html` beside the module; the script calls `page.panel(name, handlers)`. Of the panels
@@ -63,9 +69,6 @@ class PanelKind:
     the image's side, or `below` it.
     """
 
-    name: str
-    needs: frozenset[str]
     content: Callable[..., dict[str, Any]]
-    options: tuple[Option, ...] = ()
     view: bool = False
     below: bool = False

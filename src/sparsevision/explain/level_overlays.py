@@ -16,7 +16,7 @@ from sparsevision.drawing.boxes import class_colours
 
 from .explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from .levels import Mask
-from .overlays import dimmed, map_size, show_pixels
+from .overlays import dimmed, map_size
 
 _KEPT_DIMMING = 0.7  # of the dimmed image, so that updated cells stand out on dark photographs, too
 _LEVEL_MAP = colormaps["plasma"]
@@ -34,8 +34,8 @@ def merged_saliency(explanation: Explanation) -> Floats:
     Coarse tokens are salient nearly everywhere: their maximum with the others would hide the finest level.
     """
     size = map_size(explanation)
-    expected = [level.expected for level in explanation.levels.each if level.expected is not None]
-    return np.mean([explanation.laid(values, size) for values in expected], axis=0) if expected else np.zeros(size)
+    laid = [explanation.laid(values, size) for values in explanation.levels.expected]
+    return np.mean(laid, axis=0) if laid else np.zeros(size)
 
 
 def merged_reading(explanation: Explanation) -> Floats:
@@ -51,11 +51,6 @@ def kept_pixels(explanation: Explanation, masks: Sequence[Mask], image: Image.Im
     bright, dark = np.asarray(image.convert("RGB")), dimmed(image, _KEPT_DIMMING)
     share = np.mean([explanation.laid(mask, bright.shape[:2]) > 0 for mask in masks], axis=0)[..., None]
     return np.asarray(dark + share * (bright.astype(float) - dark)).round().astype(np.uint8)
-
-
-def draw_kept(axes: Axes, explanation: Explanation, masks: Sequence[Mask]) -> None:
-    """Draws the cells that were updated; see `kept_pixels`."""
-    show_pixels(axes, explanation, kept_pixels(explanation, masks, explanation.preview))
 
 
 def draw_objects(axes: Axes, explanation: Explanation, *, line: float = 0.7) -> None:

@@ -41,9 +41,9 @@ class Levels:
     reader: str
 
     @property
-    def expects(self) -> bool:
-        """Whether the model predicted what would be read."""
-        return all(level.expected is not None for level in self.each)
+    def expected(self) -> list[Floats]:
+        """The predictions of what would be read, of each level; empty where the model made none."""
+        return [level.expected for level in self.each if level.expected is not None]
 
     @property
     def kept(self) -> int:

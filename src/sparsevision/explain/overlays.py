@@ -64,11 +64,7 @@ def show_pixels(axes: Axes, explanation: Explanation, pixels: NDArray[np.uint8],
 def shaded(explanation: Explanation, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Darkens the outside of the model's view, in pixels (H, W, 3) that cover the whole image."""
     rows, columns = pixels.shape[:2]
-    width, height = explanation.size
-    x0, y0, x1, y1 = explanation.geometry.box
-    across = (np.arange(columns) + 0.5) * width / columns
-    down = (np.arange(rows) + 0.5) * height / rows
-    seen = ((across >= x0) & (across <= x1))[None] & ((down >= y0) & (down <= y1))[:, None]
+    seen = explanation.laid(np.ones((1, 1)), (rows, columns)) > 0
     return np.where(seen[..., None], pixels, pixels * 0.5).astype(np.uint8)
 
 
@@ -95,12 +91,8 @@ def draw_regions(
     if stage.regions is None:
         return
     chosen = list(range(len(stage.regions)) if tokens is None else tokens)
-    boxes = [
-        Rectangle((min(x0, x1), min(y0, y1)), abs(x1 - x0), abs(y1 - y0)) for x0, y0, x1, y1 in stage.regions[chosen]
-    ]
-    axes.add_collection(
-        PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], linewidths=line, zorder=4)
-    )
+    boxes = [Rectangle((x0, y0), x1 - x0, y1 - y0) for x0, y0, x1, y1 in stage.regions[chosen]]
+    axes.add_collection(PatchCollection(boxes, facecolors="none", edgecolors=colours[chosen], lw=line, zorder=4))
 
 
 def draw_density(axes: Axes, explanation: Explanation, values: NDArray[np.float32] | Floats, most: float) -> None:

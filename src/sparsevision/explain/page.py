@@ -41,20 +41,11 @@ def save_page(
     model: str = "",
     options: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes a self-contained page about one or more images.
+    """Writes a self-contained page about one or more images, each explained once or with the values of a control.
 
     The page makes no request, runs under a content security policy that allows only its own script, and shows names
-    and labels as text whatever they hold.
-
-    Args:
-        explained: images with their results and traces, once or with the values of a control.
-        path: of the HTML file.
-        title: the page's heading.
-        model: named under the heading.
-        options: of panels, by name.
-
-    Raises:
-        ConfigError: without images.
+    and labels as text whatever they hold. `title` is its heading, over the name of the `model`; `options` are those of
+    panels, by name. Raises ConfigError without an image.
     """
     sweeps = [each if isinstance(each, ControlSweep) else ControlSweep(explanations=(each,)) for each in explained]
     if not sweeps:
@@ -79,15 +70,15 @@ def packed(xy: Floats, width: int, height: int) -> str:
     return as_text(units.round().clip(-32768, 32767).astype("<i2"))
 
 
-def as_text(values: NDArray[np.generic]) -> str:
-    """Writes an array's bytes as text."""
-    return base64.b64encode(values.tobytes()).decode("ascii")
-
-
-# ----------------------------------------------------------------------------------------------------------- content
+def as_text(values: NDArray[np.generic] | bytes) -> str:
+    """Returns bytes, or those of an array, in base 64."""
+    return base64.b64encode(bytes(values)).decode("ascii")
 
 
 def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[str, Any]) -> dict[str, Any]:
+    def content(kind: PanelKind, explanation: Explanation) -> dict[str, Any] | None:
+        return kind.content(explanation, **kind.own(options)) if kind.needs <= sweep.has else None
+
     own, control = sweep.own, sweep.control
     width, height = own.size
     values = [f"{value:g}" for value in sweep.values] or [""]
@@ -104,20 +95,10 @@ def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[st
         "control": None if control is None else spoken(control.name).capitalize(),
         "start": sweep.start,
         "runs": [
-            {"value": value, **_run(each, panels, options, sweep.has)}
+            {"value": value, "facts": _facts(each), "panels": {kind.name: content(kind, each) for kind in panels}}
             for value, each in zip(values, sweep.explanations, strict=True)
         ],
     }
-
-
-def _run(
-    explanation: Explanation, panels: Sequence[PanelKind], options: Mapping[str, Any], has: frozenset[str]
-) -> dict[str, Any]:
-    content = {}
-    for panel in panels:
-        own = {option.name: options[option.name] for option in panel.options if option.name in options}
-        content[panel.name] = panel.content(explanation, **own) if panel.needs <= has else None
-    return {"facts": _facts(explanation), "panels": content}
 
 
 def _facts(explanation: Explanation) -> dict[str, str]:
@@ -135,45 +116,39 @@ def _facts(explanation: Explanation) -> dict[str, str]:
     return facts
 
 
-# ----------------------------------------------------------------------------------------------------------- writing
-
-
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
-    parts = [(kind, _divided(_read(module.rpartition(".")[0], f"{kind.name}.html"))) for module, kind in panels]
-    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for _, part in parts)])
-    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for _, part in parts), "page.start();\n"])
+    parts = [_divided(_read(module.rpartition(".")[0], f"{kind.name}.html"), kind) for module, kind in panels]
+    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for part in parts)])
+    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for part in parts), "page.start();\n"])
     values = {
         "title": html.escape(title),
         "style": style,
         "script": script,
         "style_hash": _source_hash(style),
         "script_hash": _source_hash(script),
-        "below": "".join(_marked(kind, part) for kind, part in parts if kind.below),
-        "side": "".join(_marked(kind, part) for kind, part in parts if not kind.below),
+        "below": "".join(part["below"] for part in parts),
+        "side": "".join(part["side"] for part in parts),
         # No "<" can close the script element or open a comment in it.
         "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read(_SHELL, "page.html"))
 
 
-def _divided(text: str) -> dict[str, str]:
-    """Divides a panel's file into style, script and the markup around them."""
-    parts = {}
+def _divided(text: str, kind: PanelKind) -> dict[str, str]:
+    """Divides a panel's file into style, script, and the markup around them at its place of the page."""
+    parts = {"below": "", "side": ""}
     for tag in ("style", "script"):
         found = re.search(rf"<{tag}>\n?(.*?)</{tag}>\n?", text, re.DOTALL)
         parts[tag] = found[1] if found else ""
         text = text.replace(found[0], "") if found else text
-    return {**parts, "markup": text}
-
-
-def _marked(kind: PanelKind, part: Mapping[str, str]) -> str:
-    return f'<div data-panel="{html.escape(kind.name)}">\n{part["markup"]}</div>\n'
+    marked = f'<div data-panel="{html.escape(kind.name)}">\n{text}</div>\n'
+    return parts | {"below" if kind.below else "side": marked}
 
 
 def _data_uri(image: Image.Image, quality: int) -> str:
     written = io.BytesIO()
     image.save(written, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+    return "data:image/jpeg;base64," + as_text(written.getvalue())
 
 
 def _read(package: str, name: str) -> str:
@@ -182,4 +157,4 @@ def _read(package: str, name: str) -> str:
 
 def _source_hash(text: str) -> str:
     """Returns the digest by which a content security policy names an inline style or script."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return "sha256-" + as_text(hashlib.sha256(text.encode()).digest())

@@ -1,7 +1,6 @@
 """The tables of figures, animations and panels: dotted paths ("module:object"), imported when they are used.
 
-A way to explain is one file and one line here. It is offered wherever an explanation has what it needs; of several
-figures, the first one is the default.
+A way to explain is one file and one name here, offered wherever its needs are met; the first one is the default.
 """
 
 from __future__ import annotations
@@ -12,27 +11,15 @@ from typing import Any
 
 from .kinds import AnimationKind, FigureKind, PanelKind
 
-FIGURES: tuple[str, ...] = (
-    "sparsevision.explain.figures.saliency:FIGURE",
-    "sparsevision.explain.figures.stages:FIGURE",
-    "sparsevision.explain.figures.attention:FIGURE",
-    "sparsevision.explain.figures.interaction:FIGURE",
-    "sparsevision.explain.figures.query:FIGURE",
-    "sparsevision.explain.figures.tokens:FIGURE",
-    "sparsevision.explain.figures.disturbed:FIGURE",
-    "sparsevision.explain.figures.annotated:FIGURE",
+FIGURES: tuple[str, ...] = tuple(
+    f"{__package__}.figures.{name}:FIGURE"
+    for name in ("saliency", "stages", "attention", "interaction", "query", "tokens", "disturbed", "annotated")
 )
-ANIMATIONS: tuple[str, ...] = (
-    "sparsevision.explain.animations.control_values:ANIMATION",
-    "sparsevision.explain.animations.stages:ANIMATION",
+ANIMATIONS: tuple[str, ...] = tuple(
+    f"{__package__}.animations.{name}:ANIMATION" for name in ("control_values", "stages")
 )
-PANELS: tuple[str, ...] = (
-    "sparsevision.explain.panels.scores:PANEL",
-    "sparsevision.explain.panels.objects:PANEL",
-    "sparsevision.explain.panels.stages:PANEL",
-    "sparsevision.explain.panels.modules:PANEL",
-    "sparsevision.explain.panels.levels:PANEL",
-    "sparsevision.explain.panels.settings:PANEL",
+PANELS: tuple[str, ...] = tuple(
+    f"{__package__}.panels.{name}:PANEL" for name in ("scores", "objects", "stages", "modules", "levels", "settings")
 )
 
 

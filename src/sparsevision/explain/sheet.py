@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from sparsevision.files import replacing
 
 from .explanation import Explanation
-from .overlays import FAINT, INK
+from .overlays import FAINT, INK, draw_image
 
 TEXT_WIDTH = 6.9  # inches: the two columns of a conference paper
 _GAP = 0.05
@@ -25,19 +25,19 @@ MARGIN = 0.03
 
 
 class Sheet:
-    """A figure of rows and columns of panels; `row_heights` are heights per width of a column."""
+    """A figure of rows and columns of panels, a column for each title; `row_heights` are per width of a column."""
 
     def __init__(
         self,
         width: float,
-        columns: int,
+        titles: Sequence[str],
         row_heights: Sequence[float],
         *,
         heading: str,
         remark: str = "",
-        titles: Sequence[str],
         row_label: float = _ROW_LABEL,
     ) -> None:
+        columns = len(titles)
         self.left = MARGIN + row_label
         self.column = (width - self.left - MARGIN - _GAP * (columns - 1)) / columns
         self.heights = [ratio * self.column for ratio in row_heights]
@@ -95,6 +95,18 @@ class Sheet:
 
     def _row_top(self, row: int) -> float:
         return self.top + sum(self.heights[:row]) + _GAP * row
+
+
+def sheet_of(
+    explanation: Explanation, titles: Sequence[str], rows: Sequence[str], *, width: float, heading: str, remark: str
+) -> tuple[Sheet, Axes]:
+    """Returns a sheet of labelled rows with the image's own shape, and its first panel, which shows the image."""
+    sheet = Sheet(width, titles, [panel_ratio(explanation)] * len(rows), heading=heading, remark=remark)
+    for row, label in enumerate(rows):
+        sheet.label_row(row, label)
+    first = sheet.panel(0, 0)
+    draw_image(first, explanation, dim=False)
+    return sheet, first
 
 
 def save_figure(figure: Figure, path: Path | str, *, dpi: int = 220) -> Path:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.files import numbered_stem
 
 from .control_sweep import ControlSweep
 from .explanation import Explanation
 from .gif import save_animation
-from .kinds import FigureKind, NothingToDrawError, PanelKind
+from .kinds import FigureKind, Kind, NothingToDrawError
 from .page import save_page
 from .registry import all_figures, animations_for, figures_for, panels_for
 from .sheet import save_figure
@@ -22,15 +23,11 @@ class ExplanationWriter:
     """Writes figures and animations of explanations into a folder, named after the images.
 
     Args:
-        out: the folder.
+        out: the folder; `written` lists the files, in their order.
         figure: a name of the table of figures, "all" or "none"; by default the first figure that can be drawn and
-            takes the options.
-        options: of the figures, by name.
+            takes the `options` of figures.
         animate: write a GIF for each image, too.
         page: collect the explanations for `write_page`.
-
-    Attributes:
-        written: the files, in their order.
     """
 
     def __init__(
@@ -49,9 +46,7 @@ class ExplanationWriter:
     def write(self, explained: Explanation | ControlSweep) -> None:
         """Writes the figures of one image, with the control's own value, and the animation.
 
-        Raises:
-            ConfigError: the explanation has not what the figure or the animation needs, or no figure that is drawn
-                takes an option.
+        Raises ConfigError if their needs are not met, or if no figure that is drawn takes an option.
         """
         sweep = explained if isinstance(explained, ControlSweep) else ControlSweep(explanations=(explained,))
         explanation = sweep.own
@@ -60,7 +55,7 @@ class ExplanationWriter:
         animations = animations_for(sweep.has) if self.animate else []
         if self.animate and not animations:
             raise ConfigError(f"No animation shows what the model records of {sweep.result.name!r}: omit --gif.")
-        stem = self._stem(explanation)
+        stem = numbered_stem(explanation.result.name, self._names)
         for kind in kinds:
             self._write_figure(kind, explanation, self.out / f"{stem}-{kind.name}.png")
         for animation in animations[:1]:
@@ -75,23 +70,20 @@ class ExplanationWriter:
     def _chosen(self, explanation: Explanation) -> list[FigureKind]:
         """Returns the figures to draw."""
         offered = figures_for(explanation.has)
-        names = ", ".join(kind.name for kind in offered)
-        chosen = offered
         if self.figure is None:
-            taking = [kind for kind in offered if self.options.keys() <= _taken(kind)]
-            chosen = (taking or offered)[:1]
-        elif self.figure != "all":
-            chosen = [kind for kind in offered if kind.name == self.figure]
+            return ([kind for kind in offered if kind.own(self.options) == self.options] or offered)[:1]
+        chosen = [kind for kind in offered if self.figure in ("all", kind.name)]
         if not chosen and self.figure != "none":
+            names = ", ".join(kind.name for kind in offered)
             raise ConfigError(f"The model records nothing for the figure {self.figure!r}: choose from {names}.")
         return chosen
 
     def _check_options(self, chosen: Sequence[FigureKind], sweep: ControlSweep) -> None:
         """Raises ConfigError for an option that nothing written takes."""
-        panels = [panel for _, panel in panels_for(sweep.has)] if self.page else []
-        taken = set().union(*map(_taken, chosen), *map(_taken, panels))
+        panels: list[Kind] = [panel for _, panel in panels_for(sweep.has)] if self.page else []
+        taken = set().union(*(kind.own(self.options) for kind in (*chosen, *panels)))
         for option in self.options.keys() - taken:
-            owners = [kind.name for kind in all_figures() if option in _taken(kind)]
+            owners = [kind.name for kind in all_figures() if option in kind.own(self.options)]
             offered, flag = ", ".join(kind.name for kind in figures_for(sweep.has)), "--" + option.replace("_", "-")
             raise ConfigError(
                 f"{flag} belongs to the figures {', '.join(owners)}, of which none is drawn: omit it, "
@@ -99,22 +91,9 @@ class ExplanationWriter:
             )
 
     def _write_figure(self, kind: FigureKind, explanation: Explanation, path: Path) -> None:
-        own = {name: value for name, value in self.options.items() if name in _taken(kind)}
+        own = kind.own(self.options)
         try:
-            figure = kind.draw(explanation, **own)
+            self.written.append(save_figure(kind.draw(explanation, **own), path))
         except NothingToDrawError:
-            # Of all figures, those that this image has nothing for are left out.
             if self.figure != "all" or own:
                 raise
-            return
-        self.written.append(save_figure(figure, path))
-
-    def _stem(self, explanation: Explanation) -> str:
-        """Returns the beginning of an image's file names: its own, numbered where it comes again."""
-        stem = Path(explanation.result.name).stem
-        self._names[stem] += 1
-        return stem if self._names[stem] == 1 else f"{stem}-{self._names[stem]}"
-
-
-def _taken(kind: FigureKind | PanelKind) -> set[str]:
-    return {option.name for option in kind.options}

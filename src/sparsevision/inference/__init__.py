@@ -1,8 +1,6 @@
-"""Trained models on pictures: files, folders, arrays, streams."""
+"""Trained models on images: files, folders, arrays, streams."""
 
-from __future__ import annotations
-
-from sparsevision.inference.pictures import Picture
+from sparsevision.inference.images import ImageInput
 from sparsevision.inference.predictor import Predictor
 
-__all__ = ["Picture", "Predictor"]
+__all__ = ["ImageInput", "Predictor"]

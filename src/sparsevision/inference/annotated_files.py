@@ -6,26 +6,25 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from PIL import Image
 
 from sparsevision.data.reading import read_image
-from sparsevision.inference.pictures import Frame
+from sparsevision.files import numbered_stem
+from sparsevision.inference.images import Frame
 from sparsevision.inference.video import import_av
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
-# A camera that does not say how fast it is.
-_RATE = 25.0
+_RATE = 25.0  # frames a second, of a camera that declares none
 
 
 class AnnotatedFiles(Writer[Result]):
     """Writes annotated images and videos into a folder as results come; `written` lists the files.
 
     Frames are remembered between `watching`, through which they go to the predictor, and their results; there are never
-    more of them than a batch. Pictures are read again.
+    more of them than a batch. Images are read again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,12 +35,12 @@ class AnnotatedFiles(Writer[Result]):
         self._video: _VideoWriter | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
-    def watching(self, pictures: Iterator[Any]) -> Iterator[Any]:
-        """Passes pictures on to a predictor."""
-        for picture in pictures:
-            if isinstance(picture, Frame):
-                self._frames.append(picture)
-            yield picture
+    def watching(self, images: Iterator[Any]) -> Iterator[Any]:
+        """Passes images on to a predictor."""
+        for image in images:
+            if isinstance(image, Frame):
+                self._frames.append(image)
+            yield image
 
     def add(self, result: Result) -> None:
         """Annotates the image of one result, or its frame."""
@@ -51,12 +50,9 @@ class AnnotatedFiles(Writer[Result]):
         drawn = result.annotate(read_image(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.
         suffix = ".png" if result.name.lower().endswith(".png") else ".jpg"
-        path = self._path(result.name, suffix)
-        drawn.save(path, quality=92)
+        drawn.save(self._path(result.name, suffix), quality=92)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self._end_video()
 
     def _draw_frame(self, frame: Frame, result: Result) -> None:
@@ -72,16 +68,12 @@ class AnnotatedFiles(Writer[Result]):
             self._video = None
 
     def _path(self, source: str, suffix: str) -> Path:
-        """Returns a file's path: named as its source, and numbered where the name comes again."""
-        stem = Path(source).stem
-        self._names[stem] += 1
-        path = self.folder / f"{stem if self._names[stem] == 1 else f'{stem}-{self._names[stem]}'}{suffix}"
-        self.written.append(path)
-        return path
+        self.written.append(self.folder / f"{numbered_stem(source, self._names)}{suffix}")
+        return self.written[-1]
 
 
 class _VideoWriter:
-    """Writes pictures of one size into a video file, one after another."""
+    """Writes images of one size into a video file, one after another."""
 
     def __init__(self, path: Path, rate: float) -> None:
         self._av = import_av()
@@ -91,12 +83,12 @@ class _VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._size: tuple[int, int] | None = None
 
-    def add(self, picture: Image.Image) -> None:
-        """Writes one picture; a row or a column more than an even number is cut off, as the format wants."""
+    def add(self, image: Image.Image) -> None:
+        """Writes one image, without the last row or column of an odd number, which the format cannot have."""
         if self._size is None:
-            self._size = (picture.width // 2 * 2, picture.height // 2 * 2)
+            self._size = (image.width // 2 * 2, image.height // 2 * 2)
             self._stream.width, self._stream.height = self._size
-        frame = self._av.VideoFrame.from_image(picture.crop((0, 0, *self._size)))
+        frame = self._av.VideoFrame.from_image(image.crop((0, 0, *self._size)))
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from time import perf_counter
+from functools import partial
+from timeit import repeat
 from typing import Any
 
 from PIL import Image
@@ -15,7 +16,7 @@ from sparsevision.explain import ControlSweep, Explanation, sweep_values
 from sparsevision.inference.options import controls_of, options_of
 from sparsevision.inference.predictor import Predictor
 from sparsevision.inference.sources import find_images
-from sparsevision.types import Control, Result, Skipped
+from sparsevision.types import Result, Skipped
 
 # Images are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720
@@ -26,10 +27,8 @@ _TIMES = 3
 def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
     """Predicts images with their traces, one batch after another, and yields the explanation of each.
 
-    Args:
-        predictor: its `skipped` lists, once the last explanation is taken, what could not be found or read.
-        sources: files, folders, patterns, or "-" for a list of paths on standard input.
-        options: what the predictor takes: options of the task, and the model's controls and choices.
+    `sources` are those of `find_images`, `options` those of the predictor, whose `skipped` lists in the end what could
+    not be found or read.
     """
     missing: list[Skipped] = []
     for result in predictor.stream(find_images(sources, sys.stdin.buffer, missing), trace=True, **options):
@@ -42,17 +41,15 @@ def explain_sweep(
 ) -> Iterator[ControlSweep]:
     """Explains each image with several values of one of the model's controls, and yields the sweep of each.
 
-    Every explanation knows the best time in seconds to read the image and predict it without a trace. A model without
-    controls has one explanation an image.
-
-    Args:
-        predictor: its `skipped` lists, once the last sweep is taken, what could not be found or read.
-        sources: files, folders, patterns, or "-" for a list of paths on standard input.
-        control: its name; the model's first one if None.
-        options: as `explain_images` takes them; the sweep starts from the control's value among them.
+    Takes what `explain_images` takes, and the control's name, by default the model's first one; the sweep starts from
+    its value among the options. Every explanation has the best time in seconds to read the image and predict it without
+    a trace. A model without controls has one explanation an image.
     """
     predictor.stream([], **options)  # refuses wrong options before anything is read
-    chosen = _control(controls_of(predictor.model), control)
+    controls = controls_of(predictor.model)
+    if control is not None and control not in controls:
+        raise UnknownNameError("control of this model", control, controls)
+    chosen = controls[control] if control else next(iter(controls.values()), None)
     own = options.get(chosen.name, chosen.default) if chosen else 0.0
     values = sweep_values(chosen, own) if chosen else (own,)
     runs = [{**options, chosen.name: value} for value in values] if chosen else [options]
@@ -68,25 +65,11 @@ def explain_sweep(
     predictor.skipped = missing
 
 
-def _control(controls: Mapping[str, Control], name: str | None) -> Control | None:
-    if name is None:
-        return next(iter(controls.values()), None)
-    if name not in controls:
-        raise UnknownNameError("control of this model", name, controls)
-    return controls[name]
-
-
 def _timed(predictor: Predictor, image: Image.Image, name: str, options: Mapping[str, Any]) -> Explanation:
     result = predictor(name, trace=True, **options)
     # Apart from the trace, which takes time to record.
-    seconds = min(_seconds(predictor, name, options) for _ in range(_TIMES))
+    seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=_TIMES))
     return _explanation(predictor, image, result, options, seconds)
-
-
-def _seconds(predictor: Predictor, name: str, options: Mapping[str, Any]) -> float:
-    begun = perf_counter()
-    predictor(name, **options)
-    return perf_counter() - begun
 
 
 def _explanation(
@@ -98,11 +81,5 @@ def _explanation(
     def rerun(version: Image.Image) -> Explanation:
         return _explanation(predictor, version, predictor(version, trace=True, **options), options)
 
-    return Explanation(
-        image=image,
-        result=result,
-        options=offered,
-        settings={option.name: options.get(option.name, option.default) for option in offered},
-        seconds=seconds,
-        rerun=rerun,
-    )
+    settings = {option.name: options.get(option.name, option.default) for option in offered}
+    return Explanation(image=image, result=result, options=offered, settings=settings, seconds=seconds, rerun=rerun)

@@ -27,10 +27,9 @@ def options_of(model: nn.Module) -> dict[str, Control | Choice]:
 
 
 def checked_options(model: nn.Module, given: Mapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
-    """Returns what is given for the model's controls and choices; `others` are options of somebody else.
+    """Returns checked values of the model's controls and choices; `others` are options that something else takes.
 
-    Raises:
-        ConfigError: a name is neither, or a value is out of its control's range or none of the ways to choose.
+    Raises ConfigError for any other name or value.
     """
     known = options_of(model)
     for name in given:
@@ -43,15 +42,12 @@ def checked_options(model: nn.Module, given: Mapping[str, Any], others: Iterable
 def resolve_options(
     given: Mapping[str, str | Sequence[str]], known: Iterable[Option], *, others: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Turns options of a command line into checked values.
+    """Turns options of a command line into {name: checked value}: numbers for controls, text for others.
 
     Args:
         given: text by option name, "keep-ratio" and "keep_ratio" being the same; several texts become a list of values.
         known: the declarations, of the model, its task and whatever else takes options.
         others: names of the command's own options, which a mistyped name may have meant.
-
-    Returns:
-        {name: value} of the given options, in their order, with underscores: numbers for controls, text for others.
 
     Raises:
         UnknownNameError: a name is not declared, or a value is not among those of a choice.
@@ -75,9 +71,7 @@ def resolve_options(
 def checked_value(option: Option, value: Any) -> Any:
     """Returns a value that an option may have; numbers of a control as float, or int where it is whole.
 
-    Raises:
-        UnknownNameError: the value is not among those of a choice.
-        ConfigError: the value is not a number, or outside of the control's range.
+    Raises UnknownNameError or ConfigError for any other value.
     """
     if isinstance(option, TextOption):
         return str(value)

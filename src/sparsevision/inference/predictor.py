@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, overload
 
@@ -14,33 +15,17 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
+from sparsevision.inference.images import IMAGE_TYPES, ImageInput, ImageReader, name_of
 from sparsevision.inference.options import checked_options, checked_value, options_of
-from sparsevision.inference.pictures import KINDS, Picture, PictureReader, name_of
 from sparsevision.packing import pack_weights
 from sparsevision.tasks import Task, task_named
-from sparsevision.types import (
-    TRACE_KINDS,
-    Batch,
-    Option,
-    Preprocessing,
-    Result,
-    Sample,
-    Skipped,
-    Trace,
-    TraceKind,
-)
+from sparsevision.tasks.contract import Reader
+from sparsevision.types import TRACE_KINDS, Batch, Option, Preprocessing, Result, Sample, Skipped, Trace, TraceKind
 
 Traced = bool | TraceKind | Sequence[TraceKind]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """What a call asks for besides the images: the reader of outputs, the trace, the features, the model's controls."""
-
-    read: Callable[[Any, Batch], Sequence[Result]]
-    trace: Traced
-    features: bool
-    controls: dict[str, Any]
+Predict = Callable[[Sequence[Sample]], list[Result]]
 
 
 class Predictor:
@@ -64,7 +49,6 @@ class Predictor:
 
     Attributes:
         task: the task of the model, for its classes; `task.name` is its name.
-        options: everything that may be chosen per call, by name: the task's options, the model's controls and choices.
         skipped: the images that the last call or stream could not read, so far.
     """
 
@@ -79,7 +63,7 @@ class Predictor:
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
-        self._made_with = {"batch_size": batch_size, "preprocessing": preprocessing, "labels": labels}
+        self._made_with: dict[str, Any] = {"batch_size": batch_size, "preprocessing": preprocessing, "labels": labels}
         self._source = None if isinstance(model, nn.Module) else os.fspath(model)
         self.device = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         made = model if isinstance(model, nn.Module) else open_model(model)
@@ -98,35 +82,35 @@ class Predictor:
         kind.check_preprocessing(self.preprocessing)
         self.task: Task = kind(self.labels, identity.facts if identity else None)
         self.batch_size = batch_size or kind.prediction_batch
-        self._read = PictureReader(self.preprocessing)
+        self._read = ImageReader(self.preprocessing)
 
     @property
     def options(self) -> Mapping[str, Option]:
-        """Everything that may be chosen per call, by name."""
+        """Everything that may be chosen per call, by name: the task's options, the model's controls and choices."""
         return {**self.task.options, **options_of(self.model)}
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if self._source is None:
             return super().__reduce_ex__(protocol)
-        return _reopened, (self._source, str(self.device), self._made_with)
+        return partial(Predictor, self._source, str(self.device), **self._made_with), ()
 
     @overload
     def __call__(
-        self, pictures: Picture, *, trace: Traced = False, features: bool = False, **options: Any
+        self, images: ImageInput, *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Result: ...
 
     @overload
     def __call__(
-        self, pictures: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False, **options: Any
+        self, images: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False, **options: Any
     ) -> list[Result]: ...
 
     def __call__(
-        self, pictures: Any, *, trace: Traced = False, features: bool = False, **options: Any
+        self, images: Any, *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Result | list[Result]:
         """Predicts one image, or each of a list.
 
         Args:
-            pictures: a path, bytes of a file, a PIL image or an RGB array (H, W, 3) of uint8; or a list of these.
+            images: a path, bytes of a file, a PIL image or an RGB array (H, W, 3) of uint8; or a list of these.
             trace: True, or kinds of observations, for a trace in each result.
             features: for the pooled features before the last layer in each result, (D,); of a model that embeds, its
                 embedding.
@@ -134,84 +118,91 @@ class Predictor:
                 of the model's controls and choices (as `keep_ratio`).
 
         Returns:
-            One result for one image. For a list, the results in its order; images that cannot be read are left out and
-            listed in `skipped`.
+            One result for one image. For a list, the results in its order, without the images that cannot be read,
+            which `skipped` lists.
 
         Raises:
-            UnreadableImageError: the one picture cannot be read.
+            UnreadableImageError: the one image cannot be read.
             ConfigError: an option is unknown or out of its range.
         """
-        request = self._request(trace, features, options)
+        if isinstance(images, list | tuple):
+            return list(self.stream(images, trace=trace, features=features, **options))
+        predict = self._checked(trace, features, options)
         self.skipped = []
-        if isinstance(pictures, list | tuple):
-            return list(self._stream(iter(pictures), request))
-        if not isinstance(pictures, KINDS):
-            raise ConfigError(
-                f"A {type(pictures).__name__} is not an image; give a list, or use `stream` for an iterable."
-            )
-        return self._predict([self._read(pictures, 0)], request)[0]
+        if not isinstance(images, IMAGE_TYPES):
+            kind = type(images).__name__
+            raise ConfigError(f"A {kind} is not an image; give a list, or use `stream` for an iterable.")
+        return predict([self._read(images, 0)])[0]
 
     def stream(
-        self, pictures: Iterable[Picture], *, trace: Traced = False, features: bool = False, **options: Any
+        self, images: Iterable[ImageInput], *, trace: Traced = False, features: bool = False, **options: Any
     ) -> Iterator[Result]:
-        """Says what pictures show as they come, `batch_size` at a time, for as long as they come.
+        """Predicts images as they come, `batch_size` at a time, for as long as they come.
 
         Takes what `__call__` takes, from any iterable, an endless one too; nothing is read before the first result is
-        asked for, and never more than one batch ahead. Pictures that cannot be read are left out and listed in
-        `skipped`.
+        asked for, and never more than one batch ahead. `skipped` lists the images that cannot be read.
         """
-        request = self._request(trace, features, options)
+        predict = self._checked(trace, features, options)
         self.skipped = []
-        return self._stream(iter(pictures), request)
+        return self._stream(iter(images), predict)
 
-    def _stream(self, pictures: Iterator[Picture], request: _Request) -> Iterator[Result]:
-        skipped, numbered = self.skipped, enumerate(pictures)
+    def _stream(self, images: Iterator[ImageInput], predict: Predict) -> Iterator[Result]:
+        skipped, numbered = self.skipped, enumerate(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while window := list(islice(numbered, self.batch_size)):
                 read = list(pool.map(self._try_reading, window))
                 skipped += [outcome for outcome in read if isinstance(outcome, Skipped)]
-                samples = [outcome for outcome in read if isinstance(outcome, Sample)]
-                yield from self._in_groups(samples, request)
+                yield from _in_groups([outcome for outcome in read if isinstance(outcome, Sample)], predict)
 
-    def _try_reading(self, numbered: tuple[int, Picture]) -> Sample | Skipped:
-        position, picture = numbered
+    def _try_reading(self, numbered: tuple[int, ImageInput]) -> Sample | Skipped:
+        position, image = numbered
         try:
-            return self._read(picture, position)
+            return self._read(image, position)
         except UnreadableImageError as error:
-            return Skipped(name_of(picture, position), str(error))
+            return Skipped(name_of(image, position), str(error))
 
-    def _in_groups(self, samples: Sequence[Sample], request: _Request) -> Iterator[Result]:
-        """Runs pictures of equal size together and gives the results in the pictures' order.
-
-        Padding one to another's size would change what convolutions see of it.
-        """
-        groups: dict[tuple[int, ...], list[Sample]] = {}
-        for sample in samples:
-            groups.setdefault(tuple(sample.image.shape), []).append(sample)
-        results: dict[int, Result] = {}
-        for group in groups.values():
-            found = self._predict(group, request)
-            results.update(zip((sample.index for sample in group), found, strict=True))
-        for sample in samples:
-            yield results.pop(sample.index)
+    def _checked(self, trace: Traced, features: bool, options: dict[str, Any]) -> Predict:
+        """Returns the prediction with these options, which the model and its task must have."""
+        if not (self.labels or features or trace):
+            raise ConfigError("The model gives an embedding and no classes: ask for its features.")
+        if features and not hasattr(self.model, "forward_head"):
+            raise ConfigError(f"{type(self.model).__name__} has no pooled features: omit features.")
+        if trace and not hasattr(self.model, "controls"):
+            raise ConfigError(f"{type(self.model).__name__} does not record what it looks at: omit trace.")
+        _trace(trace)
+        known = self.task.options
+        controls = checked_options(self.model, options, known)
+        own = {name: checked_value(known[name], value) for name, value in options.items() if name in known}
+        return partial(self._predict, read=self.task.reader(**own), kinds=trace, features=features, controls=controls)
 
     @torch.no_grad()
-    def _predict(self, samples: Sequence[Sample], request: _Request) -> list[Result]:
-        batch = _batch(samples, self.device)
-        trace = _trace(request.trace)
-        output, pooled = self._run(batch.images, trace, request)
+    def _predict(
+        self, samples: Sequence[Sample], *, read: Reader, kinds: Traced, features: bool, controls: Mapping[str, Any]
+    ) -> list[Result]:
+        """Runs samples of one size together."""
+        batch = Batch(
+            images=torch.stack([sample.image for sample in samples]).to(self.device),
+            targets=None,
+            names=[sample.name for sample in samples],
+            indices=[sample.index for sample in samples],
+            geometries=[sample.geometry for sample in samples],
+        )
+        trace = _trace(kinds)
+        output, pooled = self._run(batch.images, trace, features, controls)
         found = []
-        for index, (result, sample) in enumerate(zip(request.read(output, batch), samples, strict=True)):
-            features = None if pooled is None else pooled[index].float().cpu()
-            own = None if trace is None else trace[index]
-            found.append(replace(result, trace=own, time=sample.time, features=features))
+        for index, (result, sample) in enumerate(zip(read(output, batch), samples, strict=True)):
+            own = None if pooled is None else pooled[index].float().cpu()
+            seen = None if trace is None else trace[index]
+            found.append(replace(result, trace=seen, time=sample.time, features=own))
         return found
 
-    def _run(self, images: Tensor, trace: Trace | None, request: _Request) -> tuple[Any, Tensor | None]:
-        """Returns the model's output, and where they are wanted pooled features (B, D)."""
+    def _run(
+        self, images: Tensor, trace: Trace | None, features: bool, controls: Mapping[str, Any]
+    ) -> tuple[Any, Tensor | None]:
+        """Returns the model's output, and the pooled features (B, D) if asked for."""
         traced = {} if trace is None else {"trace": trace}
-        if not request.features:
-            return self.model(images, **traced, **request.controls), None
+        if not features:
+            return self.model(images, **traced, **controls), None
         if not self.labels:
             embedding = self.model(images, **traced)
             return embedding, embedding
@@ -221,29 +212,20 @@ class Predictor:
         pooled = self.model.forward_head(tokens, pre_logits=True)
         return self.model.forward_head(tokens) if logits is None else logits, pooled
 
-    def _request(self, trace: Traced, features: bool, options: dict[str, Any]) -> _Request:
-        if not (self.labels or features or trace):
-            raise ConfigError("The model gives an embedding and no classes: ask for its features.")
-        if features and not hasattr(self.model, "forward_head"):
-            raise ConfigError(f"{type(self.model).__name__} has no pooled features: leave out features.")
-        if trace and not hasattr(self.model, "controls"):
-            raise ConfigError(f"{type(self.model).__name__} does not record what it looks at: leave out trace.")
-        _trace(trace)
-        known = self.task.options
-        controls = checked_options(self.model, options, known)
-        own = {name: checked_value(known[name], value) for name, value in options.items() if name in known}
-        return _Request(read=self.task.reader(**own), trace=trace, features=features, controls=controls)
 
+def _in_groups(samples: Sequence[Sample], predict: Predict) -> Iterator[Result]:
+    """Runs images of equal size together and gives the results in the images' order.
 
-def _batch(samples: Sequence[Sample], device: torch.device) -> Batch:
-    """Stacks pictures of one size, without targets."""
-    return Batch(
-        images=torch.stack([sample.image for sample in samples]).to(device),
-        targets=None,
-        names=[sample.name for sample in samples],
-        indices=[sample.index for sample in samples],
-        geometries=[sample.geometry for sample in samples],
-    )
+    Padding one to another's size would change what convolutions see of it.
+    """
+    groups: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(tuple(sample.image.shape), []).append(sample)
+    results = {
+        sample.index: result for group in groups.values() for sample, result in zip(group, predict(group), strict=True)
+    }
+    for sample in samples:
+        yield results.pop(sample.index)
 
 
 def _trace(wanted: Traced) -> Trace | None:
@@ -259,15 +241,8 @@ def _trace(wanted: Traced) -> Trace | None:
 def _labels(model: nn.Module, given: Sequence[str] | None) -> tuple[str, ...]:
     """Returns the outputs' names, numbers where they have none; empty for a model whose outputs are an embedding."""
     outputs = int(getattr(model, "num_classes", 0))
-    if given is not None:
-        if len(given) != outputs:
-            raise ConfigError(
-                f"The model has {outputs} outputs and was given {len(given)} labels: they must be as many."
-            )
-        return tuple(given)
+    if given is not None and len(given) != outputs:
+        raise ConfigError(f"The model has {outputs} outputs and was given {len(given)} labels: they must be as many.")
     embeds = getattr(model, "outputs", "classes") == "embedding"
-    return () if embeds else tuple(str(index) for index in range(outputs))
-
-
-def _reopened(source: str, device: str, options: dict[str, Any]) -> Predictor:
-    return Predictor(source, device, **options)
+    numbers = () if embeds else tuple(str(index) for index in range(outputs))
+    return numbers if given is None else tuple(given)

@@ -17,15 +17,13 @@ STANDARD_INPUT = "-"
 def find_images(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]) -> Iterator[str]:
     """Yields the paths of images one after another, in the order of the sources and sorted within each.
 
-    Args:
-        sources: files, folders (searched to any depth for files with an image's suffix), glob patterns ("**" goes
-            deep), or "-" for the paths in `listed`.
-        listed: one path a line, read as images are asked for.
-        missing: receives the sources without images, and the folders that may not be listed.
+    Sources are files, folders (searched to any depth for files with an image's suffix), glob patterns ("**" goes deep),
+    or "-" for the paths in `listed`, one a line, read as images are asked for. `missing` receives the sources without
+    images, and the folders that cannot be listed.
     """
     for source in sources:
         if source == STANDARD_INPUT:
-            yield from _lines(listed)
+            yield from (str(Path(path)) for line in listed if (path := os.fsdecode(line.rstrip(b"\r\n"))))
             continue
         found = _in_folder(source, missing) if os.path.isdir(source) else _matching(source)
         first = next(found, None)
@@ -55,9 +53,3 @@ def _matching(source: str) -> Iterator[str]:
     for path in sorted(glob.iglob(os.path.expanduser(source), recursive=True)):
         if not os.path.isdir(path):
             yield path
-
-
-def _lines(listed: BinaryIO) -> Iterator[str]:
-    for line in listed:
-        if path := os.fsdecode(line.rstrip(b"\r\n")):
-            yield str(Path(path))

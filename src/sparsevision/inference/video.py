@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 from sparsevision.errors import MissingExtraError
-from sparsevision.inference.pictures import Frame
+from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
 
 VIDEO_SUFFIXES = frozenset(
@@ -24,17 +24,17 @@ _WHOLE = 0.9
 
 
 def is_video(source: str) -> bool:
-    """Says whether a source is a video file, by its suffix, or a camera."""
+    """Whether a source is a video file, by its suffix, or a camera."""
     return is_camera(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
 
 
 def is_camera(source: str) -> bool:
-    """Says whether a source is a camera, as "camera:0" is."""
+    """Whether a source is a camera, as "camera:0" is."""
     return source.startswith(CAMERA)
 
 
 def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str | Frame]:
-    """Passes pictures on and gives for every video its frames; `missing` is given what cannot be read of videos."""
+    """Passes images on, and of every video its frames; `missing` receives what cannot be read of videos."""
     for source in sources:
         if is_video(source):
             yield from read_video(source, missing)
@@ -45,17 +45,19 @@ def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str 
 def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
     """Yields the frames of a video file or of a camera, upright, each decoded when it is asked for.
 
-    A file that breaks off gives what could be read; `missing` is told what could not, in one sentence.
-
-    Raises:
-        MissingExtraError: PyAV is not installed.
+    A file that breaks off gives what could be read; `missing` receives the reason, in one sentence. Raises
+    MissingExtraError if PyAV is not installed.
     """
     av = import_av()
     number, declared = 0, 0
+    path, interface = source, None
+    if is_camera(source):
+        device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
+        path = device.format(source.removeprefix(CAMERA))
     try:
-        with _opened(av, source) as container:
+        with av.open(path, format=interface) as container:
             if not container.streams.video:
-                missing.append(Skipped(source, f"{source} has no pictures in it, only sound."))
+                missing.append(Skipped(source, f"{source} has no images in it, only sound."))
                 return
             [stream, *_] = container.streams.video
             declared = stream.frames
@@ -81,20 +83,13 @@ def import_av() -> Any:
     return av
 
 
-def _opened(av: Any, source: str) -> Any:
-    if not is_camera(source):
-        return av.open(source)
-    device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
-    return av.open(device.format(source.removeprefix(CAMERA)), format=interface)
-
-
 def _frame(frame: Any, source: str, number: int, rate: Any) -> Frame:
     image = frame.to_image()
     # Phones store what they see lying, with a note of how they were held.
     if turn := int(getattr(frame, "rotation", 0)):
         image = image.rotate(turn, expand=True)
     time = frame.time if frame.time is not None else number / float(rate or 25)
-    return Frame(image, source, number, float(time), float(rate) if rate else None)
+    return Frame(image=image, video=source, number=number, time=float(time), rate=float(rate) if rate else None)
 
 
 def _broken(source: str, number: int, reason: str) -> str:

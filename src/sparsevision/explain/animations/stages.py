@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -37,36 +38,26 @@ def _frames(explanation: Explanation, longest: int) -> Iterator[tuple[Image.Imag
     colours = (255 * token_colours(explanation.num_tokens)).round().astype(int)
     every = -(-explanation.stages[0].points[..., 0].size // _MOST_POINTS)
     places = [stage.points[:, ::every] * scale for stage in explanation.stages]
-    caption = [stage.title for stage in explanation.stages]
-
-    def frame(points: Floats, position: float) -> Image.Image:
-        return _frame(background, points, colours, caption, position)
-
+    frame = partial(_frame, background, colours, [stage.title for stage in explanation.stages])
     for index, (here, there) in enumerate(pairwise(places)):
         yield frame(here, index), HOLD_MS
         for step in range(1, STEPS):
-            share = _eased(step / STEPS)
+            share = step / STEPS
+            share = share * share * (3 - 2 * share)  # eased in and out
             yield frame(here + share * (there - here), index + share), STEP_MS
     yield frame(places[-1], len(places) - 1), 2 * HOLD_MS
 
 
-def _eased(share: float) -> float:
-    """Eases a share of the way in and out."""
-    return share * share * (3 - 2 * share)
-
-
 def _frame(
-    background: Image.Image, points: Floats, colours: NDArray[np.int64], caption: list[str], position: float
+    background: Image.Image, colours: NDArray[np.int64], caption: list[str], points: Floats, position: float
 ) -> Image.Image:
-    width, height = background.size
-    over = _OVERSAMPLING
+    (width, height), over = background.size, _OVERSAMPLING
     large = background.resize((width * over, height * over), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(large)
     radius = over * max(1.3, max(width, height) / 240)
     for token, colour in zip(points * over, colours, strict=True):
-        fill = tuple(int(value) for value in colour)
         for x, y in token:
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colour.tolist()))
     return captioned(large.reduce(over), caption, position)
 
 

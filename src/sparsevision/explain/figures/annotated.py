@@ -18,11 +18,8 @@ _DRAWN_SIDE = 900  # short side in pixels at which boxes and their labels are dr
 def annotated_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Figure:
     """Draws the annotated image; objects are numbered, 1 being the best."""
     ratio = panel_ratio(explanation)
-    # A tall image would fill more than a page.
-    width = min(width, 8.0 / ratio)
-    sheet = Sheet(
-        width, 1, [ratio], heading=explanation.answer(), remark=explanation.setting, titles=[""], row_label=0.0
-    )
+    width = min(width, 8.0 / ratio)  # a tall image would fill more than a page
+    sheet = Sheet(width, [""], [ratio], heading=explanation.answer(), remark=explanation.setting, row_label=0.0)
     numbers: dict[str, Any] = {"numbers": True} if "objects" in explanation.has else {}
     drawn = explanation.result.annotate(explanation.image, least_side=_DRAWN_SIDE, **numbers)
     show_pixels(sheet.panel(0, 0), explanation, np.asarray(drawn), shade=False)
@@ -30,8 +27,5 @@ def annotated_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> 
 
 
 FIGURE = FigureKind(
-    name="annotated",
-    description="the result over the image, objects with numbers",
-    needs=frozenset(),
-    draw=annotated_figure,
+    name="annotated", description="the result over the image, objects with numbers", draw=annotated_figure
 )

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from ..explanation import Explanation, Floats
 from ..kinds import FigureKind
-from ..overlays import FAINT, draw_density, draw_image, draw_scale, map_size, note, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..overlays import FAINT, draw_density, draw_scale, map_size, note, write
+from ..sheet import TEXT_WIDTH, Sheet, sheet_of
 from ..token_maps import Module, entropy
 
 _COLUMNS = 8
@@ -25,18 +25,17 @@ def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str
     """Draws maps of the modules' tokens, relative to an even reading."""
     modules = explanation.modules
     most = max(float(each.max()) for each in maps) or 1.0
-    rows_of = [-(-len(each) // _COLUMNS) for each in maps]
-    sheet = Sheet(
-        width, _COLUMNS + 1, [panel_ratio(explanation)] * sum(rows_of), heading=explanation.answer(), remark=remark,
-        titles=["Input", *[""] * _COLUMNS],
-    )  # fmt: skip
-    draw_image(sheet.panel(0, 0), explanation, dim=False)
-    top = 0
-    for module, each, rows in zip(modules, maps, rows_of, strict=True):
-        sheet.label_row(top, module.title)
+    tops: list[int] = []
+    labels: list[str] = []
+    for module, each in zip(modules, maps, strict=True):
+        tops.append(len(labels))
+        labels += [module.title, *[""] * (-(-len(each) // _COLUMNS) - 1)]
+    titles = ["Input", *[""] * _COLUMNS]
+    sheet, _ = sheet_of(explanation, titles, labels, width=width, heading=explanation.answer(), remark=remark)
+    for each, top in zip(maps, tops, strict=True):
         _draw_tokens(sheet, explanation, each, top, most)
-        top += rows
-    _card(sheet, modules, most, row=min(1, top - 1))
+    if len(labels) > 1:
+        _card(sheet, modules, most)
     return sheet.figure
 
 
@@ -48,22 +47,18 @@ def _draw_tokens(sheet: Sheet, explanation: Explanation, maps: Floats, top: int,
         note(panel, f"{token}: {spread:.1f}")
 
 
-def _card(sheet: Sheet, modules: Sequence[Module], most: float, *, row: int) -> None:
+def _card(sheet: Sheet, modules: Sequence[Module], most: float) -> None:
     """Explains numbers and colours below the input."""
-    if row == 0:
-        return
-    cell = sheet.blank(row, 0)
+    cell = sheet.blank(1, 0)
     write(cell, 0.0, 0.09, "token: entropy", fontsize=5.5)
     write(cell, 0.0, 0.18, f"even: {modules[0].even:.1f}", fontsize=5.5, color=FAINT)
-    bar = sheet.inset(row, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
+    bar = sheet.inset(1, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
     ticks = [tick for tick in (1, 10, 50) if 0.02 * most < tick < 0.5 * most]
     draw_scale(bar, most, {0: "0", **{tick: f"{tick}" for tick in ticks}, most: f"{most:.0f}"})
     write(cell, 0.0, 0.49, "× even", fontsize=5.5, color=FAINT)
 
 
 FIGURE = FigureKind(
-    name="attention",
-    description="the cells that each token was read from",
-    needs=frozenset({"token_maps"}),
+    name="attention", description="the cells that each token was read from", needs=frozenset({"token_maps"}),
     draw=attention_figure,
-)
+)  # fmt: skip

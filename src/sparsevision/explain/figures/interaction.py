@@ -17,8 +17,6 @@ def interaction_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -
 
 
 FIGURE = FigureKind(
-    name="interaction",
-    description="the cells behind the tokens that each token attends to",
-    needs=frozenset({"token_maps.interaction"}),
-    draw=interaction_figure,
-)
+    name="interaction", description="the cells behind the tokens that each token attends to",
+    needs=frozenset({"token_maps.interaction"}), draw=interaction_figure,
+)  # fmt: skip

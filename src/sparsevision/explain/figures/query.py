@@ -14,7 +14,7 @@ from ..explanation import Explanation, Floats, SamplingStage, boxes_of, scored
 from ..kinds import FigureKind, NothingToDrawError
 from ..level_overlays import draw_box, draw_samples, level_colours
 from ..overlays import FAINT, dimmed, draw_image, show_pixels, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..sheet import TEXT_WIDTH, Sheet, panel_ratio, sheet_of
 from .saliency import held
 
 NUMBER = Control("object", 1, 1, 100_000, "number of the object whose query is followed, 1 being the best", whole=True)
@@ -26,30 +26,23 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
     """Draws the samples of an object's query in each layer, and its box before and after the layer.
 
     Points are as large as their weight and have their level's colour; the box before a layer is dashed. The second row
-    is a close-up.
-
-    Args:
-        explanation: with points and regions in the trace and objects in the result.
-        object: the object's number, 1 being the best.
-        width: of the figure in inches.
-
-    Raises:
-        NothingToDrawError: no object was found.
-        ConfigError: fewer objects were found.
+    is a close-up. `object` is the object's number, 1 being the best; `width` in inches. Raises NothingToDrawError if no
+    object was found, and ConfigError if fewer were.
     """
-    query = query_of(explanation, object)
+    count, name = len(explanation.queries), explanation.result.name
+    if not count:
+        raise NothingToDrawError(f"Nothing was found in {name!r}, so no query can be followed: lower the threshold.")
+    if not 1 <= object <= count:
+        raise ConfigError(f"Object {object} of {name!r} does not exist: choose one from 1 to {count}.")
+    query = explanation.queries[object - 1]
     (labels, scores), stages = scored(explanation.result), explanation.stages
     head = f"Object {object} of {len(labels)}: {labels[object - 1]} {scores[object - 1]:.2f}"
-    titles = ["Found", *(stage.title for stage in stages)]
-    sheet = Sheet(
-        width, len(titles), [panel_ratio(explanation)] * 2, heading=head, remark=held(explanation), titles=titles
-    )
-    for row, label in enumerate(("Image", "Close")):
-        sheet.label_row(row, label)
+    sheet, found = sheet_of(
+        explanation, ["Found", *(stage.title for stage in stages)], ["Image", "Close"], width=width, heading=head,
+        remark=held(explanation),
+    )  # fmt: skip
     box = boxes_of(explanation.result)[object - 1]
     colour = np.divide(class_colours(labels, explanation.result.classes)[labels[object - 1]], 255)
-    found = sheet.panel(0, 0)
-    draw_image(found, explanation, dim=False)
     draw_box(found, box, colour, line=1.1)
     most = max(1e-9, *(float(stage.weight[query].max()) for stage in stages if stage.weight is not None))
     for column, stage in enumerate(stages, start=1):
@@ -63,16 +56,6 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
             _draw_boxes(panel, stage, query, colour)
     _level_legend(sheet, stages, query, row=1)
     return sheet.figure
-
-
-def query_of(explanation: Explanation, number: int) -> int:
-    """Returns the query of an object, 1 being the best."""
-    count, name = len(explanation.queries), explanation.result.name
-    if not count:
-        raise NothingToDrawError(f"Nothing was found in {name!r}, so no query can be followed: lower the threshold.")
-    if not 1 <= number <= count:
-        raise ConfigError(f"Object {number} of {name!r} does not exist: choose one from 1 to {count}.")
-    return explanation.queries[number - 1]
 
 
 def _draw_boxes(axes: Axes, stage: SamplingStage, query: int, colour: Floats) -> None:
@@ -110,9 +93,6 @@ def _level_legend(sheet: Sheet, stages: tuple[SamplingStage, ...], query: int, *
 
 
 FIGURE = FigureKind(
-    name="query",
-    description="the samples of an object's query, layer by layer",
-    needs=frozenset({"objects", "points", "regions"}),
-    draw=query_figure,
-    options=(NUMBER,),
-)
+    name="query", description="the samples of an object's query, layer by layer",
+    needs=frozenset({"objects", "points", "regions"}), draw=query_figure, options=(NUMBER,),
+)  # fmt: skip

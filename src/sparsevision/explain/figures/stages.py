@@ -12,7 +12,7 @@ from ..density import DEFAULT_RADIUS
 from ..explanation import Explanation, scored, shortened
 from ..kinds import FigureKind
 from ..overlays import FAINT, INK, density_maps, draw_density, draw_image, draw_points, draw_regions, draw_scale, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..sheet import TEXT_WIDTH, Sheet, sheet_of
 
 RADIUS = Control(
     "radius", DEFAULT_RADIUS, 0.001, 1.0, "radius of the density's kernel, as a fraction of the image's shorter side"
@@ -22,27 +22,19 @@ RADIUS = Control(
 def stages_figure(explanation: Explanation, *, radius: float = DEFAULT_RADIUS, width: float = TEXT_WIDTH) -> Figure:
     """Draws the stages side by side: sampling points by token, RoIs, density.
 
-    Args:
-        explanation: with points (and regions) in the trace.
-        radius: of the density's top-hat kernel, as a fraction of the image's shorter side.
-        width: of the figure in inches; text keeps its size.
+    `radius` of the density's top-hat kernel, as a fraction of the image's shorter side; `width` in inches.
     """
     stages, colours = explanation.stages, token_colours(explanation.num_tokens)
-    titles = ["Input", *(stage.title for stage in stages)]
     maps = density_maps(explanation, radius)
     most = max(float(values.max()) for values in maps) or 1.0
     rows = ["Points", "RoIs", "Density"] if stages[0].regions is not None else ["Points", "Density"]
-    sheet = Sheet(
-        width, len(titles), [panel_ratio(explanation)] * len(rows), heading=explanation.answer(),
-        remark=_amount(explanation), titles=titles,
-    )  # fmt: skip
-    draw_image(sheet.panel(0, 0), explanation, dim=False)
+    titles = ["Input", *(stage.title for stage in stages)]
+    remark = "{} tokens × {} points × {} stages".format(*stages[0].points.shape[:2], len(stages))
+    sheet, _ = sheet_of(explanation, titles, rows, width=width, heading=explanation.answer(), remark=remark)
     if sheet.roomy:
         _colour_bar(sheet, most, radius, row=len(rows) - 1)
         if "scores" in explanation.has and len(rows) > 2:
             _predictions(sheet, explanation, row=1)
-    for row, label in enumerate(rows):
-        sheet.label_row(row, label)
     for column, (stage, values) in enumerate(zip(stages, maps, strict=True), start=1):
         points, *others = (sheet.panel(row, column) for row in range(len(rows)))
         draw_image(points, explanation)
@@ -57,11 +49,6 @@ def stages_figure(explanation: Explanation, *, radius: float = DEFAULT_RADIUS, w
 def dot(sheet: Sheet) -> float:
     """Returns the diameter of a sampling point, in typographic points, for the sheet's panels."""
     return float(np.clip(1.05 * sheet.column, 0.7, 2.5))
-
-
-def _amount(explanation: Explanation) -> str:
-    tokens, points = explanation.stages[0].points.shape[:2]
-    return f"{tokens} tokens × {points} points × {len(explanation.stages)} stages"
 
 
 def _predictions(sheet: Sheet, explanation: Explanation, *, row: int, most: int = 4) -> None:
@@ -92,9 +79,6 @@ def _colour_bar(sheet: Sheet, most: float, radius: float, *, row: int) -> None:
 
 
 FIGURE = FigureKind(
-    name="stages",
-    description="points, RoIs and density of each sampling stage",
-    needs=frozenset({"points"}),
-    draw=stages_figure,
-    options=(RADIUS,),
-)
+    name="stages", description="points, RoIs and density of each sampling stage", needs=frozenset({"points"}),
+    draw=stages_figure, options=(RADIUS,),
+)  # fmt: skip

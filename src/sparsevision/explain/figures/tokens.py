@@ -11,7 +11,7 @@ from sparsevision.types import Control, TextOption
 from ..explanation import Explanation, scored
 from ..kinds import FigureKind, NothingToDrawError
 from ..overlays import FAINT, draw_image, draw_points, draw_regions, draw_spotlight, write
-from ..sheet import TEXT_WIDTH, Sheet, panel_ratio
+from ..sheet import TEXT_WIDTH, Sheet, sheet_of
 from .stages import dot
 
 TOP_TOKENS = Control("top_tokens", 5, 1, 64, "number of tokens to follow", whole=True)
@@ -23,27 +23,18 @@ def tokens_figure(
 ) -> Figure:
     """Draws a row for each of the tokens that respond most to a class.
 
-    A token's response is the logit that the classifier gives to this token alone.
-
-    Args:
-        explanation: with points and responses in the trace.
-        label: the class; the predicted one if None.
-        top_tokens: the number of tokens.
-        width: of the figure in inches.
-
-    Raises:
-        NothingToDrawError: there is neither a label nor a predicted class.
+    A token's response is the logit that the classifier gives to this token alone. `label` is the predicted class if
+    None, and NothingToDrawError is raised where there is none; `width` in inches.
     """
-    label = label or _predicted(explanation)
+    label = label or next(iter(scored(explanation.result)[0]), None)
+    if label is None:
+        raise NothingToDrawError("The model gives an embedding and no classes that tokens respond to: omit the tokens.")
     stages, colours = explanation.stages, token_colours(explanation.num_tokens)
     response, tokens = explanation.response(label), explanation.responding(label, top_tokens)
-    titles = ["Input", *(stage.title for stage in stages)]
-    sheet = Sheet(
-        width, len(titles), [panel_ratio(explanation)] * (len(tokens) + 1),
-        heading=f"Tokens that respond most to “{label}”", remark=f"predicted: {explanation.answer()}", titles=titles,
+    sheet, _ = sheet_of(
+        explanation, ["Input", *(stage.title for stage in stages)], ["Together"] + [""] * len(tokens), width=width,
+        heading=f"Tokens that respond most to “{label}”", remark=f"predicted: {explanation.answer()}",
     )  # fmt: skip
-    draw_image(sheet.panel(0, 0), explanation, dim=False)
-    sheet.label_row(0, "Together")
     for column, stage in enumerate(stages, start=1):
         panel = sheet.panel(0, column)
         draw_image(panel, explanation)
@@ -59,13 +50,6 @@ def tokens_figure(
     return sheet.figure
 
 
-def _predicted(explanation: Explanation) -> str:
-    labels, _ = scored(explanation.result)
-    if not labels:
-        raise NothingToDrawError("The model gives an embedding and no classes that tokens respond to: omit the tokens.")
-    return labels[0]
-
-
 def _token_card(sheet: Sheet, row: int, token: int, response: float, colour: np.ndarray) -> None:
     """Names a row's token in its colour, beside the label's place."""
     cell, middle = sheet.blank(row, 0), sheet.heights[row] / 2
@@ -75,9 +59,6 @@ def _token_card(sheet: Sheet, row: int, token: int, response: float, colour: np.
 
 
 FIGURE = FigureKind(
-    name="tokens",
-    description="the tokens that respond most to a class, stage by stage",
-    needs=frozenset({"points", "response", "scores"}),
-    draw=tokens_figure,
-    options=(LABEL, TOP_TOKENS),
-)
+    name="tokens", description="the tokens that respond most to a class, stage by stage",
+    needs=frozenset({"points", "response", "scores"}), draw=tokens_figure, options=(LABEL, TOP_TOKENS),
+)  # fmt: skip
