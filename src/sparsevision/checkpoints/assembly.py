@@ -20,7 +20,7 @@ from sparsevision.checkpoints.loading import load_into
 from sparsevision.checkpoints.settings import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import NamedVariant, variant_named
-from sparsevision.types import ClassFacts
+from sparsevision.types import ClassMetadata
 
 
 def assemble(
@@ -132,12 +132,14 @@ def _identified(
 ) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
-    facts = (checkpoint and checkpoint.facts) or ClassFacts()
+    metadata = (checkpoint and checkpoint.class_metadata) or ClassMetadata()
     if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
-        labels, facts = None, ClassFacts()
+        labels, metadata = None, ClassMetadata()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
-        labels, facts = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
-    found = Identity(name=variant.name, preprocessing=preprocessing, labels=labels, report=report, facts=facts)
+        labels, metadata = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
+    found = Identity(
+        name=variant.name, preprocessing=preprocessing, labels=labels, report=report, class_metadata=metadata
+    )
     identify(model, found)
     model.default_cfg = timm_settings(variant)
     return model

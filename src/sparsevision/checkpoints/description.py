@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sparsevision.checkpoints.checkpoint import FORMAT_VERSION
 from sparsevision.errors import CheckpointError
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 # Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
 _LARGEST_NUMBER = 1_000_000
@@ -29,7 +29,7 @@ class Description(BaseModel):
     config: dict[str, Any]
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
-    facts: ClassFacts | None = None
+    class_metadata: Annotated[ClassMetadata | None, Field(alias="facts")] = None
 
 
 def format_description(
@@ -37,7 +37,7 @@ def format_description(
     config: Mapping[str, Any],
     preprocessing: Preprocessing,
     labels: Sequence[str] | None,
-    facts: ClassFacts | None = None,
+    class_metadata: ClassMetadata | None = None,
 ) -> str:
     """Writes the JSON of a checkpoint."""
     content = {
@@ -47,8 +47,8 @@ def format_description(
         "preprocessing": asdict(preprocessing),
         "labels": None if labels is None else list(labels),
     }
-    if facts not in (None, ClassFacts()):
-        content["facts"] = asdict(facts)
+    if class_metadata not in (None, ClassMetadata()):
+        content["facts"] = asdict(class_metadata)
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -84,20 +84,20 @@ def parse_description(text: str, origin: str) -> Description:
         raise CheckpointError(
             f"{origin!r} has {len(description.labels)} labels for {outputs} outputs: they must be as many."
         )
-    _check_facts(description, origin)
+    _check_class_metadata(description, origin)
     _check_numbers(description.config, origin)
     _check_preprocessing(description.preprocessing, origin)
     return description
 
 
-def _check_facts(description: Description, origin: str) -> None:
-    facts = description.facts or ClassFacts()
-    for name, values in (("category_ids", facts.category_ids), ("thresholds", facts.thresholds)):
+def _check_class_metadata(description: Description, origin: str) -> None:
+    metadata = description.class_metadata or ClassMetadata()
+    for name, values in (("category_ids", metadata.category_ids), ("thresholds", metadata.thresholds)):
         if values is not None and len(values) != len(description.labels or ()):
             raise CheckpointError(
                 f"{origin!r} has {len(values)} {name} for {len(description.labels or ())} labels: they must be as many."
             )
-    if not all(0 <= threshold <= 1 for threshold in facts.thresholds or ()):
+    if not all(0 <= threshold <= 1 for threshold in metadata.thresholds or ()):
         raise CheckpointError(f"{origin!r} has thresholds that are not scores: each must be from 0 to 1.")
 
 

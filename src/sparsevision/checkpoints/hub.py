@@ -72,7 +72,7 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
             name=identity.name,
             preprocessing=identity.preprocessing,
             labels=identity.labels,
-            facts=identity.facts,
+            class_metadata=identity.class_metadata,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import LoadReport
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Identity:
     """Facts about a model that `create_model` made, which are written beside its weights.
 
     `report` is that of loading, if weights were loaded; `options` are the constructor's arguments of a model that
-    has no configuration of its own (timm's); `facts` are known of the labels besides their names.
+    has no configuration of its own (timm's); `class_metadata` are values of the labels besides their names.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Identity:
     labels: tuple[str, ...] | None = None
     report: LoadReport | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    facts: ClassFacts = field(default_factory=ClassFacts)
+    class_metadata: ClassMetadata = field(default_factory=ClassMetadata)
 
 
 def identify(model: nn.Module, identity: Identity) -> None:
@@ -43,7 +43,7 @@ def identity_of(model: nn.Module) -> Identity | None:
     if not isinstance(identity, Identity):
         return None
     if identity.labels is not None and len(identity.labels) != getattr(model, "num_classes", None):
-        return replace(identity, labels=None, facts=ClassFacts())
+        return replace(identity, labels=None, class_metadata=ClassMetadata())
     return identity
 
 

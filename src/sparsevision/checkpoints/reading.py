@@ -110,7 +110,7 @@ def _checkpoint(
         return read
     return replace(
         read, model_name=described.model, config=described.config, preprocessing=described.preprocessing,
-        labels=described.labels, facts=described.facts,
+        labels=described.labels, class_metadata=described.class_metadata,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from sparsevision.checkpoints.description import format_description
 from sparsevision.checkpoints.identity import config_of, unwrapped
 from sparsevision.errors import CheckpointError
 from sparsevision.packing import is_packed
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 
 def save_checkpoint(
@@ -29,7 +29,7 @@ def save_checkpoint(
     name: str,
     preprocessing: Preprocessing,
     labels: Sequence[str] | None,
-    facts: ClassFacts | None = None,
+    class_metadata: ClassMetadata | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
     """Writes a model with everything needed to use it, so that a kill at any moment leaves whole files.
@@ -40,7 +40,7 @@ def save_checkpoint(
         name: what `create_model` calls the model.
         preprocessing: from images to the model's input.
         labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
-        facts: about the labels besides their names, one number a label.
+        class_metadata: about the labels besides their names, one number a label.
         dtype: of the stored floating-point tensors, e.g. torch.float16 for files to ship; None keeps the model's.
 
     Returns:
@@ -61,7 +61,7 @@ def save_checkpoint(
         raise CheckpointError(
             f"The model has {outputs} outputs and was given {len(labels)} labels: they must be as many."
         )
-    text = format_description(name, config_of(model), preprocessing, labels, facts)
+    text = format_description(name, config_of(model), preprocessing, labels, class_metadata)
     state = {key: _stored(key, tensor, dtype) for key, tensor in model.state_dict().items()}
     path = Path(target).expanduser()
     metadata = {METADATA_KEY: text, "format": "pt"}
