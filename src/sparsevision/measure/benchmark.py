@@ -11,17 +11,7 @@ import torch
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import task_of
-from sparsevision.measure.cases import (
-    Candidate,
-    Dtype,
-    Size,
-    Work,
-    Workload,
-    build_model,
-    is_ours,
-    sides,
-    size_text,
-)
+from sparsevision.measure.cases import Candidate, Dtype, Size, Work, Workload, build_model, is_ours, sides, size_text
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import BenchmarkRow

@@ -38,17 +38,7 @@ from sparsevision.models.sparse_detr.selection import (
     whole_budget,
 )
 from sparsevision.outputs import DetectionHead, DetectionOutput
-from sparsevision.types import (
-    Choice,
-    Control,
-    Kept,
-    LevelMaps,
-    Points,
-    Regions,
-    Response,
-    Trace,
-    TraceKind,
-)
+from sparsevision.types import Choice, Control, Kept, LevelMaps, Points, Regions, Response, Trace, TraceKind
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
