@@ -12,20 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsevision.checkpoints import read_checkpoint
+from sparsevision.checkpoints import read_checkpoint, timm_models
 from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.checkpoints.identity import Identity, identity_of
-from sparsevision.checkpoints.timm_models import (
-    check_timm_name,
-    is_timm_model,
-    make_timm_model,
-    published_settings,
-    timm_names,
-    timm_preprocessing,
-)
+from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.registry import TIMM, variant_named, variants
 from sparsevision.types import Preprocessing
@@ -34,18 +27,9 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 HUB_PREFIX = "hf-hub:"
 
 __all__ = [
-    "HubModel",
-    "Identity",
-    "ModelSummary",
-    "check_name",
-    "create_model",
-    "identity_of",
-    "list_models",
-    "load_model",
-    "open_model",
-    "preprocessing_of",
-    "summarise_models",
-]
+    "HubModel", "Identity", "ModelSummary", "check_name", "create_model", "identity_of", "list_models", "load_model",
+    "open_model", "preprocessing_of", "summarise_models",
+]  # fmt: skip
 
 
 def create_model(
@@ -129,7 +113,7 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
 def list_models(pattern: str = "*") -> list[str]:
     """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/"."""
     if is_timm_model(pattern):
-        return timm_names(pattern)
+        return timm_models.timm_names(pattern)
     return sorted(name for name in variants() if fnmatchcase(name, pattern))
 
 
@@ -161,7 +145,9 @@ def summarise_models(pattern: str = "*") -> list[ModelSummary]:
     """
     names = list_models(pattern)
     if not names:
-        raise UnknownNameError("model", pattern, timm_names("timm/*") if is_timm_model(pattern) else variants())
+        raise UnknownNameError(
+            "model", pattern, timm_models.timm_names("timm/*") if is_timm_model(pattern) else variants()
+        )
     return [_summary_of_timm(name) if is_timm_model(name) else _summary(name) for name in names]
 
 
@@ -177,7 +163,7 @@ def _summary(name: str) -> ModelSummary:
 
 
 def _summary_of_timm(name: str) -> ModelSummary:
-    settings = published_settings(name)
+    settings = timm_models.published_settings(name)
     return ModelSummary(
         name=name, task=TIMM.task, parameters=None, input_size=timm_preprocessing(name).size,
         classes=settings.get("num_classes", 0), reported=None, paper=TIMM.name,
@@ -192,7 +178,7 @@ def check_name(name: str) -> None:
         UnknownNameError: it does not; the nearest names are offered.
     """
     if is_timm_model(name):
-        check_timm_name(name)
+        timm_models.check_timm_name(name)
     else:
         variant_named(name)
 

@@ -66,14 +66,9 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
             raise CheckpointError(
                 "Only models made by create_model know what to write beside their weights: use save_checkpoint."
             )
-        save_checkpoint(
-            save_directory,
-            self,  # type: ignore[arg-type]
-            name=identity.name,
-            preprocessing=identity.preprocessing,
-            labels=identity.labels,
-            class_metadata=identity.class_metadata,
-        )
+        model: Any = self
+        shared = {name: getattr(identity, name) for name in ("name", "preprocessing", "labels", "class_metadata")}
+        save_checkpoint(save_directory, model, **shared)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class is made on demand, so pickle and copy cannot find it by name.

@@ -16,6 +16,7 @@ from sparsevision.checkpoints.identity import Identity, identify
 from sparsevision.checkpoints.labels import imagenet_labels
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
+from sparsevision.models.registry import NamedVariant
 from sparsevision.types import Preprocessing
 
 PREFIX = "timm/"
@@ -35,19 +36,13 @@ def make_timm_model(
     in_chans: int | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Makes timm's model of the name after "timm/"; weights may be timm's own, or a checkpoint in timm's names.
-
-    Raises:
-        UnknownNameError: timm has no model of that name.
-        ConfigError: timm does not take an option.
-        CheckpointError: the weights cannot be fetched or do not fit.
-    """
+    """Makes timm's model of the name after "timm/", as `create_model` does, from timm's weights or a checkpoint."""
     check_timm_name(name)
     stored = dict(checkpoint.config or {}) if checkpoint else {}
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}
-    model = _make(name, pretrained, options)
+    model = make_bare(name.removeprefix(PREFIX), pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
         report = load_into(model, checkpoint, fresh_head=num_classes is not None)
@@ -77,6 +72,29 @@ def timm_preprocessing(name: str) -> Preprocessing:
     )
 
 
+def timm_settings(variant: NamedVariant) -> dict[str, Any]:
+    """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
+    preprocessing = variant.preprocessing
+    model: Any = variant.family.model_class
+    heads = model.class_heads  # of a detector they depend on its configuration
+    weights = variant.weights.location if variant.weights is not None else None
+    return {
+        "url": weights if weights is not None and "://" in weights else None,
+        "num_classes": variant.config.num_classes,
+        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size),
+        "fixed_input_size": False,
+        "pool_size": None,
+        "crop_pct": preprocessing.crop_fraction,
+        "crop_mode": "squash" if preprocessing.fit == "stretch" else "center",
+        "interpolation": preprocessing.interpolation,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "first_conv": getattr(model, "first_conv", None),
+        "classifier": heads[0] if isinstance(heads, tuple) else None,
+        "paper_ids": variant.paper,
+    }
+
+
 def timm_names(pattern: str) -> list[str]:
     """Lists timm's models whose "timm/NAME" fits a glob pattern."""
     import timm
@@ -101,22 +119,21 @@ def published_settings(name: str) -> dict[str, Any]:
     return found.to_dict() if found is not None else {}
 
 
-def _make(name: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+def make_bare(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """Makes timm's model without an identity; `name` is that after "timm/"."""
     import timm
 
-    bare = name.removeprefix(PREFIX)
     try:
-        return timm.create_model(bare, pretrained=pretrained, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
-        raise ConfigError(f"timm's {bare} does not take an option that was given: {error}.") from error
+        raise ConfigError(f"timm's {name} does not take an option that was given: {error}.") from error
     # timm fetches through several libraries, each with its own errors.
     except Exception as error:
         if not pretrained:
             raise
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"timm could not fetch the weights of {bare!r} ({type(error).__name__}: {reason}): "
-            "give a checkpoint that is here."
+            f"timm could not fetch the weights of {name!r} ({type(error).__name__}: {reason}): give a file of them."
         ) from error
 
 
