@@ -138,10 +138,8 @@ class ModelSummary:
 def summarise_models(pattern: str = "*") -> list[ModelSummary]:
     """Describes the models whose names fit a glob pattern; the parameters are counted without allocating any.
 
-    timm's models are not built for it, so their number of parameters is None.
-
-    Raises:
-        UnknownNameError: no name fits the pattern.
+    timm's models are not built for it, so their number of parameters is None. Raises UnknownNameError where no name
+    fits the pattern.
     """
     names = list_models(pattern)
     if not names:
@@ -172,15 +170,8 @@ def _summary_of_timm(name: str) -> ModelSummary:
 
 
 def check_name(name: str) -> None:
-    """Makes sure that `create_model` knows a name.
-
-    Raises:
-        UnknownNameError: it does not; the nearest names are offered.
-    """
-    if is_timm_model(name):
-        timm_models.check_timm_name(name)
-    else:
-        variant_named(name)
+    """Raises UnknownNameError with the nearest names unless `create_model` knows a name."""
+    (timm_models.check_timm_name if is_timm_model(name) else variant_named)(name)
 
 
 def preprocessing_of(name: str) -> Preprocessing:
@@ -198,11 +189,7 @@ def task_of(name: str) -> str:
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """Returns the device of a name, once it has held a tensor.
-
-    Raises:
-        ConfigError: the device is not available here.
-    """
+    """Returns the device of a name, once it has held a tensor; raises ConfigError if it is not available here."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -23,14 +23,9 @@ from sparsevision.types import ClassMetadata
 
 
 def assemble(
-    name: str | None,
-    checkpoint: Checkpoint | None = None,
-    *,
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    fresh_tokens: bool = False,
-    config: Mapping[str, Any] | None = None,
-) -> nn.Module:
+    name: str | None, checkpoint: Checkpoint | None = None, *, num_classes: int | None = None,
+    in_chans: int | None = None, fresh_tokens: bool = False, config: Mapping[str, Any] | None = None,
+) -> nn.Module:  # fmt: skip
     """Makes one of our models and fills it, as `create_model` does; without a name, the one that the weights belong to.
 
     Values that are not given are those of the checkpoint, and then those of the variant.

@@ -33,20 +33,14 @@ class Description(BaseModel):
 
 
 def format_description(
-    model: str,
-    config: Mapping[str, Any],
-    preprocessing: Preprocessing,
-    labels: Sequence[str] | None,
+    model: str, config: Mapping[str, Any], preprocessing: Preprocessing, labels: Sequence[str] | None,
     class_metadata: ClassMetadata | None = None,
-) -> str:
+) -> str:  # fmt: skip
     """Writes the JSON of a checkpoint."""
     content = {
-        "format_version": FORMAT_VERSION,
-        "model": model,
-        "config": dict(config),
-        "preprocessing": asdict(preprocessing),
-        "labels": None if labels is None else list(labels),
-    }
+        "format_version": FORMAT_VERSION, "model": model, "config": dict(config),
+        "preprocessing": asdict(preprocessing), "labels": None if labels is None else list(labels),
+    }  # fmt: skip
     if class_metadata not in (None, ClassMetadata()):
         content["facts"] = asdict(class_metadata)
     return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -31,16 +31,10 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        force_download: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        revision: str | None = None,
-        **config: Any,
-    ) -> Self:
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, force_download: bool = False,
+        token: str | bool | None = None, cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False, revision: str | None = None, **config: Any,
+    ) -> Self:  # fmt: skip
         """Makes a model from a local folder or from a repository of the Hub, in evaluation mode.
 
         `config` overrides fields of the configuration, as in `create_model`.

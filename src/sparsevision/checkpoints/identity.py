@@ -49,12 +49,10 @@ def identity_of(model: nn.Module) -> Identity | None:
 
 def config_of(model: nn.Module) -> dict[str, Any]:
     """Returns the constructor's values of a model, with the outputs that it has now."""
-    config = getattr(model, "config", None)
-    values: dict[str, Any] = {}
+    config, identity = getattr(model, "config", None), identity_of(model)
+    values: dict[str, Any] = dict(identity.options) if identity else {}
     if is_dataclass(config) and not isinstance(config, type):
         values = asdict(config)
-    elif (identity := identity_of(model)) is not None:
-        values = dict(identity.options)
     return {**values, "num_classes": model.num_classes} if hasattr(model, "num_classes") else values
 
 

@@ -14,14 +14,9 @@ from sparsevision.errors import CheckpointError
 
 
 def load_into(
-    model: nn.Module,
-    checkpoint: Checkpoint,
-    *,
-    fresh_head: bool = False,
-    fresh_tokens: bool = False,
-    adapt_channels: bool = False,
-    allow_nonfinite: bool = False,
-) -> LoadReport:
+    model: nn.Module, checkpoint: Checkpoint, *, fresh_head: bool = False, fresh_tokens: bool = False,
+    adapt_channels: bool = False, allow_nonfinite: bool = False,
+) -> LoadReport:  # fmt: skip
     """Copies a checkpoint's tensors into a model; every tensor of either side must have its counterpart.
 
     Nothing is copied before everything is known to fit. Two cases are tolerated: a head under its former name, and a
@@ -55,15 +50,11 @@ def load_into(
         model.load_state_dict({**own, **state})
     originals = checkpoint.original_names
     return LoadReport(
-        loaded=len(state) - len(missing),
-        layout=checkpoint.layout,
-        origin=checkpoint.origin,
+        loaded=len(state) - len(missing), layout=checkpoint.layout, origin=checkpoint.origin,
         renamed=[(originals[name], name) for name in state if originals.get(name, name) != name],
-        missing=missing + uncounted,
-        unexpected=[originals.get(name, name) for name in unused],
-        fresh=[name for name in own if name in kept],
-        adapted=adapted,
-    )
+        missing=missing + uncounted, unexpected=[originals.get(name, name) for name in unused],
+        fresh=[name for name in own if name in kept], adapted=adapted,
+    )  # fmt: skip
 
 
 def _kept_fresh(

@@ -21,15 +21,9 @@ from sparsevision.types import ClassMetadata, Preprocessing
 
 
 def save_checkpoint(
-    target: str | os.PathLike[str],
-    model: nn.Module,
-    *,
-    name: str,
-    preprocessing: Preprocessing,
-    labels: Sequence[str] | None,
-    class_metadata: ClassMetadata | None = None,
-    dtype: torch.dtype | None = None,
-) -> Path:
+    target: str | os.PathLike[str], model: nn.Module, *, name: str, preprocessing: Preprocessing,
+    labels: Sequence[str] | None, class_metadata: ClassMetadata | None = None, dtype: torch.dtype | None = None,
+) -> Path:  # fmt: skip
     """Writes a model with everything needed to use it, so that a kill at any moment leaves whole files.
 
     Args:

@@ -28,14 +28,9 @@ def is_timm_model(name: str) -> bool:
 
 
 def make_timm_model(
-    name: str,
-    checkpoint: Checkpoint | None = None,
-    *,
-    pretrained: bool = False,
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> nn.Module:
+    name: str, checkpoint: Checkpoint | None = None, *, pretrained: bool = False, num_classes: int | None = None,
+    in_chans: int | None = None, config: Mapping[str, Any] | None = None,
+) -> nn.Module:  # fmt: skip
     """Makes timm's model of the name after "timm/", as `create_model` does, from timm's weights or a checkpoint."""
     check_timm_name(name)
     stored = dict(checkpoint.config or {}) if checkpoint else {}
@@ -63,13 +58,11 @@ def timm_preprocessing(name: str) -> Preprocessing:
     check_timm_name(name)
     settings = resolve_data_config({}, pretrained_cfg=published_settings(name))
     return Preprocessing(
-        size=settings["input_size"][-2:],
-        fit="stretch" if settings["crop_mode"] == "squash" else "crop",
+        size=settings["input_size"][-2:], fit="stretch" if settings["crop_mode"] == "squash" else "crop",
         crop_fraction=settings["crop_pct"],
-        interpolation="bilinear" if settings["interpolation"] == "bilinear" else "bicubic",
-        mean=settings["mean"],
+        interpolation="bilinear" if settings["interpolation"] == "bilinear" else "bicubic", mean=settings["mean"],
         std=settings["std"],
-    )
+    )  # fmt: skip
 
 
 def timm_settings(variant: NamedVariant) -> dict[str, Any]:
@@ -79,20 +72,14 @@ def timm_settings(variant: NamedVariant) -> dict[str, Any]:
     heads = model.class_heads  # of a detector they depend on its configuration
     weights = variant.weights.location if variant.weights is not None else None
     return {
-        "url": weights if weights is not None and "://" in weights else None,
-        "num_classes": variant.config.num_classes,
-        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size),
-        "fixed_input_size": False,
-        "pool_size": None,
-        "crop_pct": preprocessing.crop_fraction,
+        "url": weights if weights is not None and "://" in weights else None, "num_classes": variant.config.num_classes,
+        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size), "fixed_input_size": False,
+        "pool_size": None, "crop_pct": preprocessing.crop_fraction,
         "crop_mode": "squash" if preprocessing.fit == "stretch" else "center",
-        "interpolation": preprocessing.interpolation,
-        "mean": preprocessing.mean,
-        "std": preprocessing.std,
-        "first_conv": getattr(model, "first_conv", None),
-        "classifier": heads[0] if isinstance(heads, tuple) else None,
+        "interpolation": preprocessing.interpolation, "mean": preprocessing.mean, "std": preprocessing.std,
+        "first_conv": getattr(model, "first_conv", None), "classifier": heads[0] if isinstance(heads, tuple) else None,
         "paper_ids": variant.paper,
-    }
+    }  # fmt: skip
 
 
 def timm_names(pattern: str) -> list[str]:

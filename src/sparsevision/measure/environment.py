@@ -58,8 +58,7 @@ def examine_environment(folder: Path | None = None) -> list[Finding]:
         examine_memory(available_memory(), total_memory()),
         examine_disk(folder or Path.cwd()),
     ]
-    shared = Path("/dev/shm")
-    if shared.is_dir():
+    if (shared := Path("/dev/shm")).is_dir():
         findings.append(examine_shared_memory(shutil.disk_usage(shared).total))
     return [*findings, examine_model()]
 
@@ -74,18 +73,14 @@ def examine_packages(installed: Callable[[str], str] = version) -> Iterator[Find
 
     `installed` returns a package's version or raises `PackageNotFoundError`.
     """
-    for name in _requirements()[""]:
-        found = _version_or_none(name, installed)
-        if found is None:
-            yield _harm(name, "missing", "Install sparsevision again: its core needs it.")
-        else:
-            yield Finding(name, found)
+    again = "Install sparsevision again: its core needs it."
     for extra, names in _requirements().items():
+        found = {name: _version_or_none(name, installed) for name in names}
         if not extra:
+            yield from (Finding(name, one) if one else _harm(name, "missing", again) for name, one in found.items())
             continue
-        missing = [name for name in names if _version_or_none(name, installed) is None]
-        listed = ", ".join(f"{name} {_version_or_none(name, installed)}" for name in names if name not in missing)
-        if missing:
+        listed = ", ".join(f"{name} {one}" for name, one in found.items() if one)
+        if missing := [name for name, one in found.items() if one is None]:
             advice = f"Missing: {', '.join(missing)}. If needed: install sparsevision[{extra}]."
             yield _note(f"extra [{extra}]", listed or "not installed", advice)
         else:
@@ -152,7 +147,7 @@ def examine_model() -> Finding:
     except SparseVisionError as failure:
         return _harm(name, "no weights", str(failure))
     rows = torch.linspace(-1, 1, 160)
-    images = (rows.view(1, 1, -1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1) + rows.cos()).contiguous()
+    images = rows.view(1, 1, -1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1) + rows.cos()
     try:
         with torch.inference_mode():
             fast = model(images)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
+from sparsevision.models.config_checks import FromZero, Rate, check_fields
 from sparsevision.models.sparseformer.rois import RoIInit
 from sparsevision.models.sparseformer.sampling import Padding
 
@@ -83,7 +83,7 @@ class SparseFormerConfig:
     num_points: int = 36
     feature_channels: int = 96
     focusing_width: int = 256
-    focusing_repeats: int = 4
+    focusing_repeats: FromZero = 4
     cortex_width: int = 512
     cortex_depth: int = 8
     image_feature: Literal["early_conv", "rgb", "patch"] = "early_conv"
@@ -91,9 +91,9 @@ class SparseFormerConfig:
     roi_init: RoIInit = "half"
     offset_scale: float = 1.0
     numerics: Literal["v1", "v2", "bootstrapped"] = "v1"
-    num_classes: int = 1000
+    num_classes: FromZero = 1000
     in_chans: int = 3
-    drop_path_rate: float = 0.0
+    drop_path_rate: Rate = 0.0
     focusing_order: tuple[Operation, ...] = ("attention", "adjust", "sample", "ffn")
     cortex_orders: tuple[tuple[Operation, ...], ...] = ()
     head_width: int | None = None
@@ -118,11 +118,7 @@ class SparseFormerConfig:
         self._check()
 
     def _check(self) -> None:
-        check_at_least(self, 1, "num_tokens", "num_points", "feature_channels", "focusing_width", "cortex_width",
-                       "cortex_depth", "in_chans")  # fmt: skip
-        check_at_least(self, 0, "focusing_repeats", "num_classes")
-        check_choices(self)
-        check_rates(self, "drop_path_rate")
+        check_fields(self)
         if len(self.cortex_orders) > self.cortex_depth:
             raise ConfigError(
                 f"cortex_orders names {len(self.cortex_orders)} units but cortex_depth is {self.cortex_depth}; "
