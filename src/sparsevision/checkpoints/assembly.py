@@ -12,7 +12,7 @@ from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
 from sparsevision.checkpoints.hub import with_hub
-from sparsevision.checkpoints.identity import Identity, identify
+from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import public_classes
 from sparsevision.checkpoints.layouts import disagreements, infer_config, layout_named, likely_variants, naming_of
 from sparsevision.checkpoints.loading import load_into
@@ -119,9 +119,8 @@ def _identified(
         labels, metadata = None, ClassMetadata()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
         labels, metadata = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
-    found = Identity(
+    model.identity = Identity(
         name=variant.name, preprocessing=preprocessing, labels=labels, report=report, class_metadata=metadata
     )
-    identify(model, found)
     model.default_cfg = timm_settings(variant)
     return model

@@ -14,7 +14,7 @@ from sparsevision.types import ClassMetadata, Preprocessing
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Facts about a model that `create_model` made, which are written beside its weights.
+    """Facts about a model that `create_model` made, which are written beside its weights, as its `identity`.
 
     `report` is that of loading, if weights were loaded; `options` are the constructor's arguments of a model that
     has no configuration of its own (timm's); `class_metadata` are values of the labels besides their names.
@@ -26,11 +26,6 @@ class Identity:
     report: LoadReport | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     class_metadata: ClassMetadata = field(default_factory=ClassMetadata)
-
-
-def identify(model: nn.Module, identity: Identity) -> None:
-    """Makes an identity a model's own; it stays with copies and pickles."""
-    object.__setattr__(model, "identity", identity)
 
 
 def identity_of(model: nn.Module) -> Identity | None:

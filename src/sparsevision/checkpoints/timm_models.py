@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint
-from sparsevision.checkpoints.identity import Identity, identify
+from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import imagenet_labels
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
@@ -37,7 +37,7 @@ def make_timm_model(
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}
-    model = make_bare(name.removeprefix(PREFIX), pretrained=pretrained, **options)
+    model: Any = make_bare(name.removeprefix(PREFIX), pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
         report = load_into(model, checkpoint, fresh_head=num_classes is not None)
@@ -46,8 +46,7 @@ def make_timm_model(
         labels = imagenet_labels()
     preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
     labels = None if report and report.fresh else labels
-    found = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
-    identify(model, found)
+    model.identity = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
     return model
 
 

@@ -50,14 +50,10 @@ def _note(name: str, value: str, advice: str) -> Finding:
 def examine_environment(folder: Path | None = None) -> list[Finding]:
     """Examines Python, packages, devices, threads, memory, the disk under `folder` (default: here) and the model."""
     findings = [
-        Finding("sparsevision", __version__),
-        Finding("python", f"{platform.python_version()} ({sys.executable})"),
-        *examine_packages(),
-        *examine_devices(),
-        examine_threads(usable_cores(), torch.get_num_threads()),
-        examine_memory(available_memory(), total_memory()),
-        examine_disk(folder or Path.cwd()),
-    ]
+        Finding("sparsevision", __version__), Finding("python", f"{platform.python_version()} ({sys.executable})"),
+        *examine_packages(), *examine_devices(), examine_threads(usable_cores(), torch.get_num_threads()),
+        examine_memory(available_memory(), total_memory()), examine_disk(folder or Path.cwd()),
+    ]  # fmt: skip
     if (shared := Path("/dev/shm")).is_dir():
         findings.append(examine_shared_memory(shutil.disk_usage(shared).total))
     return [*findings, examine_model()]

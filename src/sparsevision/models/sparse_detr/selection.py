@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sparsevision.kernels.bilinear import corner_shares
 from sparsevision.models.sparse_detr.deformable import SamplingLocations, Shapes
 
 Scores = Float[Tensor, "batch tokens"]
@@ -92,17 +93,10 @@ def attention_map(looks: Sequence[SamplingLocations], shapes: Shapes, *, centred
 def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: float) -> Tensor:
     height, width = shape
     position = (locations * locations.new_tensor([width, height]) - shift).flatten(1, -2)
-    corner = position.floor()
-    after = position - corner
-    # Only cells within the map count, so that a far point may be moved to where its integer is representable.
-    corner = torch.minimum(corner.clamp(min=-2), corner.new_tensor([width, height])).long()
+    rows, shares = corner_shares(position, width, height)
     total = weights.new_zeros(len(weights), height * width)
-    for down in (0, 1):
-        for aside in (0, 1):
-            x, y = corner[..., 0] + aside, corner[..., 1] + down
-            share = (after[..., 0] if aside else 1 - after[..., 0]) * (after[..., 1] if down else 1 - after[..., 1])
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            total.scatter_add_(1, torch.where(inside, y * width + x, 0), share * inside * weights.flatten(1))
+    for corner in range(4):
+        total.scatter_add_(1, rows[..., corner], shares[..., corner] * weights.flatten(1))
     return total
 
 

@@ -20,28 +20,22 @@ PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 class SparseFormerNumerics:
     """Values in which the released codes differ; weights need those that they were trained with."""
 
-    channel_norm_unbiased: bool
-    channel_norm_eps: float
-    offset_eps: float
-    norm_eps: float
-    generator_norm_eps: float
-    padding: Padding
-    clamps_point_gradients: bool
+    channel_norm_unbiased: bool = False
+    channel_norm_eps: float = 1e-5
+    offset_eps: float = 1e-5
+    norm_eps: float = 1e-6
+    generator_norm_eps: float = 1e-5
+    padding: Padding = "zeros"
+    clamps_point_gradients: bool = False
 
 
 NUMERICS: Mapping[str, SparseFormerNumerics] = {
     "v1": SparseFormerNumerics(
-        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, norm_eps=1e-6, generator_norm_eps=1e-6,
-        padding="zeros", clamps_point_gradients=True,
+        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, generator_norm_eps=1e-6,
+        clamps_point_gradients=True,
     ),
-    "v2": SparseFormerNumerics(
-        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-6, generator_norm_eps=1e-5,
-        padding="zeros", clamps_point_gradients=False,
-    ),
-    "bootstrapped": SparseFormerNumerics(
-        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-5, generator_norm_eps=1e-5,
-        padding="border", clamps_point_gradients=False,
-    ),
+    "v2": SparseFormerNumerics(),
+    "bootstrapped": SparseFormerNumerics(norm_eps=1e-5, padding="border"),
 }  # fmt: skip
 
 

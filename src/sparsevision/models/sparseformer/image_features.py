@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -37,8 +39,10 @@ class EarlyConv(nn.Conv2d):
     The paper does not mention the norm; the released code has it, in two forms (`eps`, `unbiased`).
     """
 
+    window: ClassVar[dict[str, Any]] = {"kernel_size": 7, "stride": 2, "padding": 3}
+
     def __init__(self, in_chans: int, channels: int, *, eps: float, unbiased: bool) -> None:
-        super().__init__(in_chans, channels, kernel_size=7, stride=2, padding=3)
+        super().__init__(in_chans, channels, **self.window)
         self.eps, self.unbiased = eps, unbiased
 
     def init_weights(self) -> None:
@@ -51,26 +55,13 @@ class EarlyConv(nn.Conv2d):
         return early_features(images, self.weight, self.bias, eps=self.eps, unbiased=self.unbiased)
 
 
-class PatchEmbedding(nn.Conv2d):
+class PatchEmbedding(EarlyConv):
     """One linear map of each 8x8 patch, then the norm over channels: stride 8 (Table 3d, "ViT/8-embed")."""
 
-    def __init__(self, in_chans: int, channels: int, *, eps: float, unbiased: bool) -> None:
-        super().__init__(in_chans, channels, kernel_size=8, stride=8)
-        self.eps, self.unbiased = eps, unbiased
-
-    def init_weights(self) -> None:
-        """Draws the weight by Kaiming's rule over the fan out, as for the early convolution."""
-        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+    window: ClassVar[dict[str, Any]] = {"kernel_size": 8, "stride": 8}
 
     def forward(self, images: Images) -> Features:
         """Computes the feature map; sides are rounded up to whole patches with zeros."""
         below, right = -images.shape[2] % 8, -images.shape[3] % 8
-        return channel_norm(super().forward(F.pad(images, (0, right, 0, below))), eps=self.eps, unbiased=self.unbiased)
-
-
-class RawPixels(nn.Module):
-    """The normalised image itself (Table 3d, "RGB")."""
-
-    def forward(self, images: Features) -> Features:
-        """Returns the images."""
-        return images
+        embedded = nn.Conv2d.forward(self, F.pad(images, (0, right, 0, below)))
+        return channel_norm(embedded, eps=self.eps, unbiased=self.unbiased)

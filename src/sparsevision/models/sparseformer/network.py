@@ -13,7 +13,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.models.classifier import Classifier, Images, check_images, unit_indices
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
-from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
+from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding
 from sparsevision.models.sparseformer.rois import grid_rois
 from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Regions, Trace, TraceKind
@@ -208,13 +208,11 @@ def init_linear(linear: nn.Linear) -> None:
         nn.init.zeros_(linear.bias)
 
 
-def _image_feature(
-    config: SparseFormerConfig, numerics: SparseFormerNumerics
-) -> EarlyConv | PatchEmbedding | RawPixels:
-    """Builds the feature map's part (Table 3d)."""
+def _image_feature(config: SparseFormerConfig, numerics: SparseFormerNumerics) -> nn.Module:
+    """Builds the feature map's part (Table 3d); "RGB" is the normalised image itself."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
-        return RawPixels()
+        return nn.Identity()
     kind = EarlyConv if config.image_feature == "early_conv" else PatchEmbedding
     return kind(config.in_chans, config.feature_channels, eps=eps, unbiased=unbiased)
 
