@@ -19,7 +19,8 @@ from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.checkpoints.identity import Identity, identity_of
 from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError, UnknownNameError, first_line
+from sparsevision.models.published import count_parameters
 from sparsevision.models.registry import TIMM, variant_named, variants
 from sparsevision.types import Preprocessing
 
@@ -152,7 +153,7 @@ def summarise_models(pattern: str = "*") -> list[ModelSummary]:
 def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
     with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
+        parameters = count_parameters(create_model(name))
     return ModelSummary(
         name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
         classes=variant.config.num_classes, weights=weights_status(variant),
@@ -195,7 +196,7 @@ def usable_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     # An unknown word, a device that is not there, or a torch built without it: torch has an error for each.
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        raise ConfigError(f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+        raise ConfigError(f"The device {str(name)!r} cannot be used here ({first_line(error)}).") from error
     return device
 
 

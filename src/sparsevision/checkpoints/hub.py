@@ -16,7 +16,7 @@ from sparsevision.checkpoints.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from sparsevision.checkpoints.identity import identity_of
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.saving import save_checkpoint
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, first_line
 from sparsevision.models.registry import Family
 
 
@@ -93,8 +93,7 @@ def _fetch(repository: str, **options: Any) -> Path:
         ) from error
     # The library raises its own errors for what the Hub answers, and its HTTP client's for what the network does.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(
             f"{repository!r} is not a local folder, and {CONFIG_FILE} and {WEIGHTS_FILE} could not be fetched "
-            f"from the Hub under that name ({type(error).__name__}: {reason})."
+            f"from the Hub under that name ({type(error).__name__}: {first_line(error)})."
         ) from error

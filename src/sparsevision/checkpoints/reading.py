@@ -18,7 +18,7 @@ from torch import Tensor
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, Checkpoint
 from sparsevision.checkpoints.description import Description, parse_description
 from sparsevision.checkpoints.layouts import OURS, detect_layout, layout_named, layouts, renamed_to_ours
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, first_line
 from sparsevision.models.registry import variant_named
 
 # Keys under which training loops keep weights, the averaged ones first: models are evaluated with these.
@@ -62,7 +62,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     try:
         text = description.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{str(description)!r} cannot be read ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(description)!r} cannot be read ({first_line(error)}).") from error
     state, _ = _read_safetensors(weights)
     if (settings := _settings_of_others(text)) is not None:
         return _checkpoint(state, None, str(folder), settings)
@@ -131,7 +131,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     # The library raises its own error for the header, and torch's or NumPy's for what the header claims.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{str(path)!r} is not an intact safetensors file ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact safetensors file ({first_line(error)}).") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -150,7 +150,7 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     # A damaged archive makes torch's reader raise nearly anything, from EOFError to UnicodeDecodeError.
     except Exception as error:
-        raise CheckpointError(f"{str(path)!r} is not an intact file of weights ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact file of weights ({first_line(error)}).") from error
 
 
 def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
@@ -172,8 +172,3 @@ def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return (text or type(error).__name__)[:200].rstrip(".")

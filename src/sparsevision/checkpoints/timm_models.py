@@ -15,7 +15,7 @@ from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import imagenet_labels
 from sparsevision.checkpoints.loading import load_into
-from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
+from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, first_line
 from sparsevision.models.registry import NamedVariant
 from sparsevision.types import Preprocessing
 
@@ -117,9 +117,9 @@ def make_bare(name: str, *, pretrained: bool = False, **options: Any) -> nn.Modu
     except Exception as error:
         if not pretrained:
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(
-            f"timm could not fetch the weights of {name!r} ({type(error).__name__}: {reason}): give a file of them."
+            f"timm could not fetch the weights of {name!r} ({reason}): give a file of them."
         ) from error
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, first_line
 from sparsevision.factory import task_of
 from sparsevision.measure.cases import Candidate, Dtype, Size, Work, Workload, build_model, is_ours, sides, size_text
 from sparsevision.measure.memory import measure_memory
@@ -84,7 +84,5 @@ def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
     try:
         return count_parameters(network), count_macs(network, (3, *sides(size)))
     except (RuntimeError, AssertionError) as failure:
-        reason = str(failure).strip().splitlines()[0]
-        raise ConfigError(
-            f"{model} cannot take pictures of {size_text(size)} px ({reason}): choose another size."
-        ) from failure
+        where = f"{size_text(size)} px ({first_line(failure)})"
+        raise ConfigError(f"{model} cannot take pictures of {where}: choose another size.") from failure

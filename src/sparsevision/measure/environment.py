@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from sparsevision import __version__
-from sparsevision.errors import SparseVisionError
+from sparsevision.errors import SparseVisionError, first_line
 from sparsevision.factory import create_model
 from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.measure.machine import available_memory, describe_machine, total_memory, usable_cores
@@ -150,7 +150,7 @@ def examine_model() -> Finding:
             with plain_operators():
                 plain = model(images)
     except RuntimeError as failure:
-        return _harm(name, "failed", f"The model does not run here: {str(failure).splitlines()[0]}")
+        return _harm(name, "failed", f"The model does not run here: {first_line(failure)}")
     return judge_outputs(name, fast, plain)
 
 
