@@ -82,10 +82,10 @@ def measure(run: Path, data: str) -> tuple[Row, list[Count]]:
     """Scores one run folder."""
     recipe = read_recipe(run / "recipe.toml")
     model, described = load_run(run)
-    assert described.facts is not None
+    assert described.class_metadata is not None
     dataset = DetectionTask.open(data, "test")
     own_numbers = DetectionTask.metadata_of(dataset)
-    task = DetectionTask(dataset.classes, replace(own_numbers, thresholds=described.facts.thresholds))
+    task = DetectionTask(dataset.classes, replace(own_numbers, thresholds=described.class_metadata.thresholds))
     metrics, counts = task.metrics(), []
     transform = task.evaluation_transform(described.preprocessing)
     loader = make_loader(dataset, transform, task.collate, batch_size=1)

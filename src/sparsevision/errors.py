@@ -70,6 +70,12 @@ class NonFiniteLossError(SparseVisionError):
     """The loss became NaN or infinite; the message names the batch's files."""
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or the error's name where it has none, to stand in a sentence."""
+    text = str(error).strip().split("\n")[0]
+    return (text or type(error).__name__)[:200].rstrip(".")
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Names a path in the system's refusals to write that name none, as when the disk is full."""

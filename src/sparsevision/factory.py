@@ -12,21 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsevision.checkpoints import read_checkpoint
+from sparsevision.checkpoints import read_checkpoint, timm_models
 from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
 from sparsevision.checkpoints.identity import Identity, identity_of
-from sparsevision.checkpoints.timm_models import (
-    check_timm_name,
-    is_timm_model,
-    make_timm_model,
-    published_settings,
-    timm_names,
-    timm_preprocessing,
-)
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
+from sparsevision.errors import ConfigError, UnknownNameError, first_line
+from sparsevision.models.published import count_parameters
 from sparsevision.models.registry import TIMM, variant_named, variants
 from sparsevision.types import Preprocessing
 
@@ -34,18 +28,9 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 HUB_PREFIX = "hf-hub:"
 
 __all__ = [
-    "HubModel",
-    "Identity",
-    "ModelSummary",
-    "check_name",
-    "create_model",
-    "identity_of",
-    "list_models",
-    "load_model",
-    "open_model",
-    "preprocessing_of",
-    "summarise_models",
-]
+    "HubModel", "Identity", "ModelSummary", "check_name", "create_model", "identity_of", "list_models", "load_model",
+    "open_model", "preprocessing_of", "summarise_models",
+]  # fmt: skip
 
 
 def create_model(
@@ -129,7 +114,7 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
 def list_models(pattern: str = "*") -> list[str]:
     """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/"."""
     if is_timm_model(pattern):
-        return timm_names(pattern)
+        return timm_models.timm_names(pattern)
     return sorted(name for name in variants() if fnmatchcase(name, pattern))
 
 
@@ -154,21 +139,21 @@ class ModelSummary:
 def summarise_models(pattern: str = "*") -> list[ModelSummary]:
     """Describes the models whose names fit a glob pattern; the parameters are counted without allocating any.
 
-    timm's models are not built for it, so their number of parameters is None.
-
-    Raises:
-        UnknownNameError: no name fits the pattern.
+    timm's models are not built for it, so their number of parameters is None. Raises UnknownNameError where no name
+    fits the pattern.
     """
     names = list_models(pattern)
     if not names:
-        raise UnknownNameError("model", pattern, timm_names("timm/*") if is_timm_model(pattern) else variants())
+        raise UnknownNameError(
+            "model", pattern, timm_models.timm_names("timm/*") if is_timm_model(pattern) else variants()
+        )
     return [_summary_of_timm(name) if is_timm_model(name) else _summary(name) for name in names]
 
 
 def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
     with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in create_model(name).parameters())
+        parameters = count_parameters(create_model(name))
     return ModelSummary(
         name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
         classes=variant.config.num_classes, weights=weights_status(variant),
@@ -177,7 +162,7 @@ def _summary(name: str) -> ModelSummary:
 
 
 def _summary_of_timm(name: str) -> ModelSummary:
-    settings = published_settings(name)
+    settings = timm_models.published_settings(name)
     return ModelSummary(
         name=name, task=TIMM.task, parameters=None, input_size=timm_preprocessing(name).size,
         classes=settings.get("num_classes", 0), reported=None, paper=TIMM.name,
@@ -186,15 +171,8 @@ def _summary_of_timm(name: str) -> ModelSummary:
 
 
 def check_name(name: str) -> None:
-    """Makes sure that `create_model` knows a name.
-
-    Raises:
-        UnknownNameError: it does not; the nearest names are offered.
-    """
-    if is_timm_model(name):
-        check_timm_name(name)
-    else:
-        variant_named(name)
+    """Raises UnknownNameError with the nearest names unless `create_model` knows a name."""
+    (timm_models.check_timm_name if is_timm_model(name) else variant_named)(name)
 
 
 def preprocessing_of(name: str) -> Preprocessing:
@@ -212,17 +190,13 @@ def task_of(name: str) -> str:
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """Returns the device of a name, once it has held a tensor.
-
-    Raises:
-        ConfigError: the device is not available here.
-    """
+    """Returns the device of a name, once it has held a tensor; raises ConfigError if it is not available here."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     # An unknown word, a device that is not there, or a torch built without it: torch has an error for each.
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        raise ConfigError(f"The device {str(name)!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+        raise ConfigError(f"The device {str(name)!r} cannot be used here ({first_line(error)}).") from error
     return device
 
 

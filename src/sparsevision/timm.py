@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sparsevision.checkpoints import read_checkpoint
 from sparsevision.checkpoints.downloads import released_weights
 from sparsevision.checkpoints.layouts import layout_named
-from sparsevision.checkpoints.settings import timm_settings
+from sparsevision.checkpoints.timm_models import timm_settings
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
 from sparsevision.models.registry import NamedVariant, variant_named, variants

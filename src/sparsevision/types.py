@@ -377,5 +377,3 @@ class TextOption:
 
 
 Option = Control | Choice | TextOption
-
-ClassFacts = ClassMetadata

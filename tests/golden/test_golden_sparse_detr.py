@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
-from sparsevision.tasks.matching import Costs, match
-from sparsevision.tasks.post_processing import best_detections
 
 from sparsevision.checkpoints.layouts import renamed_to_ours
 from sparsevision.kernels.dispatch import plain_operators
@@ -45,8 +43,9 @@ from sparsevision.models.sparse_detr.selection import (
     mask_losses,
     select,
 )
-from sparsevision.tasks.detection import head_losses, weighted
-from sparsevision.types import DetectionHead, DetectionOutput
+from sparsevision.outputs import DetectionHead, DetectionOutput
+from sparsevision.tasks.detection.criterion import SetCriterion
+from sparsevision.tasks.detection.post_processing import PostProcess
 
 SYSTEM = "sparse_detr"
 NAMES = sorted(path.stem for path in folder(SYSTEM).glob("*.json"))
@@ -297,24 +296,25 @@ def targets_of(case: Case) -> list[dict[str, Tensor]]:
 def check_losses(case: Case, heads: dict[str, DetectionHead], auxiliary_losses: dict[str, Tensor]) -> Tensor:
     """Checks matches and losses of heads, given by the reference's suffixes and names, and returns the total."""
     targets = targets_of(case)
-    count = max(1, sum(len(target["labels"]) for target in targets))
+    criterion, images = SetCriterion(), torch.tensor(float(len(targets)))
+    objects = torch.tensor(float(sum(len(target["labels"]) for target in targets)))
     total = torch.zeros(())
     checked = set()
     for suffix, head in heads.items():
         stored = suffix_name(suffix)
         labels = [target["labels"] * (head.labels == "classes") for target in targets]
-        matches = torch.stack(match(head.logits, head.boxes, labels, [one["boxes"] for one in targets], Costs()), dim=1)
+        matches = torch.stack(criterion.matcher(head, labels, [one["boxes"] for one in targets]), dim=1)
         first = 0
         for image, each in enumerate(labels):
             expected = case.outputs[f"match.{stored}.{image}"]
             pairs = matches[matches[:, 0] == image, 1:] - torch.tensor([0, first])
             assert torch.equal(pairs, expected[expected[:, 0].argsort()]), (suffix, image)
             first += len(each)
-        losses = head_losses(head, targets, count)
+        losses = criterion.of_head(head, targets, objects, images)
         for ours, theirs in LOSSES.items():
             checked.add(f"loss.{theirs}{suffix}")
             case.check(f"loss.{theirs}{suffix}", losses[ours])
-        total = total + sum(weighted(losses).values())
+        total = total + sum(criterion.weighted(losses).values())
     for loss in auxiliary_losses.values():
         checked.add("loss.loss_mask_prediction")
         case.check("loss.loss_mask_prediction", loss.mean())
@@ -351,7 +351,7 @@ def test_losses(name: str) -> None:
 def test_best_detections() -> None:
     case = read(SYSTEM, "postprocess")
     head = DetectionHead("decoder", case.inputs["logits"], case.inputs["boxes"])
-    for image, found in enumerate(best_detections(head, case.inputs["sizes"], case.config["keep"])):
+    for image, found in enumerate(PostProcess(case.config["keep"])(head, case.inputs["sizes"])):
         case.check(f"scores.{image}", found.scores)
         case.check(f"boxes.{image}", found.boxes)
         assert torch.equal(found.labels, case.outputs[f"labels.{image}"])

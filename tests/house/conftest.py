@@ -56,7 +56,7 @@ def _add_boxes(folder: Path) -> None:
     shutil.copytree(data / "val", data / "test")
     shutil.copy(data / "annotations" / "val.json", data / "annotations" / "test.json")
     # It finds objects in anything, so that there is one to follow.
-    save_tiny_detector(folder / "runs" / "cells" / "best", facts=ClassMetadata(thresholds=(0.0, 0.0)))
+    save_tiny_detector(folder / "runs" / "cells" / "best", class_metadata=ClassMetadata(thresholds=(0.0, 0.0)))
     with av.open(str(folder / "slide.mp4"), "w") as video:
         stream = video.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"

@@ -17,7 +17,7 @@ from sparsevision.factory import load_model
 from sparsevision.inference import Predictor
 from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.types import ClassMetadata, Preprocessing
-from tiny_detector import FACTS, save_tiny_detector
+from tiny_detector import METADATA, save_tiny_detector
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +83,14 @@ def test_boxes_are_in_pixels_of_the_original(predictor: Predictor) -> None:
 
 
 def test_what_counts_goes_by_the_weights_or_by_the_user(tmp_path: Path, images: list[Path]) -> None:
-    everything = Predictor(save_tiny_detector(tmp_path / "x", facts=ClassMetadata()), "cpu")
+    everything = Predictor(save_tiny_detector(tmp_path / "x", class_metadata=ClassMetadata()), "cpu")
     all_of_it = everything(images[3], threshold=0)
     assert len(all_of_it.labels) == 16  # 8 queries, 2 classes
     scores: dict[str, list[float]] = {"disc": [], "square": []}
     for label, score in zip(all_of_it.labels, all_of_it.scores, strict=True):
         scores[label].append(score)
-    facts = ClassMetadata((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
-    carried = Predictor(save_tiny_detector(tmp_path / "y", facts=facts), "cpu")
+    metadata = ClassMetadata((3, 7), (scores["disc"][1] - 1e-4, scores["square"][2] - 1e-4))
+    carried = Predictor(save_tiny_detector(tmp_path / "y", class_metadata=metadata), "cpu")
     assert carried(images[3]).counts() == {"disc": 2, "square": 3}
     assert len(carried(images[3], threshold=0).labels) == 16
     assert min(everything(images[3]).scores) >= 0.5
@@ -150,7 +150,7 @@ def test_what_a_model_cannot_take_is_one_sentence(predictor: Predictor) -> None:
     dense = load_model_of("all")
     with pytest.raises(ConfigError, match="takes no keep_ratio"):
         Predictor(dense, "cpu")([], keep_ratio=0.5)
-    assert FACTS.thresholds
+    assert METADATA.thresholds
 
 
 def load_model_of(selection: str) -> torch.nn.Module:

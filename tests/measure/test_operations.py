@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from torch import nn
 from sparsevision.factory import create_model
 from sparsevision.measure.cost_table import CostTable, CountedRow, count_rows
 from sparsevision.measure.operations import count_macs
-from sparsevision.models.published import CostRow, Figure, count_parameters
+from sparsevision.models.published import CostRow, Figure, PublishedCosts, count_parameters
 from sparsevision.models.sparse_detr import published as sparse_detr
 from sparsevision.models.sparseformer import published as sparseformer
 from sparsevision.models.visual_transformer import published as visual_transformer
@@ -67,8 +66,8 @@ def test_mixing_is_the_two_products_of_every_sampling():
     assert model.sampling_macs == 3 * 4 * 9 * 16 * 4
 
 
-def table_of(rows: Sequence[CostRow]) -> CostTable:
-    return CostTable(family="", title="", counted=list(count_rows(rows)))
+def table_of(costs: PublishedCosts, *rows: CostRow) -> CostTable:
+    return count_rows(replace(costs, rows=rows or costs.rows))
 
 
 def figure_of(one: CountedRow, name: str) -> Figure:
@@ -76,21 +75,21 @@ def figure_of(one: CountedRow, name: str) -> Figure:
 
 
 def test_every_published_row_agrees():
-    table = table_of(sparseformer.ROWS)
+    table = table_of(sparseformer.COSTS)
     assert [one.row.name for one in table.counted if not one.agrees] == []
     assert len(table.counted) == len({row.name for row in sparseformer.ROWS}) == 37
-    assert all(abs(figure_of(one, "sampling G").counted - one.row.sampling) < 6e-5 for one in table.counted)
+    assert all(abs(figure_of(one, "sampling G").counted - one.row.stated[-1]) < 6e-5 for one in table.counted)
     assert "37 of 37 rows agree" in table.summary()
 
 
 def test_every_published_row_of_the_visual_transformers_agrees_to_the_unit():
-    table = table_of(visual_transformer.ROWS)
+    table = table_of(visual_transformer.COSTS)
     assert [one.row.name for one in table.counted if not one.agrees] == []
     assert len(table.counted) == 24
 
 
 def test_a_row_that_is_off_is_seen():
-    table = table_of([replace(sparseformer.ROWS[0], model="sparseformer_nano")])
+    table = table_of(sparseformer.COSTS, replace(sparseformer.ROWS[0], model="sparseformer_nano"))
     assert not table.agrees
     assert "NO" in table.cells()[0]
     assert len(table.cells()[0]) == len(table.columns)
@@ -104,18 +103,18 @@ def test_parameters_that_are_shared_count_once():
 
 @pytest.mark.slow
 def test_every_published_row_of_the_detectors_agrees():
-    table = table_of(sparse_detr.ROWS)
+    table = table_of(sparse_detr.COSTS)
     assert [one.row for one in table.counted if not one.agrees] == []
     assert {one.row.model for one in table.counted} == set(sparse_detr.PARAMETERS)
-    published = [figure_of(one, "published G") for one in table.counted if one.row.published]
+    published = [figure_of(one, "published G") for one in table.counted if one.row.stated[-1]]
     assert [figure.stated for figure in published] == [round(figure.counted, 1) for figure in published]
     assert len(published) == 14
     assert f"{len(table.counted)} of {len(table.counted)} rows agree" in table.summary()
 
 
 def test_a_detector_is_counted_with_its_sampling_its_norms_and_what_only_training_needs():
-    (row,) = (row for row in sparse_detr.ROWS if row.model == "sparse_detr_r50_10" and row.published)
-    table = table_of([row])
+    (row,) = (row for row in sparse_detr.ROWS if row.model == "sparse_detr_r50_10" and row.stated[-1])
+    table = table_of(sparse_detr.COSTS, row)
     assert table.agrees
     (one,) = table.counted
     found = {
@@ -127,7 +126,7 @@ def test_a_detector_is_counted_with_its_sampling_its_norms_and_what_only_trainin
     assert found["with encoder heads G"] - found["total G"] == pytest.approx(heads / 1e9)
     # 16 points of 32 numbers for each of 8 heads: a tenth of the tokens in 6 encoder layers, 300 queries in 6 others.
     assert figure_of(one, "sampling G").counted == 4 * 16 * 8 * 32 * 6 * (1783 + 300) / 1e9
-    assert "NO" in table_of([replace(row, published=100.0)]).cells()[0]
+    assert "NO" in table_of(sparse_detr.COSTS, replace(row, stated=(*row.stated[:2], 100.0))).cells()[0]
 
 
 def test_what_sampling_and_norms_produce_is_told_beside():

@@ -16,7 +16,7 @@ from sparsevision.measure.benchmark import check_candidates, choose_peer, cost_o
 from sparsevision.measure.cases import Candidate, Runner, Workload, build_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse
-from sparsevision.measure.report import COLUMNS, Result, as_json, as_markdown, cells, markdown_table
+from sparsevision.measure.report import COLUMNS, BenchmarkRow, as_json, as_markdown, cells, markdown_table
 from sparsevision.measure.speed import Settings, Timing, compare, group_by_workload, time_interleaved, use_threads
 from sparsevision.measure.statistics import Spread, median_and_quartiles, ratio_of_medians
 
@@ -200,7 +200,7 @@ def test_images_may_be_wider_than_high():
 
 
 def test_a_detector_has_no_training_step_to_measure():
-    with pytest.raises(ConfigError, match="needs objects to find"):
+    with pytest.raises(ConfigError, match="targets that random images do not have"):
         check_candidates([Candidate("sparse_detr_nano", Workload(64, work="training"))])
 
 
@@ -210,11 +210,11 @@ def test_what_is_no_size_is_a_sentence(size: str, capsys: pytest.CaptureFixture[
     assert "800x1066" in capsys.readouterr().err
 
 
-def _result(label: str, *, memory: MemoryUse | None = None) -> Result:
+def _result(label: str, *, memory: MemoryUse | None = None) -> BenchmarkRow:
     timing = Timing(
         Candidate(label, SMALL), "channels_last", 1_500_000, Spread(0.02, 0.019, 0.022), (0.02,), Spread(2.5, 2.4, 2.6)
     )
-    return Result(timing, memory, 250_000_000)
+    return BenchmarkRow(timing, memory, 250_000_000)
 
 
 def test_results_read_well():

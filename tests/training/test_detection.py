@@ -52,8 +52,8 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
 
     model = load_model(tmp_path / "whole" / "best").eval()
     assert model.identity.labels == ("disc", "square")
-    assert model.identity.facts.category_ids == (3, 7)
-    assert len(model.identity.facts.thresholds) == 2
+    assert model.identity.class_metadata.category_ids == (3, 7)
+    assert len(model.identity.class_metadata.thresholds) == 2
     task = DetectionTask(model.identity.labels)
     transform = task.evaluation_transform(model.identity.preprocessing)
     loader = make_loader(task.open(str(folder), "val"), transform, task.collate, batch_size=1)

@@ -14,7 +14,7 @@ from sparsevision import cli
 from sparsevision.errors import ConfigError
 from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.inference import Predictor
-from tiny_detector import FACTS, save_tiny_detector
+from tiny_detector import METADATA, save_tiny_detector
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_counts_are_those_of_predict_and_of_the_data(weights: Path, data: Path) 
     content = json.loads((data / "annotations" / "train.json").read_text())
     assert skipped == []
     assert report.images == 6
-    for one, category, threshold in zip(report.per_class, (3, 7), FACTS.thresholds, strict=True):
+    for one, category, threshold in zip(report.per_class, (3, 7), METADATA.thresholds, strict=True):
         assert one.threshold == threshold
         assert one.objects == sum(row["category_id"] == category for row in content["annotations"])
         assert one.found == sum(result.counts().get(one.name, 0) for result in results)

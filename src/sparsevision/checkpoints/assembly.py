@@ -12,41 +12,27 @@ from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
 from sparsevision.checkpoints.hub import with_hub
-from sparsevision.checkpoints.identity import Identity, identify
-from sparsevision.checkpoints.infer_config import disagreements, infer_config, likely_variants
+from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import public_classes
-from sparsevision.checkpoints.layouts import layout_named, naming_of
+from sparsevision.checkpoints.layouts import disagreements, infer_config, layout_named, likely_variants, naming_of
 from sparsevision.checkpoints.loading import load_into
-from sparsevision.checkpoints.settings import timm_settings
+from sparsevision.checkpoints.timm_models import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import NamedVariant, variant_named
-from sparsevision.types import ClassFacts
+from sparsevision.types import ClassMetadata
 
 
 def assemble(
-    name: str | None,
-    checkpoint: Checkpoint | None = None,
-    *,
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    fresh_tokens: bool = False,
-    config: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Makes one of our models and fills it; without a name, the one that the weights belong to.
+    name: str | None, checkpoint: Checkpoint | None = None, *, num_classes: int | None = None,
+    in_chans: int | None = None, fresh_tokens: bool = False, config: Mapping[str, Any] | None = None,
+) -> nn.Module:  # fmt: skip
+    """Makes one of our models and fills it, as `create_model` does; without a name, the one that the weights belong to.
 
     Values that are not given are those of the checkpoint, and then those of the variant.
-
-    Raises:
-        UnknownNameError: nothing is registered under the name.
-        ConfigError: a field is unknown or its value makes no sense.
-        CheckpointError: the weights do not fit.
     """
     variant = variant_named(name or _name_of(checkpoint))
-    asked = dict(config or {})
-    if num_classes is not None:
-        asked["num_classes"] = num_classes
-    if in_chans is not None:
-        asked["in_chans"] = in_chans
+    counts = {"num_classes": num_classes, "in_chans": in_chans}
+    asked = {**(config or {}), **{name: count for name, count in counts.items() if count is not None}}
     if checkpoint is None:
         return _identified(_construct(variant, configured(variant.config, asked)), variant, None, None)
     as_stored = _stored_config(variant, checkpoint)
@@ -65,11 +51,7 @@ def assemble(
 
 
 def configured(base: Any, changes: Mapping[str, Any]) -> Any:
-    """Returns a configuration with some fields changed, every name and value checked.
-
-    Raises:
-        ConfigError: a field is unknown, or a value is of the wrong kind or out of range.
-    """
+    """Returns a configuration with some fields changed; raises ConfigError for an unknown field or a wrong value."""
     known = [field.name for field in fields(base)]
     for name in changes:
         if name not in known:
@@ -91,7 +73,7 @@ def _name_of(checkpoint: Checkpoint | None) -> str:
         raise ConfigError("A model needs a name or a checkpoint that names it.")
     if checkpoint.model_name is not None:
         return checkpoint.model_name
-    likely = likely_variants(infer_config(checkpoint.state), checkpoint.layout)
+    likely = likely_variants(checkpoint.state, checkpoint.layout)
     if len(likely) != 1:
         seems = f"could be {' or '.join(likely)}" if likely else "are those of no registered model"
         raise CheckpointError(
@@ -102,8 +84,8 @@ def _name_of(checkpoint: Checkpoint | None) -> str:
 
 def _stored_config(variant: NamedVariant, checkpoint: Checkpoint) -> Any:
     """Returns the configuration that the weights were made with, as far as they tell, else the variant's."""
-    shapes = infer_config(checkpoint.state)
     if checkpoint.config is None:
+        shapes = infer_config(checkpoint.state)
         found = {name: shapes[name] for name in ("num_classes", "in_chans") if name in shapes}
         layout = layout_named(checkpoint.layout)
         return replace(variant.config, **found, **(layout.fields if layout else {}))
@@ -116,7 +98,7 @@ def _stored_config(variant: NamedVariant, checkpoint: Checkpoint) -> Any:
         stored = configured(variant.config, checkpoint.config)
     except ConfigError as error:
         raise CheckpointError(f"The configuration in {checkpoint.origin} is wrong. {error}") from error
-    if wrong := disagreements(shapes, stored):
+    if wrong := disagreements(checkpoint.state, stored):
         raise CheckpointError(
             f"The configuration in {checkpoint.origin} contradicts its tensors: by shape, {', '.join(wrong[:3])}."
         )
@@ -132,12 +114,13 @@ def _identified(
 ) -> nn.Module:
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
-    facts = (checkpoint and checkpoint.facts) or ClassFacts()
+    metadata = (checkpoint and checkpoint.class_metadata) or ClassMetadata()
     if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
-        labels, facts = None, ClassFacts()
+        labels, metadata = None, ClassMetadata()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
-        labels, facts = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
-    found = Identity(name=variant.name, preprocessing=preprocessing, labels=labels, report=report, facts=facts)
-    identify(model, found)
+        labels, metadata = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
+    model.identity = Identity(
+        name=variant.name, preprocessing=preprocessing, labels=labels, report=report, class_metadata=metadata
+    )
     model.default_cfg = timm_settings(variant)
     return model

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from sparsevision.checkpoints.loading import fit_channels
 from sparsevision.checkpoints.reading import read_checkpoint
-from sparsevision.checkpoints.timm_models import PREFIX, check_timm_name, is_timm_model
+from sparsevision.checkpoints.timm_models import PREFIX, check_timm_name, is_timm_model, make_bare
 from sparsevision.errors import CheckpointError, ConfigError
 
 PRETRAINED = "pretrained"
@@ -37,7 +37,9 @@ def fill_backbone(model: nn.Module, source: str) -> int:
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: omit model.backbone.")
     named: Any = model
     if source == PRETRAINED or is_timm_model(source):
-        state = _published(named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX))
+        name = named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX)
+        check_timm_name(PREFIX + name)
+        state = make_bare(name, pretrained=True).state_dict()
     else:
         state = dict(read_checkpoint(source).state)
     own, wanted = model.state_dict(), named.backbone_tensors()
@@ -57,16 +59,3 @@ def fill_backbone(model: nn.Module, source: str) -> int:
             )
     model.load_state_dict({**own, **taken})
     return len(taken)
-
-
-def _published(name: str) -> dict[str, Tensor]:
-    import timm
-
-    check_timm_name(PREFIX + name)
-    try:
-        return dict(timm.create_model(name, pretrained=True).state_dict())
-    except Exception as error:  # timm passes on any error of the network or the Hub
-        reason = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(
-            f"timm could not fetch the weights of {name!r} ({type(error).__name__}: {reason}): give a file of them."
-        ) from error

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sparsevision.checkpoints.layouts import OURS
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -23,7 +23,7 @@ class Checkpoint:
     Attributes:
         layout: what the file's own names were.
         state: tensors by our names.
-        model_name, config, preprocessing, labels, facts: the description in our own format; None in other files.
+        model_name, config, preprocessing, labels, class_metadata: described in our own format; None in other files.
         origin: where it came from, for messages.
         original_names: our name -> the name in the file, for every tensor.
     """
@@ -36,7 +36,7 @@ class Checkpoint:
     labels: tuple[str, ...] | None = None
     origin: str = "the state dict"
     original_names: Mapping[str, str] = field(default_factory=dict)
-    facts: ClassFacts | None = None
+    class_metadata: ClassMetadata | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

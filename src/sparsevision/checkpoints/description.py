@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sparsevision.checkpoints.checkpoint import FORMAT_VERSION
 from sparsevision.errors import CheckpointError
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 # Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
 _LARGEST_NUMBER = 1_000_000
@@ -29,35 +29,25 @@ class Description(BaseModel):
     config: dict[str, Any]
     preprocessing: Preprocessing
     labels: tuple[str, ...] | None = None
-    facts: ClassFacts | None = None
+    class_metadata: Annotated[ClassMetadata | None, Field(alias="facts")] = None
 
 
 def format_description(
-    model: str,
-    config: Mapping[str, Any],
-    preprocessing: Preprocessing,
-    labels: Sequence[str] | None,
-    facts: ClassFacts | None = None,
-) -> str:
+    model: str, config: Mapping[str, Any], preprocessing: Preprocessing, labels: Sequence[str] | None,
+    class_metadata: ClassMetadata | None = None,
+) -> str:  # fmt: skip
     """Writes the JSON of a checkpoint."""
     content = {
-        "format_version": FORMAT_VERSION,
-        "model": model,
-        "config": dict(config),
-        "preprocessing": asdict(preprocessing),
-        "labels": None if labels is None else list(labels),
-    }
-    if facts not in (None, ClassFacts()):
-        content["facts"] = asdict(facts)
+        "format_version": FORMAT_VERSION, "model": model, "config": dict(config),
+        "preprocessing": asdict(preprocessing), "labels": None if labels is None else list(labels),
+    }  # fmt: skip
+    if class_metadata not in (None, ClassMetadata()):
+        content["facts"] = asdict(class_metadata)
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def parse_description(text: str, origin: str) -> Description:
-    """Reads the JSON of a checkpoint.
-
-    Raises:
-        CheckpointError: it is damaged, of another format version, or a value is invalid.
-    """
+    """Reads the JSON of a checkpoint; raises CheckpointError if it is damaged, of another version, or invalid."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -72,32 +62,30 @@ def parse_description(text: str, origin: str) -> Description:
             f"{FORMAT_VERSION}: update the package, or save the model again with it."
         )
     try:
-        description = TypeAdapter(Description).validate_python(content)
+        description = Description.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
         raise CheckpointError(
             f"The description of the model in {origin!r} is wrong at {where!r}: {first['msg']}."
         ) from error
-    outputs = description.config.get("num_classes")
-    if description.labels is not None and len(description.labels) != outputs:
-        raise CheckpointError(
-            f"{origin!r} has {len(description.labels)} labels for {outputs} outputs: they must be as many."
-        )
-    _check_facts(description, origin)
+    _check_classes(description, origin)
     _check_numbers(description.config, origin)
     _check_preprocessing(description.preprocessing, origin)
     return description
 
 
-def _check_facts(description: Description, origin: str) -> None:
-    facts = description.facts or ClassFacts()
-    for name, values in (("category_ids", facts.category_ids), ("thresholds", facts.thresholds)):
-        if values is not None and len(values) != len(description.labels or ()):
-            raise CheckpointError(
-                f"{origin!r} has {len(values)} {name} for {len(description.labels or ())} labels: they must be as many."
-            )
-    if not all(0 <= threshold <= 1 for threshold in facts.thresholds or ()):
+def _check_classes(description: Description, origin: str) -> None:
+    labels, metadata = description.labels, description.class_metadata or ClassMetadata()
+    counts = (
+        ("labels", labels, description.config.get("num_classes"), "outputs"),
+        ("category_ids", metadata.category_ids, len(labels or ()), "labels"),
+        ("thresholds", metadata.thresholds, len(labels or ()), "labels"),
+    )
+    for name, values, count, counted in counts:
+        if values is not None and len(values) != count:
+            raise CheckpointError(f"{origin!r} has {len(values)} {name} for {count} {counted}: they must be as many.")
+    if not all(0 <= threshold <= 1 for threshold in metadata.thresholds or ()):
         raise CheckpointError(f"{origin!r} has thresholds that are not scores: each must be from 0 to 1.")
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import http.client
 import os
-import secrets
+import shutil
 import urllib.request
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.errors import CheckpointError
+from sparsevision.files import replacing
 from sparsevision.models.registry import NamedVariant, Weights
 
 _SECONDS_WITHOUT_AN_ANSWER = 30
-_CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
@@ -47,12 +46,10 @@ def released_weights(variant: NamedVariant) -> Path:
         return path
     if not _is_address(weights):
         raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put them at {path}.")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(weights.location, part)
-        _check(variant, read_checkpoint(part), weights.location)
-        os.replace(part, path)
+        with replacing(path) as part:
+            _download(weights.location, part)
+            _check(variant, read_checkpoint(part), weights.location)
     # An address that no server answers raises OSError, a broken answer HTTPException, a malformed address ValueError.
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
@@ -60,9 +57,6 @@ def released_weights(variant: NamedVariant) -> Path:
             f"The weights of {variant.name!r} could not be fetched ({reason}): get {weights.location} on a machine "
             f"that can, and put it at {path}."
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return path
 
 
@@ -90,28 +84,14 @@ def _place(weights: Weights) -> Path:
 def _download(address: str, target: Path) -> None:
     """Fetches a file with a progress bar on stderr; an answer shorter than announced is an error."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import wrap_file
 
     request = urllib.request.Request(address, headers={"User-Agent": f"sparsevision/{__version__}"})
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with (
-        urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_AN_ANSWER) as answer,
-        target.open("wb") as file,
-        Progress(*columns, console=Console(stderr=True)) as progress,
-    ):
-        announced = answer.headers.get("Content-Length")
-        total = int(announced) if announced else None
-        bar = progress.add_task(address.rsplit("/", 1)[-1], total=total)
-        while chunk := answer.read(_CHUNK):
-            file.write(chunk)
-            progress.advance(bar, len(chunk))
-        if total is not None and file.tell() != total:
+    with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_AN_ANSWER) as answer, target.open("wb") as file:
+        total, name = int(answer.headers.get("Content-Length") or 0), address.rsplit("/", 1)[-1]
+        with wrap_file(answer, total, description=name, console=Console(stderr=True)) as watched:
+            shutil.copyfileobj(watched, file, 1 << 20)
+        if file.tell() < total:
             raise http.client.IncompleteRead(b"", total - file.tell())
 
 

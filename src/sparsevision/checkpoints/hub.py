@@ -16,7 +16,7 @@ from sparsevision.checkpoints.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from sparsevision.checkpoints.identity import identity_of
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.saving import save_checkpoint
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, first_line
 from sparsevision.models.registry import Family
 
 
@@ -31,16 +31,10 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        force_download: bool = False,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        revision: str | None = None,
-        **config: Any,
-    ) -> Self:
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, force_download: bool = False,
+        token: str | bool | None = None, cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False, revision: str | None = None, **config: Any,
+    ) -> Self:  # fmt: skip
         """Makes a model from a local folder or from a repository of the Hub, in evaluation mode.
 
         `config` overrides fields of the configuration, as in `create_model`.
@@ -66,14 +60,9 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
             raise CheckpointError(
                 "Only models made by create_model know what to write beside their weights: use save_checkpoint."
             )
-        save_checkpoint(
-            save_directory,
-            self,  # type: ignore[arg-type]
-            name=identity.name,
-            preprocessing=identity.preprocessing,
-            labels=identity.labels,
-            facts=identity.facts,
-        )
+        model: Any = self
+        shared = {name: getattr(identity, name) for name in ("name", "preprocessing", "labels", "class_metadata")}
+        save_checkpoint(save_directory, model, **shared)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The class is made on demand, so pickle and copy cannot find it by name.
@@ -104,8 +93,7 @@ def _fetch(repository: str, **options: Any) -> Path:
         ) from error
     # The library raises its own errors for what the Hub answers, and its HTTP client's for what the network does.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:200]
         raise CheckpointError(
             f"{repository!r} is not a local folder, and {CONFIG_FILE} and {WEIGHTS_FILE} could not be fetched "
-            f"from the Hub under that name ({type(error).__name__}: {reason})."
+            f"from the Hub under that name ({type(error).__name__}: {first_line(error)})."
         ) from error

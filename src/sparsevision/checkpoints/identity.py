@@ -9,15 +9,15 @@ from typing import Any
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import LoadReport
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Facts about a model that `create_model` made, which are written beside its weights.
+    """Facts about a model that `create_model` made, which are written beside its weights, as its `identity`.
 
     `report` is that of loading, if weights were loaded; `options` are the constructor's arguments of a model that
-    has no configuration of its own (timm's); `facts` are known of the labels besides their names.
+    has no configuration of its own (timm's); `class_metadata` are values of the labels besides their names.
     """
 
     name: str
@@ -25,12 +25,7 @@ class Identity:
     labels: tuple[str, ...] | None = None
     report: LoadReport | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
-    facts: ClassFacts = field(default_factory=ClassFacts)
-
-
-def identify(model: nn.Module, identity: Identity) -> None:
-    """Makes an identity a model's own; it stays with copies and pickles."""
-    object.__setattr__(model, "identity", identity)
+    class_metadata: ClassMetadata = field(default_factory=ClassMetadata)
 
 
 def identity_of(model: nn.Module) -> Identity | None:
@@ -43,18 +38,16 @@ def identity_of(model: nn.Module) -> Identity | None:
     if not isinstance(identity, Identity):
         return None
     if identity.labels is not None and len(identity.labels) != getattr(model, "num_classes", None):
-        return replace(identity, labels=None, facts=ClassFacts())
+        return replace(identity, labels=None, class_metadata=ClassMetadata())
     return identity
 
 
 def config_of(model: nn.Module) -> dict[str, Any]:
     """Returns the constructor's values of a model, with the outputs that it has now."""
-    config = getattr(model, "config", None)
-    values: dict[str, Any] = {}
+    config, identity = getattr(model, "config", None), identity_of(model)
+    values: dict[str, Any] = dict(identity.options) if identity else {}
     if is_dataclass(config) and not isinstance(config, type):
         values = asdict(config)
-    elif (identity := identity_of(model)) is not None:
-        values = dict(identity.options)
     return {**values, "num_classes": model.num_classes} if hasattr(model, "num_classes") else values
 
 

@@ -6,19 +6,19 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sparsevision.types import ClassFacts
+from sparsevision.types import ClassMetadata
 
 if TYPE_CHECKING:
     from timm.data.imagenet_info import ImageNetInfo
 
 
-def public_classes(label_set: str | None) -> tuple[tuple[str, ...] | None, ClassFacts]:
-    """Returns names and facts of the classes of a public label set; none of a head that has no such set."""
+def public_classes(label_set: str | None) -> tuple[tuple[str, ...] | None, ClassMetadata]:
+    """Returns names and metadata of the classes of a public label set; none of a head that has no such set."""
     if label_set is None:
-        return None, ClassFacts()
+        return None, ClassMetadata()
     labels = _LABEL_SETS[label_set]()
     # These outputs are the data set's own numbers.
-    return labels, ClassFacts(category_ids=tuple(range(len(labels))) if label_set == "coco" else None)
+    return labels, ClassMetadata(category_ids=tuple(range(len(labels))) if label_set == "coco" else None)
 
 
 @cache

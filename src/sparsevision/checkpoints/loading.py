@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
-from sparsevision.checkpoints.infer_config import disagreements, infer_config, likely_variants
-from sparsevision.checkpoints.layouts import OTHER, OURS, layout_named, layouts
+from sparsevision.checkpoints.layouts import OTHER, OURS, disagreements, layout_named, layouts, likely_variants
 from sparsevision.errors import CheckpointError
 
 
 def load_into(
-    model: nn.Module,
-    checkpoint: Checkpoint,
-    *,
-    fresh_head: bool = False,
-    fresh_tokens: bool = False,
-    adapt_channels: bool = False,
-    allow_nonfinite: bool = False,
-) -> LoadReport:
+    model: nn.Module, checkpoint: Checkpoint, *, fresh_head: bool = False, fresh_tokens: bool = False,
+    adapt_channels: bool = False, allow_nonfinite: bool = False,
+) -> LoadReport:  # fmt: skip
     """Copies a checkpoint's tensors into a model; every tensor of either side must have its counterpart.
 
     Nothing is copied before everything is known to fit. Two cases are tolerated: a head under its former name, and a
@@ -57,15 +50,11 @@ def load_into(
         model.load_state_dict({**own, **state})
     originals = checkpoint.original_names
     return LoadReport(
-        loaded=len(state) - len(missing),
-        layout=checkpoint.layout,
-        origin=checkpoint.origin,
+        loaded=len(state) - len(missing), layout=checkpoint.layout, origin=checkpoint.origin,
         renamed=[(originals[name], name) for name in state if originals.get(name, name) != name],
-        missing=missing + uncounted,
-        unexpected=[originals.get(name, name) for name in unused],
-        fresh=[name for name in own if name in kept],
-        adapted=adapted,
-    )
+        missing=missing + uncounted, unexpected=[originals.get(name, name) for name in unused],
+        fresh=[name for name in own if name in kept], adapted=adapted,
+    )  # fmt: skip
 
 
 def _kept_fresh(
@@ -137,8 +126,7 @@ def _check_names_and_shapes(
     shapes = [name for name in state if name in own and state[name].shape != own[name].shape]
     if not missing and not unexpected and not shapes:
         return
-    fields = infer_config(checkpoint.state)
-    contradictions = disagreements(fields, getattr(model, "config", None))
+    contradictions = disagreements(checkpoint.state, getattr(model, "config", None))
     described = [f"{name} is {tuple(state[name].shape)}, not {tuple(own[name].shape)}" for name in shapes]
     findings = [
         f"{len(items)} {verb} ({_listed(items)})"
@@ -148,47 +136,35 @@ def _check_names_and_shapes(
     # Where a setting explains the misfit, the hundred tensors that follow from it would only hide it.
     if contradictions:
         findings = [_listed(contradictions)]
-    advice = _advice(model, fields, contradictions, shapes, checkpoint)
+    advice = _advice(model, contradictions, shapes, checkpoint)
     raise CheckpointError(f"The weights in {checkpoint.origin} do not fit the model: {', '.join(findings)}{advice}.")
 
 
-def _advice(
-    model: nn.Module,
-    fields: Mapping[str, Any],
-    contradictions: Sequence[str],
-    shapes: Sequence[str],
-    checkpoint: Checkpoint,
-) -> str:
+def _advice(model: nn.Module, contradictions: Sequence[str], shapes: Sequence[str], checkpoint: Checkpoint) -> str:
     """Suggests what to do when weights do not fit, where that is known."""
     changed = {text.split(" ", 1)[0] for text in contradictions}
-    if changed == {"num_classes"}:
+    head_alone = not changed and shapes and all(_is_head(model, name) for name in shapes)
+    if changed == {"num_classes"} or head_alone:
         return "; num_classes=N asks for a fresh head of N outputs"
     if changed == {"num_tokens"}:
         return "; fresh_tokens=True initialises the tokens anew"
-    if not changed and shapes and all(_is_head(model, name) for name in shapes):
-        return "; num_classes=N asks for a fresh head of N outputs"
-    likely = likely_variants(fields, checkpoint.layout)
+    likely = likely_variants(checkpoint.state, checkpoint.layout)
     return f"; they look like {' or '.join(likely)}" if likely else ""
 
 
 def _check_values(state: Mapping[str, Tensor], origin: str, allow_nonfinite: bool) -> None:
     for name, tensor in state.items():
-        if not tensor.is_floating_point() and not _may_be_integer(name):
+        floating = tensor.is_floating_point()
+        # The counters and position tables of timm's models are whole numbers.
+        if not floating and not name.endswith(("num_batches_tracked", "relative_position_index")):
             raise CheckpointError(
                 f"{name!r} in {origin} is of type {tensor.dtype}, and weights are floating-point numbers."
             )
-        if allow_nonfinite or not tensor.is_floating_point() or tensor.is_meta:
-            continue
-        if not bool(torch.isfinite(tensor).all()):
+        if floating and not allow_nonfinite and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
                 f"{name!r} in {origin} holds values that are NaN or infinite, which would make every output invalid: "
                 "use an earlier checkpoint."
             )
-
-
-def _may_be_integer(name: str) -> bool:
-    # The counters and position tables of timm's models.
-    return name.endswith(("num_batches_tracked", "relative_position_index"))
 
 
 def _listed(items: Sequence[str]) -> str:

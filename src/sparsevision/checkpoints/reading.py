@@ -8,7 +8,6 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE, Checkpoint
 from sparsevision.checkpoints.description import Description, parse_description
 from sparsevision.checkpoints.layouts import OURS, detect_layout, layout_named, layouts, renamed_to_ours
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, first_line
 from sparsevision.models.registry import variant_named
 
 # Keys under which training loops keep weights, the averaged ones first: models are evaluated with these.
@@ -63,7 +62,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     try:
         text = description.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{str(description)!r} cannot be read ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(description)!r} cannot be read ({first_line(error)}).") from error
     state, _ = _read_safetensors(weights)
     if (settings := _settings_of_others(text)) is not None:
         return _checkpoint(state, None, str(folder), settings)
@@ -71,11 +70,7 @@ def _read_folder(folder: Path) -> Checkpoint:
 
 
 def _read_file(path: Path) -> Checkpoint:
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+    head = _first_bytes(path)
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(
             f"{str(path)!r} is a Git LFS pointer, not the weights: run `git lfs pull` where it came from."
@@ -90,6 +85,14 @@ def _read_file(path: Path) -> Checkpoint:
     return _checkpoint(_weights_of(state, repr(str(path))), described, str(path))
 
 
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+
+
 def _checkpoint(
     state: Mapping[str, Tensor], described: Description | None, origin: str, settings: Mapping[str, Any] | None = None
 ) -> Checkpoint:
@@ -98,20 +101,16 @@ def _checkpoint(
     named = renamed_to_ours(state, layout)
     tensors = {ours: tensor for ours, (_, tensor) in named.items()}
     originals = {ours: name for ours, (name, _) in named.items()}
-    read = Checkpoint(layout=layout, state=tensors, origin=origin, original_names=originals)
+    about: dict[str, Any] = {}
     known = layout_named(layout)
     if known is not None and known.describe is not None:
         stored = known.describe(tensors, settings or {}, origin)
-        preprocessing = variant_named(stored.name).preprocessing
-        return replace(
-            read, model_name=stored.name, config=stored.config, preprocessing=preprocessing, labels=stored.labels
-        )
-    if described is None:
-        return read
-    return replace(
-        read, model_name=described.model, config=described.config, preprocessing=described.preprocessing,
-        labels=described.labels, facts=described.facts,
-    )  # fmt: skip
+        about = {"model_name": stored.name, "config": stored.config, "labels": stored.labels}
+        about["preprocessing"] = variant_named(stored.name).preprocessing
+    elif described is not None:
+        shared = ("config", "labels", "preprocessing", "class_metadata")
+        about = {"model_name": described.model, **{name: getattr(described, name) for name in shared}}
+    return Checkpoint(layout=layout, state=tensors, origin=origin, original_names=originals, **about)
 
 
 def _settings_of_others(text: str) -> Mapping[str, Any] | None:
@@ -125,17 +124,14 @@ def _settings_of_others(text: str) -> Mapping[str, Any] | None:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        path.open("rb").close()  # the library reports a file without permission as missing
-    except OSError as error:
-        raise CheckpointError(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+    _first_bytes(path)  # the library reports a file without permission as missing
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = file.keys()
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     # The library raises its own error for the header, and torch's or NumPy's for what the header claims.
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{str(path)!r} is not an intact safetensors file ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact safetensors file ({first_line(error)}).") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -154,7 +150,7 @@ def _read_pickle(path: Path) -> Any:
         ) from error
     # A damaged archive makes torch's reader raise nearly anything, from EOFError to UnicodeDecodeError.
     except Exception as error:
-        raise CheckpointError(f"{str(path)!r} is not an intact file of weights ({_first_line(error)}).") from error
+        raise CheckpointError(f"{str(path)!r} is not an intact file of weights ({first_line(error)}).") from error
 
 
 def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
@@ -176,8 +172,3 @@ def _weights_of(content: Any, what: str) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return (text or type(error).__name__)[:200].rstrip(".")

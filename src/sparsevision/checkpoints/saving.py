@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,20 +15,15 @@ from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGH
 from sparsevision.checkpoints.description import format_description
 from sparsevision.checkpoints.identity import config_of, unwrapped
 from sparsevision.errors import CheckpointError
+from sparsevision.files import replacing
 from sparsevision.packing import is_packed
-from sparsevision.types import ClassFacts, Preprocessing
+from sparsevision.types import ClassMetadata, Preprocessing
 
 
 def save_checkpoint(
-    target: str | os.PathLike[str],
-    model: nn.Module,
-    *,
-    name: str,
-    preprocessing: Preprocessing,
-    labels: Sequence[str] | None,
-    facts: ClassFacts | None = None,
-    dtype: torch.dtype | None = None,
-) -> Path:
+    target: str | os.PathLike[str], model: nn.Module, *, name: str, preprocessing: Preprocessing,
+    labels: Sequence[str] | None, class_metadata: ClassMetadata | None = None, dtype: torch.dtype | None = None,
+) -> Path:  # fmt: skip
     """Writes a model with everything needed to use it, so that a kill at any moment leaves whole files.
 
     Args:
@@ -40,7 +32,7 @@ def save_checkpoint(
         name: what `create_model` calls the model.
         preprocessing: from images to the model's input.
         labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
-        facts: about the labels besides their names, one number a label.
+        class_metadata: about the labels besides their names, one number a label.
         dtype: of the stored floating-point tensors, e.g. torch.float16 for files to ship; None keeps the model's.
 
     Returns:
@@ -61,18 +53,16 @@ def save_checkpoint(
         raise CheckpointError(
             f"The model has {outputs} outputs and was given {len(labels)} labels: they must be as many."
         )
-    text = format_description(name, config_of(model), preprocessing, labels, facts)
+    text = format_description(name, config_of(model), preprocessing, labels, class_metadata)
     state = {key: _stored(key, tensor, dtype) for key, tensor in model.state_dict().items()}
     path = Path(target).expanduser()
-    metadata = {METADATA_KEY: text, "format": "pt"}
+    alone = path.suffix == ".safetensors"
     try:
-        if path.suffix == ".safetensors":
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, lambda part: save_file(state, part, metadata))
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            _replace(path / WEIGHTS_FILE, lambda part: save_file(state, part, metadata))
-            _replace(path / CONFIG_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+        with replacing(path if alone else path / WEIGHTS_FILE) as part:
+            save_file(state, part, {METADATA_KEY: text, "format": "pt"})
+        if not alone:
+            with replacing(path / CONFIG_FILE) as part:
+                part.write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"The checkpoint {str(path)!r} could not be written: {error}.") from error
     return path
@@ -87,16 +77,3 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     if not bool(torch.isfinite(converted).all()) and bool(torch.isfinite(stored).all()):
         raise CheckpointError(f"{name!r} has values that {dtype} cannot hold: save the checkpoint in another dtype.")
     return converted
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes beside the final place, forces it to the disk, and takes the place in one step."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        with suppress(OSError):
-            part.unlink()

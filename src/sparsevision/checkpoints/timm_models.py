@@ -12,10 +12,11 @@ from typing import Any
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint
-from sparsevision.checkpoints.identity import Identity, identify
+from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import imagenet_labels
 from sparsevision.checkpoints.loading import load_into
-from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
+from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, first_line
+from sparsevision.models.registry import NamedVariant
 from sparsevision.types import Preprocessing
 
 PREFIX = "timm/"
@@ -27,27 +28,16 @@ def is_timm_model(name: str) -> bool:
 
 
 def make_timm_model(
-    name: str,
-    checkpoint: Checkpoint | None = None,
-    *,
-    pretrained: bool = False,
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Makes timm's model of the name after "timm/"; weights may be timm's own, or a checkpoint in timm's names.
-
-    Raises:
-        UnknownNameError: timm has no model of that name.
-        ConfigError: timm does not take an option.
-        CheckpointError: the weights cannot be fetched or do not fit.
-    """
+    name: str, checkpoint: Checkpoint | None = None, *, pretrained: bool = False, num_classes: int | None = None,
+    in_chans: int | None = None, config: Mapping[str, Any] | None = None,
+) -> nn.Module:  # fmt: skip
+    """Makes timm's model of the name after "timm/", as `create_model` does, from timm's weights or a checkpoint."""
     check_timm_name(name)
     stored = dict(checkpoint.config or {}) if checkpoint else {}
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}
-    model = _make(name, pretrained, options)
+    model: Any = make_bare(name.removeprefix(PREFIX), pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
         report = load_into(model, checkpoint, fresh_head=num_classes is not None)
@@ -56,8 +46,7 @@ def make_timm_model(
         labels = imagenet_labels()
     preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
     labels = None if report and report.fresh else labels
-    found = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
-    identify(model, found)
+    model.identity = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
     return model
 
 
@@ -68,13 +57,28 @@ def timm_preprocessing(name: str) -> Preprocessing:
     check_timm_name(name)
     settings = resolve_data_config({}, pretrained_cfg=published_settings(name))
     return Preprocessing(
-        size=settings["input_size"][-2:],
-        fit="stretch" if settings["crop_mode"] == "squash" else "crop",
+        size=settings["input_size"][-2:], fit="stretch" if settings["crop_mode"] == "squash" else "crop",
         crop_fraction=settings["crop_pct"],
-        interpolation="bilinear" if settings["interpolation"] == "bilinear" else "bicubic",
-        mean=settings["mean"],
+        interpolation="bilinear" if settings["interpolation"] == "bilinear" else "bicubic", mean=settings["mean"],
         std=settings["std"],
-    )
+    )  # fmt: skip
+
+
+def timm_settings(variant: NamedVariant) -> dict[str, Any]:
+    """Returns a variant's input, head and weights as timm's `pretrained_cfg` and `default_cfg` name them."""
+    preprocessing = variant.preprocessing
+    model: Any = variant.family.model_class
+    heads = model.class_heads  # of a detector they depend on its configuration
+    weights = variant.weights.location if variant.weights is not None else None
+    return {
+        "url": weights if weights is not None and "://" in weights else None, "num_classes": variant.config.num_classes,
+        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size), "fixed_input_size": False,
+        "pool_size": None, "crop_pct": preprocessing.crop_fraction,
+        "crop_mode": "squash" if preprocessing.fit == "stretch" else "center",
+        "interpolation": preprocessing.interpolation, "mean": preprocessing.mean, "std": preprocessing.std,
+        "first_conv": getattr(model, "first_conv", None), "classifier": heads[0] if isinstance(heads, tuple) else None,
+        "paper_ids": variant.paper,
+    }  # fmt: skip
 
 
 def timm_names(pattern: str) -> list[str]:
@@ -101,22 +105,21 @@ def published_settings(name: str) -> dict[str, Any]:
     return found.to_dict() if found is not None else {}
 
 
-def _make(name: str, pretrained: bool, options: Mapping[str, Any]) -> nn.Module:
+def make_bare(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
+    """Makes timm's model without an identity; `name` is that after "timm/"."""
     import timm
 
-    bare = name.removeprefix(PREFIX)
     try:
-        return timm.create_model(bare, pretrained=pretrained, **options)
+        return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
-        raise ConfigError(f"timm's {bare} does not take an option that was given: {error}.") from error
+        raise ConfigError(f"timm's {name} does not take an option that was given: {error}.") from error
     # timm fetches through several libraries, each with its own errors.
     except Exception as error:
         if not pretrained:
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(
-            f"timm could not fetch the weights of {bare!r} ({type(error).__name__}: {reason}): "
-            "give a checkpoint that is here."
+            f"timm could not fetch the weights of {name!r} ({reason}): give a file of them."
         ) from error
 
 

@@ -96,7 +96,7 @@ class Evaluation:
         kind = task_named(task_of(identity.name))
         dataset = kind.open(data, split, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
         synonyms = [imagenet_synsets()] if len(labels) == 1000 and labels == imagenet_labels() else []
-        self.task: Task = kind(labels, identity.facts)
+        self.task: Task = kind(labels, identity.class_metadata)
         self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms)
         self.model: Any = model.to(self.device)
 

@@ -80,7 +80,7 @@ class Predictor:
         self.skipped: list[Skipped] = []
         kind = task_named(task_of(identity.name) if identity else DEFAULT_TASK)
         kind.check_preprocessing(self.preprocessing)
-        self.task: Task = kind(self.labels, identity.facts if identity else None)
+        self.task: Task = kind(self.labels, identity.class_metadata if identity else None)
         self.batch_size = batch_size or kind.prediction_batch
         self._read = ImageReader(self.preprocessing)
 

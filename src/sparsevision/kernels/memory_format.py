@@ -19,9 +19,5 @@ def with_gradient_like(x: Tensor, features: Tensor) -> Tensor:
     A CPU's batch norm takes eight times as long over a map and a gradient of different layouts.
     """
     if fast_cpu_training(x) and features.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
-        features.register_hook(_channels_last)
+        features.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
     return features
-
-
-def _channels_last(gradient: Tensor) -> Tensor:
-    return gradient.contiguous(memory_format=torch.channels_last)

@@ -9,19 +9,9 @@ from functools import cache
 
 import torch
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, first_line
 from sparsevision.factory import task_of
-from sparsevision.measure.cases import (
-    Candidate,
-    Dtype,
-    Size,
-    Work,
-    Workload,
-    build_model,
-    is_ours,
-    sides,
-    size_text,
-)
+from sparsevision.measure.cases import Candidate, Dtype, Size, Work, Workload, build_model, is_ours, sides, size_text
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import BenchmarkRow
@@ -31,25 +21,19 @@ from sparsevision.tasks import task_named
 
 
 def make_candidates(
-    models: Sequence[str],
-    *,
-    sizes: Sequence[Size] = (224,),
-    batches: Sequence[int] = (1,),
-    dtypes: Sequence[Dtype] = ("fp32",),
-    work: Work = "inference",
-    device: str = "cpu",
-    plain: bool = False,
+    models: Sequence[str], *, sizes: Sequence[Size] = (224,), batches: Sequence[int] = (1,),
+    dtypes: Sequence[Dtype] = ("fp32",), work: Work = "inference", device: str = "cpu", plain: bool = False,
     compiled: bool = False,
-) -> list[Candidate]:
+) -> list[Candidate]:  # fmt: skip
     """Returns every combination; `plain` adds our models' plain path, `compiled` adds every candidate compiled."""
     candidates: list[Candidate] = []
     for size, batch, dtype in itertools.product(sizes, batches, dtypes):
         load = Workload(size, batch, dtype=dtype, work=work, device=device)
         for model in dict.fromkeys(models):
-            sides = [Candidate(model, load)]
+            paths = [Candidate(model, load)]
             if plain and is_ours(model):
-                sides.append(Candidate(model, load, path="plain"))
-            candidates += sides + [replace(side, compiled=True) for side in sides if compiled]
+                paths.append(Candidate(model, load, path="plain"))
+            candidates += paths + [replace(path, compiled=True) for path in paths if compiled]
     return candidates
 
 
@@ -59,27 +43,20 @@ def choose_peer(models: Sequence[str]) -> str:
 
 
 def run_benchmark(
-    candidates: Sequence[Candidate],
-    settings: Settings,
-    *,
-    peer: str,
-    peer_compiled: bool = False,
-    memory: bool = False,
-    progress: Progress | None = None,
-) -> Iterator[list[BenchmarkRow]]:
+    candidates: Sequence[Candidate], settings: Settings, *, peer: str, peer_compiled: bool = False,
+    memory: bool = False, progress: Progress | None = None,
+) -> Iterator[list[BenchmarkRow]]:  # fmt: skip
     """Yields the results of one workload after the other; ratios are to `peer`, eager unless `peer_compiled`."""
     for load, group in group_by_workload(candidates).items():
         timings = compare(group, settings, peer=Candidate(peer, load, compiled=peer_compiled), progress=progress)
         results: list[BenchmarkRow] = []
         for timing in timings:
-            candidate = timing.candidate
-            use = None
+            candidate, use = timing.candidate, None
+            if memory and progress is not None:
+                progress(f"memory of {candidate.label}")
             if memory:
-                if progress is not None:
-                    progress(f"memory of {candidate.label}")
-                use = measure_memory(
-                    candidate, timing.memory_format, threads=torch.get_num_threads(), compile_mode=settings.compile_mode
-                )
+                threads, mode = torch.get_num_threads(), settings.compile_mode
+                use = measure_memory(candidate, timing.memory_format, threads=threads, compile_mode=mode)
             results.append(BenchmarkRow(timing, use, cost_of(candidate.model, load.size)[1].total))
         yield results
 
@@ -107,7 +84,5 @@ def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
     try:
         return count_parameters(network), count_macs(network, (3, *sides(size)))
     except (RuntimeError, AssertionError) as failure:
-        reason = str(failure).strip().splitlines()[0]
-        raise ConfigError(
-            f"{model} cannot take images of {size_text(size)} px ({reason}): choose another size."
-        ) from failure
+        where = f"{size_text(size)} px ({first_line(failure)})"
+        raise ConfigError(f"{model} cannot take images of {where}: choose another size.") from failure

@@ -14,6 +14,7 @@ from torch import nn
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
 from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.models.published import count_parameters
 from sparsevision.packing import pack_weights
 
 Dtype = Literal["fp32", "bf16", "fp16"]
@@ -134,7 +135,7 @@ class Runner:
         training = load.work == "training"
         model = build_model(candidate.model, load.size, fuse=not training)
         self.model = model.to(self.device).train(training)
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.parameters = count_parameters(self.model)
         if is_ours(candidate.model) and candidate.path == "default" and candidate.packs:
             pack_weights(self.model)
         self.images = torch.randn(load.batch, 3, *sides(load.size), device=self.device)

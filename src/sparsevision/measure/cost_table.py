@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
@@ -68,31 +68,30 @@ class CostTable:
         """States how many rows agree and how far the farthest is off."""
         agreeing = sum(one.agrees for one in self.counted)
         farthest = max((figure.difference for one in self.counted for figure in one.figures), default=0.0)
-        return (
-            f"{agreeing} of {len(self.counted)} rows agree (the farthest is {farthest:.2%} off). {self.note}".rstrip()
-        )
+        total = len(self.counted)
+        return f"{agreeing} of {total} rows agree (the farthest is {farthest:.2%} off). {self.note}".rstrip()
 
 
 def cost_tables() -> Iterator[CostTable]:
     """Counts the published rows of every family that has some."""
     for family in FAMILIES.values():
         if family.published is not None:
-            costs: PublishedCosts = import_module(family.published).COSTS
-            counted = list(count_rows(costs.rows))
-            yield CostTable(family=family.name, title=costs.title, counted=counted, note=costs.note)
+            yield count_rows(import_module(family.published).COSTS, family.name)
 
 
-def count_rows(rows: Iterable[CostRow]) -> Iterator[CountedRow]:
+def count_rows(costs: PublishedCosts, family: str = "") -> CostTable:
     """Builds every row's model on the meta device and counts it; nothing is computed, so all rows take seconds."""
-    counted: dict[tuple[Any, tuple[int, int]], OperationCount] = {}
-    for row in rows:
+    counted: list[CountedRow] = []
+    counts: dict[tuple[Any, tuple[int, int]], OperationCount] = {}
+    for row in costs.rows:
         with torch.device("meta"):
             model: Any = create_model(row.model, **row.config)
         # Tables repeat the ordinary model under other names.
         key = (model.config, row.size)
-        if key not in counted:
-            counted[key] = count_macs(model, (3, *row.size))
-        yield CountedRow(row=row, figures=row.figures(model, counted[key]))
+        if key not in counts:
+            counts[key] = count_macs(model, (3, *row.size))
+        counted.append(CountedRow(row=row, figures=costs.figures(row, model, counts[key])))
+    return CostTable(family=family, title=costs.title, counted=counted, note=costs.note)
 
 
 def _texts(figure: Figure) -> tuple[str, str]:

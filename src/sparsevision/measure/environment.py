@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 
 from sparsevision import __version__
-from sparsevision.errors import SparseVisionError
+from sparsevision.errors import SparseVisionError, first_line
 from sparsevision.factory import create_model
 from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.measure.machine import available_memory, describe_machine, total_memory, usable_cores
@@ -50,16 +50,11 @@ def _note(name: str, value: str, advice: str) -> Finding:
 def examine_environment(folder: Path | None = None) -> list[Finding]:
     """Examines Python, packages, devices, threads, memory, the disk under `folder` (default: here) and the model."""
     findings = [
-        Finding("sparsevision", __version__),
-        Finding("python", f"{platform.python_version()} ({sys.executable})"),
-        *examine_packages(),
-        *examine_devices(),
-        examine_threads(usable_cores(), torch.get_num_threads()),
-        examine_memory(available_memory(), total_memory()),
-        examine_disk(folder or Path.cwd()),
-    ]
-    shared = Path("/dev/shm")
-    if shared.is_dir():
+        Finding("sparsevision", __version__), Finding("python", f"{platform.python_version()} ({sys.executable})"),
+        *examine_packages(), *examine_devices(), examine_threads(usable_cores(), torch.get_num_threads()),
+        examine_memory(available_memory(), total_memory()), examine_disk(folder or Path.cwd()),
+    ]  # fmt: skip
+    if (shared := Path("/dev/shm")).is_dir():
         findings.append(examine_shared_memory(shutil.disk_usage(shared).total))
     return [*findings, examine_model()]
 
@@ -74,18 +69,14 @@ def examine_packages(installed: Callable[[str], str] = version) -> Iterator[Find
 
     `installed` returns a package's version or raises `PackageNotFoundError`.
     """
-    for name in _requirements()[""]:
-        found = _version_or_none(name, installed)
-        if found is None:
-            yield _harm(name, "missing", "Install sparsevision again: its core needs it.")
-        else:
-            yield Finding(name, found)
+    again = "Install sparsevision again: its core needs it."
     for extra, names in _requirements().items():
+        found = {name: _version_or_none(name, installed) for name in names}
         if not extra:
+            yield from (Finding(name, one) if one else _harm(name, "missing", again) for name, one in found.items())
             continue
-        missing = [name for name in names if _version_or_none(name, installed) is None]
-        listed = ", ".join(f"{name} {_version_or_none(name, installed)}" for name in names if name not in missing)
-        if missing:
+        listed = ", ".join(f"{name} {one}" for name, one in found.items() if one)
+        if missing := [name for name, one in found.items() if one is None]:
             advice = f"Missing: {', '.join(missing)}. If needed: install sparsevision[{extra}]."
             yield _note(f"extra [{extra}]", listed or "not installed", advice)
         else:
@@ -152,14 +143,14 @@ def examine_model() -> Finding:
     except SparseVisionError as failure:
         return _harm(name, "no weights", str(failure))
     rows = torch.linspace(-1, 1, 160)
-    images = (rows.view(1, 1, -1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1) + rows.cos()).contiguous()
+    images = rows.view(1, 1, -1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(1, 3, 1, 1) + rows.cos()
     try:
         with torch.inference_mode():
             fast = model(images)
             with plain_operators():
                 plain = model(images)
     except RuntimeError as failure:
-        return _harm(name, "failed", f"The model does not run here: {str(failure).splitlines()[0]}")
+        return _harm(name, "failed", f"The model does not run here: {first_line(failure)}")
     return judge_outputs(name, fast, plain)
 
 

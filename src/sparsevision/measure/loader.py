@@ -30,14 +30,9 @@ class LoaderSpeed:
 
 
 def measure_loader(
-    spec: str,
-    *,
-    size: int = 224,
-    batch: int = 32,
-    workers: int = 0,
-    seconds: float = 10.0,
+    spec: str, *, size: int = 224, batch: int = 32, workers: int = 0, seconds: float = 10.0,
     clock: Callable[[], float] = time.perf_counter,
-) -> LoaderSpeed:
+) -> LoaderSpeed:  # fmt: skip
     """Loads the training split of a data set in training order until `seconds` are over, epoch after epoch.
 
     The first batch, for which workers start and files are found, is not counted.

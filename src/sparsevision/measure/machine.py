@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,10 @@ class Machine:
     system: str
 
     def __str__(self) -> str:
-        parts = [
-            f"{self.processor}, cores: {self.cores}, threads: {self.threads}, {self.vector}",
-            f"{self.memory_gib:.0f} GiB",
-            self.accelerator,
-            f"torch {self.torch}",
-            f"Python {self.python}",
-            self.system,
-        ]
-        return "; ".join(part for part in parts if part)
+        processor = f"{self.processor}, cores: {self.cores}, threads: {self.threads}, {self.vector}"
+        accelerator = f"{self.accelerator}; " if self.accelerator else ""
+        versions = f"torch {self.torch}; Python {self.python}; {self.system}"
+        return f"{processor}; {self.memory_gib:.0f} GiB; {accelerator}{versions}"
 
 
 def describe_machine(device: str = "cpu") -> Machine:
@@ -43,16 +39,10 @@ def describe_machine(device: str = "cpu") -> Machine:
         major, minor = torch.cuda.get_device_capability(device)
         accelerator = f"{torch.cuda.get_device_name(device)} (capability {major}.{minor}, CUDA {torch.version.cuda})"
     return Machine(
-        processor=_processor_name(),
-        cores=usable_cores(),
-        threads=torch.get_num_threads(),
-        vector=torch.backends.cpu.get_cpu_capability(),
-        memory_gib=total_memory() / 2**30,
-        accelerator=accelerator,
-        torch=torch.__version__,
-        python=platform.python_version(),
-        system=platform.system(),
-    )
+        processor=_processor_name(), cores=usable_cores(), threads=torch.get_num_threads(),
+        vector=torch.backends.cpu.get_cpu_capability(), memory_gib=total_memory() / 2**30, accelerator=accelerator,
+        torch=torch.__version__, python=platform.python_version(), system=platform.system(),
+    )  # fmt: skip
 
 
 def usable_cores() -> int:
@@ -77,21 +67,19 @@ def available_memory() -> int:
 
 def read_kibibytes(path: Path, key: str) -> int | None:
     """Reads a line `key: N kB` of one of the kernel's tables as bytes; None where the table or the line is missing."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == key:
-            return int(value.split()[0]) * 1024
-    return None
+    return next((int(value.split()[0]) * 1024 for name, value in _lines_of(path) if name == key), None)
 
 
 def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    names = (value for name, value in _lines_of(Path("/proc/cpuinfo")) if name == "model name")
     return next(names, "") or platform.processor() or platform.machine()
+
+
+def _lines_of(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        name, _, value = line.partition(":")
+        yield name.strip(), value.strip()

@@ -67,11 +67,8 @@ def measure_memory(
 
     Raises `SparseVisionError` with the last line that the process wrote, should it fail.
     """
-    order = json.dumps({
-        "candidate": asdict(replace(candidate, memory_format=memory_format)),
-        "threads": threads,
-        "compile_mode": compile_mode,
-    })  # fmt: skip
+    chosen = asdict(replace(candidate, memory_format=memory_format))
+    order = json.dumps({"candidate": chosen, "threads": threads, "compile_mode": compile_mode})
     done = subprocess.run([sys.executable, "-m", __name__, order], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]

@@ -37,7 +37,7 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
     shape = input_shape if len(input_shape) == 4 else (1, *input_shape)
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     counter = FlopCounterMode(display=False, custom_mapping=_tallies())
-    with FakeTensorMode(allow_non_fake_inputs=True), _evaluating(model), _countable(), torch.no_grad():
+    with FakeTensorMode(allow_non_fake_inputs=True), _countable(model), torch.no_grad():
         # Shapes that claim to lie on the CPU: models ask their tensors' device, and some operators know no "meta".
         named = [*model.named_parameters(), *model.named_buffers()]
         stand_ins = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in named}
@@ -78,27 +78,18 @@ def _mixing_products(model: nn.Module, by_module: Mapping[str, Mapping[Any, int]
 
 
 @contextmanager
-def _countable() -> Iterator[None]:
-    """Makes models take the operators that the counter has rules for: no fused attention, no fast paths."""
+def _countable(model: nn.Module) -> Iterator[None]:
+    """Makes models take the operators that the counter has rules for: no fused attention, no fast paths, no dropout."""
     # Logs every shape error at length before raising it.
     log = logging.getLogger("torch._subclasses.fake_tensor")
-    level = log.level
-    fastpath = torch.backends.mha.get_fastpath_enabled()
+    attention = torch.backends.mha
     with ExitStack() as stack:
         stack.enter_context(plain_operators())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        stack.callback(log.setLevel, level)
+        stack.callback(model.train, model.training)
+        stack.callback(log.setLevel, log.level)
+        stack.callback(attention.set_fastpath_enabled, attention.get_fastpath_enabled())
+        model.eval()
         log.setLevel(logging.CRITICAL)
-        torch.backends.mha.set_fastpath_enabled(False)
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
+        attention.set_fastpath_enabled(False)
         yield
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -25,12 +25,12 @@ class BenchmarkRow:
 
 def cells(result: BenchmarkRow) -> tuple[str, ...]:
     """Returns a result as the texts of a table's row, in the order of `COLUMNS`."""
-    timing, milliseconds = result.timing, 1e3
-    seconds, memory = timing.seconds, result.memory
+    timing, memory = result.timing, result.memory
+    middle, low, high = (1e3 * seconds for seconds in (timing.seconds.value, timing.seconds.low, timing.seconds.high))
     return (
         timing.candidate.label,
         f"{timing.images_per_second:.1f}",
-        f"{seconds.value * milliseconds:.1f} ({seconds.low * milliseconds:.1f}–{seconds.high * milliseconds:.1f})",
+        f"{middle:.1f} ({low:.1f}–{high:.1f})",
         "" if timing.speedup is None else str(timing.speedup),
         "" if memory is None else f"{'' if memory.exact else '≥ '}{memory.megabytes:.0f}",
         f"{timing.parameters / 1e6:.1f}",
@@ -41,22 +41,12 @@ def cells(result: BenchmarkRow) -> tuple[str, ...]:
 
 def as_record(result: BenchmarkRow) -> dict[str, Any]:
     """Returns a result as plain values for JSON."""
-    timing = result.timing
-    candidate = asdict(timing.candidate)
+    rest = asdict(result)
+    timing = rest.pop("timing")
+    candidate = timing.pop("candidate")
     workload = candidate.pop("workload")
-    return {
-        **candidate,
-        **workload,
-        "memory_format": timing.memory_format,
-        "label": timing.candidate.label,
-        "parameters": timing.parameters,
-        "macs": result.macs,
-        "images_per_second": timing.images_per_second,
-        "seconds": asdict(timing.seconds),
-        "rounds": list(timing.rounds),
-        "speedup": None if timing.speedup is None else asdict(timing.speedup),
-        "memory": None if result.memory is None else asdict(result.memory),
-    }
+    derived = {"label": result.timing.candidate.label, "images_per_second": result.timing.images_per_second}
+    return {**candidate, **workload, **timing, **rest, **derived}
 
 
 def as_json(results: Sequence[BenchmarkRow], machine: Machine, settings: Settings, **more: Any) -> str:

@@ -59,12 +59,9 @@ class Timing:
 
 
 def time_interleaved(
-    calls: Mapping[str, Callable[[], object]],
-    settings: Settings,
-    *,
-    clock: Callable[[], float] = time.perf_counter,
+    calls: Mapping[str, Callable[[], object]], settings: Settings, *, clock: Callable[[], float] = time.perf_counter,
     progress: Progress | None = None,
-) -> dict[str, list[float]]:
+) -> dict[str, list[float]]:  # fmt: skip
     """Returns, for every name, the seconds per call of each round.
 
     Every round calls each once, in the given order and backwards in turn, so that none always follows the same other.
@@ -87,12 +84,9 @@ def time_interleaved(
 
 
 def compare(
-    candidates: Sequence[Candidate],
-    settings: Settings,
-    *,
-    peer: Candidate | None = None,
+    candidates: Sequence[Candidate], settings: Settings, *, peer: Candidate | None = None,
     progress: Progress | None = None,
-) -> list[Timing]:
+) -> list[Timing]:  # fmt: skip
     """Times candidates of one workload against each other in one interleaved run.
 
     Returns a row per candidate, in order; with a `peer` (one of the candidates) each has its ratio to it. Raises
@@ -110,17 +104,13 @@ def compare(
                 progress(f"building {candidate.label}")
             runners[candidate.label] = Runner(candidate, compile_mode=settings.compile_mode)
         times = time_interleaved(runners, settings, progress=progress)
-    return [
-        Timing(
-            candidate,
-            runners[candidate.label].memory_format,
-            runners[candidate.label].parameters,
-            median_and_quartiles(times[candidate.label]),
-            tuple(times[candidate.label]),
-            None if peer is None else ratio_of_medians(times[peer.label], times[candidate.label]),
-        )
-        for candidate in candidates
-    ]
+    timings: list[Timing] = []
+    for candidate in candidates:
+        runner, own = runners[candidate.label], times[candidate.label]
+        speedup = None if peer is None else ratio_of_medians(times[peer.label], own)
+        middle = median_and_quartiles(own)
+        timings.append(Timing(candidate, runner.memory_format, runner.parameters, middle, tuple(own), speedup))
+    return timings
 
 
 def group_by_workload(candidates: Sequence[Candidate]) -> dict[Workload, list[Candidate]]:

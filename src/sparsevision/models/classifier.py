@@ -1,40 +1,106 @@
-"""Base of the classifiers: a check of the input's shape, and gradient checkpointing."""
+"""Base of the classifiers: from tokens to logits, timm's verbs that they share, and gradient checkpointing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.types import Control, Response, Trace
+
+Images = Float[Tensor, "batch in_chans height width"]
 
 
 class Classifier(nn.Module):
-    """A network of units that are run one after another, on images (B, C, H, W)."""
+    """A network of units that are run one after another on images, into tokens (B, N, d) that are pooled.
 
+    `forward_features` returns the tokens; the first of `class_heads` is the classifier.
+    """
+
+    controls: ClassVar[dict[str, Control]] = {}
+    class_heads: ClassVar[tuple[str, ...]] = ("head.fc",)
+    poolings: ClassVar[tuple[str, ...]] = ("avg", "")
+    outputs: Any = "classes"
     grad_checkpointing = False
 
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recomputes each unit's activations in the backward pass instead of keeping them."""
-        self.grad_checkpointing = enable
+    def __init__(self, config: Any, num_features: int) -> None:
+        super().__init__()
+        self.config, self.num_classes = config, config.num_classes
+        self.num_features = self.embed_dim = self.head_hidden_size = num_features
+        self.default_cfg: dict[str, Any] = {}
+        self.pool = self.poolings[0]
+        self.dropout = nn.Dropout(getattr(config, "dropout", 0.0))
+
+    def forward(
+        self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None
+    ) -> Float[Tensor, batch * classes]:
+        """Classifies normalised images; `sizes` (B, 2) are valid heights and widths, where a batch is padded."""
+        tokens = self.forward_features(images, sizes=sizes, trace=trace)
+        if trace is not None and trace.wants("response"):
+            trace.record("head", Response(self.get_classifier()(self._normed(tokens))))
+        return self.forward_head(tokens)
+
+    def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tensor:
+        """Returns the tokens (B, N, d) that are pooled."""
+        raise NotImplementedError
+
+    def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
+        """Returns logits (B, K), or with `pre_logits` the features (B, d) in front of the classifier."""
+        pooled = tokens.mean(dim=1) if self.pool == "avg" else tokens[:, 0] if self.pool == "token" else tokens
+        features = self._normed(pooled)
+        return features if pre_logits else self.get_classifier()(self.dropout(features))
+
+    def _normed(self, tokens: Tensor) -> Tensor:
+        return tokens
 
     def _run(self, unit: nn.Module, *inputs: Any) -> Any:
         if self.grad_checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(unit, *inputs, use_reentrant=False, context_fn=partial(_contexts, unit))
         return unit(*inputs)
 
-    def _check_images(self, images: Tensor, expected: int) -> None:
-        if images.ndim != 4 or images.shape[1] != expected:
-            raise ConfigError(
-                f"The model takes images of shape (batch, {expected}, height, width); "
-                f"it was given {tuple(images.shape)}."
-            )
+    # timm's verbs, which other tools call
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recomputes each unit's activations in the backward pass instead of keeping them."""
+        self.grad_checkpointing = enable
+
+    def no_weight_decay(self) -> set[str]:
+        """Names the parameters that do not decay, besides norms and biases."""
+        return set()
+
+    def get_classifier(self) -> nn.Module:
+        """Returns the last linear layer."""
+        return self.get_submodule(self.class_heads[0])
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Gives the head fresh outputs (0: none, the features come out), and optionally another pooling."""
+        if global_pool is not None:
+            if global_pool not in self.poolings:
+                raise UnknownNameError("pooling", str(global_pool), self.poolings)
+            self.pool = global_pool
+        self.config, self.num_classes = replace(self.config, num_classes=num_classes), num_classes
+        head: nn.Module = nn.Identity()
+        if num_classes:
+            like, bias = next(self.parameters()), self.outputs == "classes"
+            head = nn.Linear(self.num_features, num_classes, bias=bias, device=like.device, dtype=like.dtype)
+        self.set_submodule(self.class_heads[0], head)
+
+
+def check_images(images: Tensor, channels: int) -> None:
+    """Raises ConfigError unless images are of shape (batch, channels, height, width)."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ConfigError(
+            f"The model takes images of shape (batch, {channels}, height, width); it was given {tuple(images.shape)}."
+        )
 
 
 def _contexts(unit: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,30 +1,25 @@
-"""Checks that configurations of all families share."""
+"""Checks that configurations of all families share: what the fields' types tell, and no more."""
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from sparsevision.errors import ConfigError, UnknownNameError
 
-
-def check_at_least(config: Any, least: int, *names: str) -> None:
-    """Raises ConfigError unless the fields are at least 1, or not negative."""
-    for name in names:
-        if getattr(config, name) < least:
-            bound = f"must be at least {least}" if least else "must not be negative"
-            raise ConfigError(f"{name} is {getattr(config, name)}; it {bound}.")
+# Whole numbers are at least 1 where their type is a plain int.
+FromZero = Annotated[int, "at least 0"]
+Rate = Annotated[float, "at least 0 and below 1"]
 
 
-def check_rates(config: Any, *names: str) -> None:
-    """Raises ConfigError unless the fields are at least 0 and below 1."""
-    for name in names:
-        if not 0 <= getattr(config, name) < 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}; it must be at least 0 and below 1.")
-
-
-def check_choices(config: Any) -> None:
-    """Raises UnknownNameError unless every field whose type lists its values has one of them."""
-    for name, kind in get_type_hints(type(config)).items():
-        allowed = [value for value in get_args(kind) if isinstance(value, str | int)]
-        if allowed and getattr(config, name) not in allowed:
-            raise UnknownNameError(f"value of {name}", str(getattr(config, name)), map(str, allowed))
+def check_fields(config: Any) -> None:
+    """Raises ConfigError unless every number is in the range of its type, and every choice among the listed values."""
+    for name, kind in get_type_hints(type(config), include_extras=True).items():
+        value = getattr(config, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise UnknownNameError(f"value of {name}", str(value), map(str, get_args(kind)))
+        if kind is int and value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1.")
+        if kind == FromZero and value < 0:
+            raise ConfigError(f"{name} is {value}; it must not be negative.")
+        if kind == Rate and not 0 <= value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 0 and below 1.")

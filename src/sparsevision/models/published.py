@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 
@@ -29,7 +29,7 @@ class OperationCount:
         return self.total - self.mixing
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Figure:
     """A published number beside the one that is counted here; `digits` are printed behind the point.
 
@@ -39,45 +39,44 @@ class Figure:
     name: str
     counted: float
     stated: float | None = None
+    _: KW_ONLY
     tolerance: float | None = None
     digits: int = 0
 
     @property
     def difference(self) -> float:
         """The share by which the compared numbers differ."""
-        if self.stated is None or self.tolerance is None:
-            return 0.0
-        return abs(self.counted / self.stated - 1)
+        return 0.0 if self.stated is None or self.tolerance is None else abs(self.counted / self.stated - 1)
 
     @property
     def agrees(self) -> bool:
         """Whether the numbers agree, if they are compared."""
-        if self.stated is None or self.tolerance is None:
-            return True
-        return self.difference <= self.tolerance if self.tolerance else round(self.counted, self.digits) == self.stated
+        exact = self.tolerance == 0 and self.stated is not None
+        return round(self.counted, self.digits) == self.stated if exact else self.difference <= (self.tolerance or 0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class CostRow:
-    """One row of a published table: `model` with `config` overrides for images of `size` (height, width)."""
+    """One row of a published table: `model` with `config` overrides for images of `size` (height, width).
+
+    `stated` are its numbers in the order of its family's figures, None where none was published.
+    """
 
     name: str
     model: str
+    stated: Sequence[float | None]
     config: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (224, 224)
     remark: str = ""
 
-    def figures(self, model: Any, count: OperationCount) -> Sequence[Figure]:
-        """Returns the row's numbers beside those of this package's model."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCosts:
-    """The rows of one family, and what a reader of their table needs to know."""
+    """The rows of one family, the `figures` of a row and its model, and what a reader of the table needs to know."""
 
     title: str
     rows: Sequence[CostRow]
+    figures: Callable[[CostRow, Any, OperationCount], Sequence[Figure]]
     note: str = ""
 
 

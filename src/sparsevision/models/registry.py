@@ -122,11 +122,7 @@ def _variants_of(families: tuple[Family, ...]) -> Mapping[str, NamedVariant]:
 
 
 def variant_named(name: str) -> NamedVariant:
-    """Returns a registered model.
-
-    Raises:
-        UnknownNameError: nothing is registered under the name; the nearest ones are offered.
-    """
+    """Returns a registered model; raises UnknownNameError with the nearest names where there is none."""
     known = variants()
     if name not in known:
         raise UnknownNameError("model", name, known, advice="See `sparsevision models`; timm's models are 'timm/NAME'.")

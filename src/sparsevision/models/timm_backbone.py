@@ -10,7 +10,7 @@ from jaxtyping import Float
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, first_line
 from sparsevision.kernels.memory_format import channels_last_on_cpu
 from sparsevision.packing.folding import fold_fixed_norms
 
@@ -29,7 +29,7 @@ class TimmBackbone(nn.Module):
             body: Any = timm.create_model(name, features_only=True, out_indices=last, **options)
         except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
             raise ConfigError(
-                f"timm makes no feature maps with {name!r} and {options}: {str(error).splitlines()[0]}"
+                f"timm makes no feature maps with {name!r} and {options}: {first_line(error)}."
             ) from error
         self.early = str(info.info[max(i for i, stride in enumerate(strides) if stride <= 4)]["module"])
         self.channels: list[int] = body.feature_info.channels()

@@ -173,7 +173,7 @@ def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -
     recipe = run.recipe
     save_checkpoint(
         folder, model, name=recipe.model.name, preprocessing=recipe.preprocessing, labels=run.task.classes,
-        facts=report.class_metadata(),
+        class_metadata=report.class_metadata(),
     )  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report.to_dict()) + "\n", encoding="utf-8")
 

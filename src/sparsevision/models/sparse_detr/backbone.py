@@ -90,10 +90,7 @@ class LevelNeck(nn.Module):
         ]
         pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
-            positions=torch.cat(positions, dim=1),
-            references=token_references(shapes, ratios),
-            padding=torch.cat([level.flatten(1) for level in masks], dim=1),
-            ratios=ratios,
-            shapes=shapes,
-        )
+            positions=torch.cat(positions, dim=1), references=token_references(shapes, ratios),
+            padding=torch.cat([level.flatten(1) for level in masks], dim=1), ratios=ratios, shapes=shapes,
+        )  # fmt: skip
         return pyramid, masks

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
+from sparsevision.models.config_checks import Rate, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class SparseDETRConfig:
     ffn_width: int = 1024
     num_queries: int = 300
     num_classes: int = 91
-    dropout: float = 0.1
+    dropout: Rate = 0.1
     selection: Literal["all", "dam", "objectness", "random"] = "dam"
     keep_ratio: float = 0.1
     queries: Literal["learned", "boxes", "tokens"] = "tokens"
@@ -88,10 +88,7 @@ class SparseDETRConfig:
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; a frozen config is hashed and compared.
         object.__setattr__(self, "backbone_options", tuple((name, value) for name, value in self.backbone_options))
-        check_at_least(self, 1, "width", "num_levels", "num_heads", "num_points", "encoder_depth", "decoder_depth",
-                       "ffn_width", "num_queries", "num_classes")  # fmt: skip
-        check_choices(self)
-        check_rates(self, "dropout")
+        check_fields(self)
         if not 0 < self.keep_ratio <= 1:
             raise ConfigError(f"keep_ratio is {self.keep_ratio}; it must be above 0 and at most 1.")
         for divisor in (self.num_heads, 32):

@@ -84,12 +84,9 @@ class DeformableDecoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self,
-        content: Float[Tensor, "batch queries width"],
-        positions: Float[Tensor, "batch queries width"],
-        references: Float[Tensor, "batch queries levels coordinates"],
-        memory: TokenPyramid,
-    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
+        self, content: Float[Tensor, "batch queries width"], positions: Float[Tensor, "batch queries width"],
+        references: Float[Tensor, "batch queries levels coordinates"], memory: TokenPyramid,
+    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:  # fmt: skip
         """Returns the queries' content after the layer, and their sampling locations."""
         placed = content + positions
         exchanged, _ = self.self_attn(placed, placed, content, need_weights=False)

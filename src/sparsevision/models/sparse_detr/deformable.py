@@ -29,11 +29,10 @@ class SamplingLocations(NamedTuple):
 
 
 def sample_levels(
-    values: Float[Tensor, "batch tokens heads channels"],
-    shapes: Shapes,
+    values: Float[Tensor, "batch tokens heads channels"], shapes: Shapes,
     locations: Float[Tensor, "batch queries heads levels points 2"],
     weights: Float[Tensor, "batch queries heads levels points"],
-) -> Float[Tensor, "batch queries width"]:
+) -> Float[Tensor, "batch queries width"]:  # fmt: skip
     """Sums, over levels and points, weight times what bilinear interpolation reads in a level's map.
 
     `values` holds the levels' tokens one level after another, each row by row; `shapes` their heights and widths.
@@ -97,13 +96,10 @@ class DeformableAttention(nn.Module):
             self.offsets.bias.copy_(bias.flatten())
 
     def forward(
-        self,
-        queries: Float[Tensor, "batch queries width"],
-        references: Float[Tensor, "batch queries levels coordinates"],
-        source: Float[Tensor, "batch tokens width"],
-        shapes: Shapes,
-        padding: Bool[Tensor, "batch tokens"] | None = None,
-    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:
+        self, queries: Float[Tensor, "batch queries width"],
+        references: Float[Tensor, "batch queries levels coordinates"], source: Float[Tensor, "batch tokens width"],
+        shapes: Shapes, padding: Bool[Tensor, "batch tokens"] | None = None,
+    ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:  # fmt: skip
         """Returns the features read in `source`, and the sampling locations; tokens under `padding` read as zero."""
         values = self.value(source)
         if padding is not None:

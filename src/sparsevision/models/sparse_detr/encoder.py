@@ -42,14 +42,10 @@ class SparseEncoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self,
-        tokens: Float[Tensor, "batch chosen width"],
-        positions: Float[Tensor, "batch chosen width"],
-        references: Float[Tensor, "batch chosen levels 2"],
-        source: Float[Tensor, "batch tokens width"],
-        shapes: Shapes,
+        self, tokens: Float[Tensor, "batch chosen width"], positions: Float[Tensor, "batch chosen width"],
+        references: Float[Tensor, "batch chosen levels 2"], source: Float[Tensor, "batch tokens width"], shapes: Shapes,
         padding: Bool[Tensor, "batch tokens"],
-    ) -> Float[Tensor, "batch chosen width"]:
+    ) -> Float[Tensor, "batch chosen width"]:  # fmt: skip
         """Returns the tokens after they have read in `source`."""
         read, _ = self.attn(tokens + positions, references, source, shapes, padding)
         return self.ffn(self.norm(tokens + self.dropout(read)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,42 +13,19 @@ from torch import Tensor, nn
 from torchvision.ops import box_convert
 
 from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.models.classifier import check_images
 from sparsevision.models.parameter_groups import ParameterGroup
+from sparsevision.models.sparse_detr import selection as selecting
 from sparsevision.models.sparse_detr.backbone import LevelNeck, classifier_names, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
-from sparsevision.models.sparse_detr.decoder import (
-    DecodedLayer,
-    DeformableDecoder,
-    LearnedQueries,
-    ObjectQueries,
-    ProposedQueries,
-)
-from sparsevision.models.sparse_detr.deformable import DeformableAttention
+from sparsevision.models.sparse_detr.decoder import DecodedLayer, DeformableDecoder, LearnedQueries, ProposedQueries
+from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
 from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
 from sparsevision.models.sparse_detr.heads import BoxHead
-from sparsevision.models.sparse_detr.selection import (
-    TokenScorer,
-    TokenSelection,
-    attention_map,
-    binarise,
-    budgets,
-    mask_losses,
-    select,
-    whole_budget,
-)
+from sparsevision.models.sparse_detr.selection import Scores, TokenScorer, TokenSelection
 from sparsevision.outputs import DetectionHead, DetectionOutput
-from sparsevision.types import (
-    Choice,
-    Control,
-    Kept,
-    LevelMaps,
-    Points,
-    Regions,
-    Response,
-    Trace,
-    TraceKind,
-)
+from sparsevision.types import Choice, Control, Kept, LevelMaps, Points, Regions, Response, Trace, TraceKind
 
 # The scorer's loss, the only one that the network itself can form.
 MASK_LOSS = "mask_prediction"
@@ -76,7 +53,7 @@ class TokenProposals(NamedTuple):
 
     logits: Float[Tensor, "batch tokens classes"]
     boxes: Float[Tensor, "batch tokens 4"]
-    foreground: Float[Tensor, "batch tokens"]
+    foreground: Scores
 
 
 class DetectionPass(NamedTuple):
@@ -85,7 +62,7 @@ class DetectionPass(NamedTuple):
     pyramid: TokenPyramid
     boxes: Float[Tensor, "batch tokens 4"]
     objectness: TokenProposals | None
-    scores: Float[Tensor, "batch tokens"] | None
+    scores: Scores | None
     counts: Int[Tensor, " batch"] | None
     selection: TokenSelection | None
     memory: TokenPyramid
@@ -154,11 +131,8 @@ class SparseDETR(nn.Module):
     @property
     def class_heads(self) -> tuple[str, ...]:
         """The layers that have one output a class."""
-        return tuple(
-            f"{name}.classes"
-            for name, module in self.named_modules()
-            if isinstance(module, BoxHead) and self.num_classes
-        )
+        heads = (name for name, module in self.named_modules() if isinstance(module, BoxHead) and self.num_classes)
+        return tuple(f"{name}.classes" for name in heads)
 
     @property
     def backbone_name(self) -> str:
@@ -173,9 +147,8 @@ class SparseDETR(nn.Module):
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
         if self.neck.level_embed.is_meta:
             return
-        transformer = (self.encoder, self.decoder, self.scorer, self.proposal, self.query)
-        for part in transformer:
-            for parameter in part.parameters() if part is not None else ():
+        for part in filter(None, (self.encoder, self.decoder, self.scorer, self.proposal, self.query)):
+            for parameter in part.parameters():
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
         for module in self.modules():
@@ -188,14 +161,9 @@ class SparseDETR(nn.Module):
             first.init_weights(side=-2.0)
 
     def forward(
-        self,
-        images: Float[Tensor, "batch 3 height width"],
-        *,
-        sizes: Int[Tensor, "batch 2"] | None = None,
-        trace: Trace | None = None,
-        keep_ratio: float | None = None,
-        selection: str | None = None,
-    ) -> DetectionOutput:
+        self, images: Float[Tensor, "batch 3 height width"], *, sizes: Int[Tensor, "batch 2"] | None = None,
+        trace: Trace | None = None, keep_ratio: float | None = None, selection: str | None = None,
+    ) -> DetectionOutput:  # fmt: skip
         """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image."""
         run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
@@ -206,13 +174,9 @@ class SparseDETR(nn.Module):
         return DetectionOutput((last, *self._auxiliary_heads(run)), self._auxiliary_losses(run))
 
     def run(
-        self,
-        images: Float[Tensor, "batch 3 height width"],
-        *,
-        sizes: Int[Tensor, "batch 2"] | None = None,
-        keep_ratio: float | None = None,
-        selection: str | None = None,
-    ) -> DetectionPass:
+        self, images: Float[Tensor, "batch 3 height width"], *, sizes: Int[Tensor, "batch 2"] | None = None,
+        keep_ratio: float | None = None, selection: str | None = None,
+    ) -> DetectionPass:  # fmt: skip
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
         pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
@@ -222,12 +186,12 @@ class SparseDETR(nn.Module):
         counts = chosen = None
         if scores is not None:
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
-            counts = budgets(pyramid.padding, ratio)
+            counts = selecting.budgets(pyramid.padding, ratio)
             ranked = scores.detach()
             if self.numerics.ignores_padding or way != "dam":
                 ranked = ranked.masked_fill(pyramid.padding, -math.inf)
-            most = whole_budget(ranked.shape[1], ratio) if sizes is None else None
-            chosen = select(ranked, counts, most)
+            most = selecting.whole_budget(ranked.shape[1], ratio) if sizes is None else None
+            chosen = selecting.select(ranked, counts, most)
         tokens, states = self.encoder(pyramid, chosen)
         memory = pyramid._replace(tokens=tokens)
         proposed, query_tokens, queries = self._queries(memory, boxes)
@@ -239,10 +203,7 @@ class SparseDETR(nn.Module):
         )  # fmt: skip
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ConfigError(
-                f"The model takes images of shape (batch, 3, height, width); it was given {tuple(images.shape)}."
-            )
+        check_images(images, 3)
         if keep_ratio is not None and not self.controls:
             raise ConfigError("This model updates all tokens and takes no keep_ratio: omit it.")
         if keep_ratio is not None and not 0 < keep_ratio <= 1:
@@ -278,9 +239,7 @@ class SparseDETR(nn.Module):
         foreground = logits.amax(dim=-1) if specific else logits[..., 0]
         return TokenProposals(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
 
-    def _queries(
-        self, memory: TokenPyramid, boxes: Tensor
-    ) -> tuple[TokenProposals | None, Tensor | None, ObjectQueries]:
+    def _queries(self, memory: TokenPyramid, boxes: Tensor) -> tuple[TokenProposals | None, Tensor | None, Any]:
         """Makes the decoder's queries: a table, or the first stage's best tokens (Efficient DETR)."""
         if isinstance(self.query, LearnedQueries):
             return None, None, self.query(len(memory.tokens))
@@ -317,17 +276,17 @@ class SparseDETR(nn.Module):
             heads.append(DetectionHead(f"encoder.{index}", head.classes(state), boxes, valid))
         return heads
 
-    def attention_map(self, run: DetectionPass) -> Float[Tensor, "batch tokens"]:
+    def attention_map(self, run: DetectionPass) -> Scores:
         """Returns the decoder's cross-attention map (DAM): how much of each token the decoder has read."""
         looks = [layer.looks for layer in run.layers]
-        return attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
+        return selecting.attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
 
     def _auxiliary_losses(self, run: DetectionPass) -> dict[str, Tensor]:
         if self.scorer is None or run.scores is None or run.counts is None:
             return {}
-        target = binarise(self.attention_map(run), run.pyramid.padding, run.counts)
+        target = selecting.binarise(self.attention_map(run), run.pyramid.padding, run.counts)
         ignored = run.pyramid.padding if self.numerics.ignores_padding else None
-        return {MASK_LOSS: mask_losses(run.scores, target, ignored)}
+        return {MASK_LOSS: selecting.mask_losses(run.scores, target, ignored)}
 
     def _record(self, run: DetectionPass, trace: Trace) -> None:
         """Fills a trace: how tokens were scored and which were updated, where queries sampled and what they found.
@@ -359,32 +318,26 @@ class SparseDETR(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the published groups: all decay; backbone and predicted places learn at a tenth of the rate."""
-        slow: list[tuple[str, nn.Parameter]] = []
-        backbone: list[tuple[str, nn.Parameter]] = []
-        rest: list[tuple[str, nn.Parameter]] = []
+        kinds: dict[str, list[tuple[str, nn.Parameter]]] = {"transformer": [], "backbone": [], "places": []}
         for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            predicts_places = ".offsets." in name or name.startswith("query.reference.")
-            chosen = backbone if name.startswith("backbone.") else slow if predicts_places else rest
-            chosen.append((name, parameter))
-        groups = [
-            ParameterGroup("transformer", rest, decay=True),
-            ParameterGroup("backbone", backbone, decay=True, lr_scale=0.1),
-            ParameterGroup("places", slow, decay=True, lr_scale=0.1),
+            places = ".offsets." in name or name.startswith("query.reference.")
+            if parameter.requires_grad:
+                kind = "backbone" if name.startswith("backbone.") else "places" if places else "transformer"
+                kinds[kind].append((name, parameter))
+        return [
+            ParameterGroup(kind, parameters, decay=True, lr_scale=1.0 if kind == "transformer" else 0.1)
+            for kind, parameters in kinds.items()
+            if parameters
         ]
-        return [group for group in groups if group.parameters]
 
 
-def _maps(
-    values: Float[Tensor, "batch tokens"], shapes: Sequence[tuple[int, int]]
-) -> tuple[Float[Tensor, "batch _ _"], ...]:
+def _maps(values: Scores, shapes: Shapes) -> tuple[Float[Tensor, "batch _ _"], ...]:
     """Splits one number a token into a map a level."""
     levels = values.split([height * width for height, width in shapes], dim=1)
     return tuple(level.view(-1, *shape) for level, shape in zip(levels, shapes, strict=True))
 
 
-def _by_level(selection: TokenSelection, shapes: Sequence[tuple[int, int]]) -> tuple[Int[Tensor, "batch chosen"], ...]:
+def _by_level(selection: TokenSelection, shapes: Shapes) -> tuple[Int[Tensor, "batch chosen"], ...]:
     """Returns each level's chosen tokens by their place in the level; -1 where a row belongs to another level."""
     found, first = [], 0
     for height, width in shapes:

@@ -16,30 +16,23 @@ T = TypeVar("T")
 
 # The parts of deformable attention, which transformers calls the same.
 ATTENTION = {
-    "sampling_offsets": "offsets",
-    "attention_weights": "weights",
-    "value_proj": "value",
-    "output_proj": "output",
-}
+    "sampling_offsets": "offsets", "attention_weights": "weights", "value_proj": "value", "output_proj": "output",
+}  # fmt: skip
 _ENCODER = {"norm1": "norm", "linear1": "ffn.fc1", "linear2": "ffn.fc2", "norm2": "ffn.norm"}
 # In the decoder norm1 belongs to the cross-attention and norm2 to the self-attention, whatever their numbers say.
 _DECODER = {
     "norm1": "norm_cross", "norm2": "norm_self", "norm3": "ffn.norm", "linear1": "ffn.fc1", "linear2": "ffn.fc2",
 }  # fmt: skip
 _SCORER = {"layer1.0": "norm", "layer1.1": "project", "layer2.0": "mlp.0", "layer2.2": "mlp.1", "layer2.4": "mlp.2"}
-_WHOLE = {
-    "transformer.level_embed": "neck.level_embed",
-    "transformer.enc_output.": "proposal.project.",
-    "transformer.enc_output_norm.": "proposal.norm.",
-    "transformer.pos_trans.": "query.project.",
-    "transformer.pos_trans_norm.": "query.norm.",
-    "transformer.reference_points.": "query.reference.",
-    "query_embed.weight": "query.embedding",
-}
+# Behind "transformer.", or behind "model." in files of transformers.
+WHOLE = {
+    "level_embed": "neck.level_embed", "enc_output.": "proposal.project.", "enc_output_norm.": "proposal.norm.",
+    "pos_trans.": "query.project.", "pos_trans_norm.": "query.norm.", "reference_points.": "query.reference.",
+}  # fmt: skip
 _DUPLICATE = re.compile(r"transformer\.(encoder|decoder)\.(class_embed|bbox_embed)\.")
 _LAYER = re.compile(r"transformer\.(encoder|decoder)\.layers\.(\d{1,4})\.(self_attn|cross_attn|norm\d|linear\d)\.(.+)")
-_HEAD = re.compile(r"(class_embed|bbox_embed)\.(\d{1,4})\.(?:layers\.(\d)\.)?(weight|bias)")
-_LEVEL = re.compile(r"input_proj\.(\d{1,4})\.([01])\.(weight|bias)")
+HEAD = re.compile(r"(?:model\.decoder\.)?(class_embed|bbox_embed)\.(\d{1,4})\.(?:layers\.(\d)\.)?(weight|bias)")
+_LEVEL = re.compile(r"(?:model\.)?input_proj\.(\d{1,4})\.([01])\.(weight|bias)")
 _SCORER_LAYER = re.compile(r"transformer\.enc_mask_predictor\.(layer\d\.\d)\.(weight|bias)")
 _MERGING = re.compile(r"layers\.(\d)\.downsample\.(.+)")
 _SWIN_NORM = re.compile(r"norm(\d)\.(weight|bias)")
@@ -59,14 +52,37 @@ def without_duplicates(state: Mapping[str, T]) -> dict[str, T]:
     }
 
 
-class DetrNames:
-    """Our name of a tensor; which head is whose, and which backbone it is, follow from all of a file's names.
+class DetectorNames:
+    """Our name of a tensor that the released files and those of transformers call alike, but for a prefix.
 
     A name that is not known stays as it is, so that strict loading lists it as unexpected.
     """
 
+    whole: Mapping[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """Returns our name."""
+        if found := HEAD.fullmatch(name):
+            kind, index, layer, leaf = found.groups()
+            return f"{self.head(int(index))}.{'classes' if kind == 'class_embed' else f'box.{layer}'}.{leaf}"
+        if found := _LEVEL.fullmatch(name):
+            return f"neck.levels.{found[1]}.{'norm' if found[2] == '1' else 'conv'}.{found[3]}"
+        return renamed_by(self.whole, name) or name
+
+    def head(self, index: int) -> str:
+        """Names a head by its place in the file's list."""
+        raise NotImplementedError
+
+
+class DetrNames(DetectorNames):
+    """Which head is whose, and which backbone it is, follow from all of a file's names."""
+
+    whole = {f"transformer.{theirs}": ours for theirs, ours in WHOLE.items()} | {
+        "query_embed.weight": "query.embedding"
+    }
+
     def __init__(self, names: Collection[str]) -> None:
-        heads = [int(found[2]) for found in map(_HEAD.fullmatch, names) if found]
+        heads = [int(found[2]) for found in map(HEAD.fullmatch, names) if found]
         layers = [int(found[2]) for found in map(_LAYER.fullmatch, names) if found and found[1] == "decoder"]
         self.decoder_heads = 1 + max(layers, default=0) if max(heads, default=0) else 1
         self.two_stage = any(name.startswith("transformer.enc_output.") for name in names)
@@ -82,18 +98,13 @@ class DetrNames:
                 return f"{stack}.layers.{index}.{attention}.{ATTENTION.get(inner, inner)}{'.' * bool(leaf)}{leaf}"
             parts = _ENCODER if stack == "encoder" else _DECODER
             return f"{stack}.layers.{index}.{parts.get(part, part)}.{rest}"
-        if found := _HEAD.fullmatch(name):
-            kind, index, layer, leaf = found.groups()
-            return f"{self._head(int(index))}.{'classes' if kind == 'class_embed' else f'box.{layer}'}.{leaf}"
-        if found := _LEVEL.fullmatch(name):
-            return f"neck.levels.{found[1]}.{'norm' if found[2] == '1' else 'conv'}.{found[3]}"
         if (found := _SCORER_LAYER.fullmatch(name)) and found[1] in _SCORER:
             return f"scorer.{_SCORER[found[1]]}.{found[2]}"
         if name.startswith("backbone.0.body."):
             return self._backbone(name.removeprefix("backbone.0.body."))
-        return renamed_by(_WHOLE, name) or name
+        return super().__call__(name)
 
-    def _head(self, index: int) -> str:
+    def head(self, index: int) -> str:
         """Names a head by its place in the file's list: decoder layers, first stage, encoder layers."""
         if index < self.decoder_heads:
             return f"decoder_heads.{index}"

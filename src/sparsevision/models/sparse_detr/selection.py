@@ -12,7 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sparsevision.kernels.bilinear import corner_shares
 from sparsevision.models.sparse_detr.deformable import SamplingLocations, Shapes
+
+Scores = Float[Tensor, "batch tokens"]
+Padding = Bool[Tensor, "batch tokens"]
+Counts = Int[Tensor, " batch"]
 
 
 class TokenSelection(NamedTuple):
@@ -37,9 +42,7 @@ class TokenScorer(nn.Module):
             [nn.Linear(width, width // 2), nn.Linear(width // 2, width // 4), nn.Linear(width // 4, 1)]
         )
 
-    def forward(
-        self, tokens: Float[Tensor, "batch tokens width"], padding: Bool[Tensor, "batch tokens"] | None = None
-    ) -> Float[Tensor, "batch tokens"]:
+    def forward(self, tokens: Float[Tensor, "batch tokens width"], padding: Padding | None = None) -> Scores:
         """Scores tokens; those under `padding` take no part in the mean."""
         own, shared = F.gelu(self.project(self.norm(tokens))).chunk(2, dim=-1)
         if padding is None:
@@ -52,7 +55,7 @@ class TokenScorer(nn.Module):
         return last(F.gelu(second(hidden))).squeeze(-1)
 
 
-def budgets(padding: Bool[Tensor, "batch tokens"], keep_ratio: float) -> Int[Tensor, " batch"]:
+def budgets(padding: Padding, keep_ratio: float) -> Counts:
     """Returns the number of tokens of each image that are updated: floor(rho n) + 1 of its n, but not more than n."""
     present = (~padding).sum(dim=1)
     return torch.minimum((present.float() * keep_ratio).long() + 1, present)
@@ -63,18 +66,14 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
-def select(
-    scores: Float[Tensor, "batch tokens"], counts: Int[Tensor, " batch"], most: int | None = None
-) -> TokenSelection:
+def select(scores: Scores, counts: Counts, most: int | None = None) -> TokenSelection:
     """Chooses each image's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
     most = int(counts.max()) if most is None else most
     indices = scores.topk(most, dim=1).indices
     return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 
 
-def attention_map(
-    looks: Sequence[SamplingLocations], shapes: Shapes, *, centred: bool
-) -> Float[Tensor, "batch tokens"]:
+def attention_map(looks: Sequence[SamplingLocations], shapes: Shapes, *, centred: bool) -> Scores:
     """Sums over layers, heads, queries and points what the decoder's cross-attention reads of each token (DAM).
 
     A point's weight goes to the four tokens around it, by their nearness. `centred` counts from the pixels' centres,
@@ -86,43 +85,28 @@ def attention_map(
             torch.stack([tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors], dim=1)
             for tensors in zip(*looks, strict=True)
         )
-        return torch.cat(
-            [
-                _spread(locations[..., level, :, :], weights[..., level, :], shape, 0.5 if centred else 0.0)
-                for level, shape in enumerate(shapes)
-            ],
-            dim=1,
-        )
+        shift = 0.5 if centred else 0.0
+        levels = zip(locations.unbind(dim=-3), weights.unbind(dim=-2), shapes, strict=True)
+        return torch.cat([_spread(*level, shift) for level in levels], dim=1)
 
 
 def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: float) -> Tensor:
     height, width = shape
     position = (locations * locations.new_tensor([width, height]) - shift).flatten(1, -2)
-    corner = position.floor()
-    after = position - corner
-    # Only cells within the map count, so that a far point may be moved to where its integer is representable.
-    corner = torch.minimum(corner.clamp(min=-2), corner.new_tensor([width, height])).long()
+    rows, shares = corner_shares(position, width, height)
     total = weights.new_zeros(len(weights), height * width)
-    for down in (0, 1):
-        for aside in (0, 1):
-            x, y = corner[..., 0] + aside, corner[..., 1] + down
-            share = (after[..., 0] if aside else 1 - after[..., 0]) * (after[..., 1] if down else 1 - after[..., 1])
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            total.scatter_add_(1, torch.where(inside, y * width + x, 0), share * inside * weights.flatten(1))
+    for corner in range(4):
+        total.scatter_add_(1, rows[..., corner], shares[..., corner] * weights.flatten(1))
     return total
 
 
-def binarise(
-    attention: Float[Tensor, "batch tokens"], padding: Bool[Tensor, "batch tokens"], counts: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch tokens"]:
+def binarise(attention: Scores, padding: Padding, counts: Counts) -> Scores:
     """Returns 1 for each image's `counts` most read tokens, padding last, and 0 for the others."""
     chosen = select(attention.masked_fill(padding, -math.inf), counts)
     return torch.zeros_like(attention).scatter_(1, chosen.indices, chosen.kept.to(attention.dtype))
 
 
-def mask_losses(
-    scores: Float[Tensor, "batch tokens"], target: Float[Tensor, "batch tokens"], ignored: Tensor | None = None
-) -> Float[Tensor, " batch"]:
+def mask_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:
     """Returns each image's mean binary cross-entropy of its tokens' scores, without the `ignored` ones."""
     losses = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
     if ignored is None:

@@ -26,8 +26,7 @@ def is_transformers_config(settings: Settings) -> bool:
 def describe(fields: Settings, state: Mapping[str, Tensor], settings: Settings, origin: str) -> StoredModel:
     """Describes the model that tensors (our names) belong to, `fields` being those that their shapes determine.
 
-    Raises:
-        CheckpointError: the settings ask for a part that our model does not have.
+    Raises CheckpointError where the settings ask for a part that our model does not have.
     """
     for name, only in _ONLY.items():
         if settings.get(name, only) != only:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparsevision.models.layouts import renamed_by
-from sparsevision.models.sparse_detr.released_layout import ATTENTION
+from sparsevision.models.sparse_detr.released_layout import ATTENTION, HEAD, WHOLE, DetectorNames
 
 _FEED_FORWARD = {
     "mlp.fc1.": "ffn.fc1.", "mlp.fc2.": "ffn.fc2.", "fc1.": "ffn.fc1.", "fc2.": "ffn.fc2.",
@@ -25,36 +25,21 @@ _FEED_FORWARD = {
 _LAYERS = {
     "encoder": {
         **{f"self_attn.{theirs}.": f"attn.{ours}." for theirs, ours in ATTENTION.items()},
-        "self_attn_layer_norm.": "norm.",
-        **_FEED_FORWARD,
+        "self_attn_layer_norm.": "norm.", **_FEED_FORWARD,
     },
     "decoder": {
         "self_attn.{q,k,v}_proj.": "self_attn.in_proj_",
-        "self_attn.o_proj.": "self_attn.out_proj.",
-        "self_attn.out_proj.": "self_attn.out_proj.",
-        "self_attn_layer_norm.": "norm_self.",
+        "self_attn.o_proj.": "self_attn.out_proj.", "self_attn.out_proj.": "self_attn.out_proj.",
         **{f"encoder_attn.{theirs}.": f"cross_attn.{ours}." for theirs, ours in ATTENTION.items()},
-        "encoder_attn_layer_norm.": "norm_cross.",
-        **_FEED_FORWARD,
+        "self_attn_layer_norm.": "norm_self.", "encoder_attn_layer_norm.": "norm_cross.", **_FEED_FORWARD,
     },
-}
-_WHOLE = {
-    "model.level_embed": "neck.level_embed",
-    "model.enc_output.": "proposal.project.",
-    "model.enc_output_norm.": "proposal.norm.",
-    "model.pos_trans.": "query.project.",
-    "model.pos_trans_norm.": "query.norm.",
-    "model.reference_points.": "query.reference.",
-    "model.query_position_embeddings.weight": "query.embedding",
-}
+}  # fmt: skip
 _RESNET_STEM = {"embedder.embedder.convolution.": "conv1.", "embedder.embedder.normalization.": "bn1."}
 _RESNET_SHORTCUT = {"shortcut.convolution.": "downsample.0.", "shortcut.normalization.": "downsample.1."}
 
 _INNER = "model.decoder."
 _QUERY = re.compile(r"(model\.decoder\.layers\.\d{1,4}\.self_attn\.)q_proj\.(weight|bias)")
 _LAYER = re.compile(r"model\.(encoder|decoder)\.layers\.(\d{1,4})\.(.+)", flags=re.DOTALL)
-_LEVEL = re.compile(r"model\.input_proj\.(\d{1,4})\.([01])\.(weight|bias)")
-_HEAD = re.compile(r"(?:model\.decoder\.)?(class_embed|bbox_embed)\.(\d{1,4})\.(?:layers\.(\d)\.)?(weight|bias)")
 _BACKBONE = re.compile(r"model\.backbone\.(?:conv_encoder\.)?model\.(.+)", flags=re.DOTALL)
 _RESNET_BLOCK = re.compile(r"encoder\.stages\.(\d)\.layers\.(\d{1,4})\.(.+)", flags=re.DOTALL)
 _RESNET_LAYER = re.compile(r"layer\.(\d)\.(convolution|normalization)\.(.+)", flags=re.DOTALL)
@@ -85,7 +70,7 @@ def joined(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _heads_once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leaves out second names of heads; adds class heads that a file leaves out because all layers share one."""
-    heads = {name: found for name in state if (found := _HEAD.fullmatch(name))}
+    heads = {name: found for name in state if (found := HEAD.fullmatch(name))}
     shared = _shares_heads(state)
     result = {}
     for name, tensor in state.items():
@@ -111,14 +96,15 @@ def _shares_heads(state: Mapping[str, Tensor]) -> bool:
     return first is not None and second is not None and torch.equal(first, second)
 
 
-class TransformersNames:
-    """Our name of a tensor; which head is whose follows from all of a file's names.
+class TransformersNames(DetectorNames):
+    """Which head is whose follows from all of a file's names."""
 
-    A name that is not known stays as it is, so that strict loading lists it as unexpected.
-    """
+    whole = {f"model.{theirs}": ours for theirs, ours in WHOLE.items()} | {
+        "model.query_position_embeddings.weight": "query.embedding"
+    }
 
     def __init__(self, names: Collection[str]) -> None:
-        heads = [int(found[2]) for found in map(_HEAD.fullmatch, names) if found]
+        heads = [int(found[2]) for found in map(HEAD.fullmatch, names) if found]
         two_stage = any(name.startswith("model.enc_output.") for name in names)
         self.proposal_head = max(heads, default=0) if two_stage else None
 
@@ -127,15 +113,13 @@ class TransformersNames:
         if found := _LAYER.fullmatch(name):
             part = renamed_by(_LAYERS[found[1]], found[3])
             return name if part is None else f"{found[1]}.layers.{found[2]}.{part}"
-        if found := _HEAD.fullmatch(name):
-            kind, index, layer, leaf = found.groups()
-            head = "proposal_head" if int(index) == self.proposal_head else f"decoder_heads.{index}"
-            return f"{head}.{'classes' if kind == 'class_embed' else f'box.{layer}'}.{leaf}"
-        if found := _LEVEL.fullmatch(name):
-            return f"neck.levels.{found[1]}.{'norm' if found[2] == '1' else 'conv'}.{found[3]}"
         if found := _BACKBONE.fullmatch(name):
             return f"backbone.body.{_backbone(found[1])}"
-        return renamed_by(_WHOLE, name) or name
+        return super().__call__(name)
+
+    def head(self, index: int) -> str:
+        """Names a head by its place in the file's list: decoder layers, first stage."""
+        return "proposal_head" if index == self.proposal_head else f"decoder_heads.{index}"
 
 
 def _backbone(name: str) -> str:

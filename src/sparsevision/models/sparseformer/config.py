@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
+from sparsevision.models.config_checks import FromZero, Rate, check_fields
 from sparsevision.models.sparseformer.rois import RoIInit
 from sparsevision.models.sparseformer.sampling import Padding
 
@@ -20,28 +20,22 @@ PLAIN: tuple[Operation, ...] = ("attention", "ffn")
 class SparseFormerNumerics:
     """Values in which the released codes differ; weights need those that they were trained with."""
 
-    channel_norm_unbiased: bool
-    channel_norm_eps: float
-    offset_eps: float
-    norm_eps: float
-    generator_norm_eps: float
-    padding: Padding
-    clamps_point_gradients: bool
+    channel_norm_unbiased: bool = False
+    channel_norm_eps: float = 1e-5
+    offset_eps: float = 1e-5
+    norm_eps: float = 1e-6
+    generator_norm_eps: float = 1e-5
+    padding: Padding = "zeros"
+    clamps_point_gradients: bool = False
 
 
 NUMERICS: Mapping[str, SparseFormerNumerics] = {
     "v1": SparseFormerNumerics(
-        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, norm_eps=1e-6, generator_norm_eps=1e-6,
-        padding="zeros", clamps_point_gradients=True,
+        channel_norm_unbiased=True, channel_norm_eps=1e-7, offset_eps=1e-7, generator_norm_eps=1e-6,
+        clamps_point_gradients=True,
     ),
-    "v2": SparseFormerNumerics(
-        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-6, generator_norm_eps=1e-5,
-        padding="zeros", clamps_point_gradients=False,
-    ),
-    "bootstrapped": SparseFormerNumerics(
-        channel_norm_unbiased=False, channel_norm_eps=1e-5, offset_eps=1e-5, norm_eps=1e-5, generator_norm_eps=1e-5,
-        padding="border", clamps_point_gradients=False,
-    ),
+    "v2": SparseFormerNumerics(),
+    "bootstrapped": SparseFormerNumerics(norm_eps=1e-5, padding="border"),
 }  # fmt: skip
 
 
@@ -83,7 +77,7 @@ class SparseFormerConfig:
     num_points: int = 36
     feature_channels: int = 96
     focusing_width: int = 256
-    focusing_repeats: int = 4
+    focusing_repeats: FromZero = 4
     cortex_width: int = 512
     cortex_depth: int = 8
     image_feature: Literal["early_conv", "rgb", "patch"] = "early_conv"
@@ -91,9 +85,9 @@ class SparseFormerConfig:
     roi_init: RoIInit = "half"
     offset_scale: float = 1.0
     numerics: Literal["v1", "v2", "bootstrapped"] = "v1"
-    num_classes: int = 1000
+    num_classes: FromZero = 1000
     in_chans: int = 3
-    drop_path_rate: float = 0.0
+    drop_path_rate: Rate = 0.0
     focusing_order: tuple[Operation, ...] = ("attention", "adjust", "sample", "ffn")
     cortex_orders: tuple[tuple[Operation, ...], ...] = ()
     head_width: int | None = None
@@ -118,11 +112,7 @@ class SparseFormerConfig:
         self._check()
 
     def _check(self) -> None:
-        check_at_least(self, 1, "num_tokens", "num_points", "feature_channels", "focusing_width", "cortex_width",
-                       "cortex_depth", "in_chans")  # fmt: skip
-        check_at_least(self, 0, "focusing_repeats", "num_classes")
-        check_choices(self)
-        check_rates(self, "drop_path_rate")
+        check_fields(self)
         if len(self.cortex_orders) > self.cortex_depth:
             raise ConfigError(
                 f"cortex_orders names {len(self.cortex_orders)} units but cortex_depth is {self.cortex_depth}; "

@@ -14,6 +14,9 @@ from sparsevision.kernels.dispatch import accelerated, fast_cpu_inference
 from sparsevision.kernels.mixing import mix_by_image
 from sparsevision.packing.linear import PackedLinears, linear_of
 
+Samples = Float[Tensor, "batch tokens points channels"]
+Tokens = Float[Tensor, "batch tokens width"]
+
 
 class SplitLinear(nn.Module):
     """A linear layer whose outputs come in parts.
@@ -69,9 +72,7 @@ class AdaptiveMixing(nn.Module):
         _xavier_uniform(channel_part, self.channels, self.channels)
         _xavier_uniform(point_part, self.num_points, self.out_points)
 
-    def forward(
-        self, samples: Float[Tensor, "batch tokens points channels"], tokens: Float[Tensor, "batch tokens width"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, samples: Samples, tokens: Tokens) -> Tokens:
         """Returns what the samples add to the tokens."""
         channel_mix, point_mix = self.generate(self.reduce(self.norm(tokens)).flatten(0, 1))
         grid = tokens.shape[:2]
@@ -97,9 +98,7 @@ class StaticMixing(nn.Module):
         nn.init.xavier_uniform_(self.channel_mix)
         nn.init.xavier_uniform_(self.point_mix)
 
-    def forward(
-        self, samples: Float[Tensor, "batch tokens points channels"], tokens: Float[Tensor, "batch tokens width"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, samples: Samples, tokens: Tokens) -> Tokens:
         """Returns what the samples add to the tokens."""
         mixed = F.gelu(samples @ self.channel_mix + self.channel_bias)
         mixed = F.gelu(self.point_mix @ mixed + self.point_bias.unsqueeze(-1))
@@ -113,21 +112,18 @@ class LinearDecoding(nn.Module):
         super().__init__()
         self.out = nn.Linear(num_points * channels, width)
 
-    def forward(
-        self, samples: Float[Tensor, "batch tokens points channels"], tokens: Float[Tensor, "batch tokens width"]
-    ) -> Float[Tensor, "batch tokens width"]:
+    def forward(self, samples: Samples, tokens: Tokens) -> Tokens:
         """Returns what the samples add to the tokens."""
         return self.out(samples.flatten(-2))
 
 
 @accelerated(mix_by_image, when=fast_cpu_inference)
 def mix(
-    samples: Float[Tensor, "batch tokens points channels"],
+    samples: Samples,
     channel_mix: Float[Tensor, "batch tokens channels channels"],
-    point_mix: Float[Tensor, "batch tokens out_points points"],
-    channel_bias: Float[Tensor, " channels"] | None,
+    point_mix: Float[Tensor, "batch tokens out_points points"], channel_bias: Float[Tensor, " channels"] | None,
     point_bias: Float[Tensor, " out_points"] | None,
-) -> Float[Tensor, "batch tokens out_points channels"]:
+) -> Float[Tensor, "batch tokens out_points channels"]:  # fmt: skip
     """Multiplies by the channel matrix on the right (Eq. 5), then by the point matrix on the left (Eq. 6)."""
     samples = samples.to(channel_mix.dtype)
     x, channel_mix, point_mix = (part.flatten(0, 1) for part in (samples, channel_mix, point_mix))

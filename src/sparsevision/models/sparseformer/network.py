@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.classifier import Classifier, unit_indices
+from sparsevision.errors import ConfigError
+from sparsevision.models.classifier import Classifier, Images, check_images, unit_indices
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
-from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding, RawPixels
+from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding
 from sparsevision.models.sparseformer.rois import grid_rois
 from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
-from sparsevision.types import Control, Regions, Response, Trace, TraceKind
+from sparsevision.types import Regions, Trace, TraceKind
 
-Images = Float[Tensor, "batch in_chans height width"]
 Tokens = Float[Tensor, "batch tokens cortex_width"]
-Logits = Float[Tensor, "batch classes"]
 
 
 class TokenTable(nn.Module):
@@ -62,24 +59,14 @@ class TokenBridge(nn.Module):
         return self.norm(self.fc(tokens))
 
 
-class PooledHead(nn.Module):
-    """Pools the tokens, normalises, classifies; the mean comes before the norm."""
+class NormedHead(nn.Module):
+    """The norm behind the pooling, and the classifier."""
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()
         width, bias = config.cortex_width, config.head_bias == "learned"
         self.norm = nn.LayerNorm(width, eps=NUMERICS[config.numerics].norm_eps)
         self.fc: nn.Module = nn.Linear(width, config.num_classes, bias=bias) if config.num_classes else nn.Identity()
-        self.pool: Literal["avg", "token", ""] = "token" if config.readout == "class_token" else "avg"
-
-    def forward(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
-        """Returns logits, or with `pre_logits` the features in front of the classifier."""
-        if self.pool == "avg":
-            tokens = tokens.mean(dim=1)
-        elif self.pool == "token":
-            tokens = tokens[:, 0]
-        features = self.norm(tokens)
-        return features if pre_logits else self.fc(features)
 
 
 class SparseFormer(Classifier):
@@ -88,18 +75,13 @@ class SparseFormer(Classifier):
     Takes any height and width. `forward` returns logits (B, K).
     """
 
-    controls: ClassVar[dict[str, Control]] = {}
     traces: ClassVar[tuple[TraceKind, ...]] = ("points", "regions", "response")
     first_conv: ClassVar[str] = "early_conv"
-    class_heads: ClassVar[tuple[str, ...]] = ("head.fc",)
     token_tables: ClassVar[tuple[str, ...]] = ("tokens.roi", "tokens.embedding")
+    poolings: ClassVar[tuple[str, ...]] = ("avg", "token", "")
 
     def __init__(self, config: SparseFormerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_classes = config.num_classes
-        self.num_features = self.embed_dim = self.head_hidden_size = config.cortex_width
-        self.default_cfg: dict[str, Any] = {}
+        super().__init__(config, config.cortex_width)
         numerics = NUMERICS[config.numerics]
         self.early_conv = _image_feature(config, numerics)
         self.tokens = TokenTable(config)
@@ -114,7 +96,8 @@ class SparseFormer(Classifier):
         )
         # The class token takes no part in sampling, so it enters after the last unit that samples.
         self.class_token_at = 1 + max((i for i, order in enumerate(config.orders) if "sample" in order), default=-1)
-        self.head = PooledHead(config)
+        self.head = NormedHead(config)
+        self.pool = "token" if config.readout == "class_token" else "avg"
         self.init_weights()
 
     def init_weights(self) -> None:
@@ -142,30 +125,19 @@ class SparseFormer(Classifier):
         samplings += sum("sample" in order for order in config.orders)
         return config.num_tokens * config.num_points * config.sampled_channels * 4 * samplings
 
-    def forward(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Logits:
-        """Classifies normalised images; `sizes` (B, 2) are valid heights and widths, where a batch is padded."""
-        tokens = self.forward_features(images, sizes=sizes, trace=trace)
-        if trace is not None and trace.wants("response"):
-            trace.record("head", Response(self.head.fc(self.head.norm(tokens))))
-        return self.forward_head(tokens)
-
     def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
         return self.encode(images, sizes=sizes, trace=trace)[0]
 
     def encode(
-        self,
-        images: Images,
-        *,
-        sizes: Tensor | None = None,
-        trace: Trace | None = None,
+        self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None,
         after: list[Tensor] | None = None,
-    ) -> tuple[Tokens, Float[Tensor, "batch sampling 4"], Float[Tensor, "batch channels h w"]]:
+    ) -> tuple[Tokens, Float[Tensor, "batch sampling 4"], Float[Tensor, "batch channels h w"]]:  # fmt: skip
         """Returns the tokens after the last cortex unit, the regions that they ended with, and the feature map.
 
         The class token stands first if there is one; it has no region. `after` takes the tokens after each cortex unit.
         """
-        self._check_images(images, self.config.in_chans)
+        check_images(images, self.config.in_chans)
         view = SampledMap(self.early_conv(images), _valid_share(images, sizes), trace=trace)
         tokens, rois = self.tokens(images.shape[0])
         if trace is not None:
@@ -182,9 +154,8 @@ class SparseFormer(Classifier):
                 after.append(tokens)
         return tokens, rois, view.features
 
-    def forward_head(self, tokens: Float[Tensor, "batch tokens width"], pre_logits: bool = False) -> Tensor:
-        """Returns logits (B, K), or with `pre_logits` the pooled and normalised features (B, d_c)."""
-        return self.head(tokens, pre_logits)
+    def _normed(self, tokens: Tensor) -> Tensor:
+        return self.head.norm(tokens)
 
     def set_gradient_scale(self, scale: float) -> None:
         """Sets the factor on the loss for the clamp of point gradients (mixed precision with a gradient scaler)."""
@@ -202,33 +173,16 @@ class SparseFormer(Classifier):
         """Names the parameters with two axes that do not decay."""
         return {"tokens.roi"}
 
-    def get_classifier(self) -> nn.Module:
-        """Returns the last linear layer."""
-        return self.head.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: Literal["avg", "token", ""] | None = None) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Gives the head fresh outputs (0: none, the features come out), and optionally another pooling."""
-        if global_pool is not None:
-            if global_pool not in ("avg", "token", ""):
-                raise UnknownNameError("pooling", str(global_pool), ("avg", "token", ""))
-            self.head.pool = global_pool
-        self.config = replace(self.config, num_classes=num_classes)
-        self.num_classes = num_classes
-        self.head.fc = nn.Identity()
-        if num_classes:
-            like, bias = self.head.norm.weight, self.config.head_bias == "learned"
-            self.head.fc = nn.Linear(self.num_features, num_classes, bias=bias, device=like.device, dtype=like.dtype)
+        super().reset_classifier(num_classes, global_pool)
+        if isinstance(self.head.fc, nn.Linear):
             init_linear(self.head.fc)
 
     def forward_intermediates(
-        self,
-        x: Tensor,
-        indices: int | Sequence[int] | None = None,
-        norm: bool = False,
-        stop_early: bool = False,
-        output_fmt: str = "NLC",
-        intermediates_only: bool = False,
-    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        self, x: Tensor, indices: int | Sequence[int] | None = None, norm: bool = False, stop_early: bool = False,
+        output_fmt: str = "NLC", intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:  # fmt: skip
         """Returns the tokens after chosen cortex units, as timm's method of this name does with blocks.
 
         `stop_early` is taken for timm's sake: the last units are run all the same.
@@ -254,13 +208,11 @@ def init_linear(linear: nn.Linear) -> None:
         nn.init.zeros_(linear.bias)
 
 
-def _image_feature(
-    config: SparseFormerConfig, numerics: SparseFormerNumerics
-) -> EarlyConv | PatchEmbedding | RawPixels:
-    """Builds the feature map's part (Table 3d)."""
+def _image_feature(config: SparseFormerConfig, numerics: SparseFormerNumerics) -> nn.Module:
+    """Builds the feature map's part (Table 3d); "RGB" is the normalised image itself."""
     eps, unbiased = numerics.channel_norm_eps, numerics.channel_norm_unbiased
     if config.image_feature == "rgb":
-        return RawPixels()
+        return nn.Identity()
     kind = EarlyConv if config.image_feature == "early_conv" else PatchEmbedding
     return kind(config.in_chans, config.feature_channels, eps=eps, unbiased=unbiased)
 

@@ -16,12 +16,9 @@ Padding = Literal["zeros", "border"]
 
 
 def decode_points(
-    rois: Float[Tensor, "batch tokens 4"],
-    offsets: Float[Tensor, "batch tokens points 2"],
-    *,
-    eps: float,
+    rois: Float[Tensor, "batch tokens 4"], offsets: Float[Tensor, "batch tokens points 2"], *, eps: float,
     scale: float = 1.0,
-) -> Float[Tensor, "batch tokens points 2"]:
+) -> Float[Tensor, "batch tokens points 2"]:  # fmt: skip
     """Turns offsets into points (x, y) in fractions of the image (Eq. 3).
 
     Offsets are normalised over a token's points, three standard deviations to the unit, then laid over the RoI's

@@ -20,57 +20,33 @@ LABEL_SETS: Mapping[int, str] = {1000: "imagenet-1k"}
 
 # The tensors outside of the units. Keys ending in a dot rename a module, the others a single tensor.
 _COMMON = {
-    "feat_extractor.conv1.": "early_conv.",
-    "layers.1.0.": "bridge.fc.",
-    "layers.1.1.": "bridge.norm.",
-    "head.norm.": "head.norm.",
-    "head.classifier.": "head.fc.",
-}
+    "feat_extractor.conv1.": "early_conv.", "layers.1.0.": "bridge.fc.", "layers.1.1.": "bridge.norm.",
+    "head.norm.": "head.norm.", "head.classifier.": "head.fc.",
+}  # fmt: skip
 _V1 = {**_COMMON, "token_roi.weight": "tokens.roi", "token_embedding.weight": "tokens.embedding"}
+# The head was renamed late in the library's history, so that files with either name may be about.
 _V2 = {
-    **_COMMON,
-    "initial_roi.weight": "tokens.roi",
-    "initial_embedding.weight": "tokens.embedding",
-    "cls_embedding.weight": "tokens.cls",
-    # The head was renamed late in the library's history, so that files with either name may be about.
-    "norm.": "head.norm.",
-    "proj.": "head.fc.",
-}
+    **_COMMON, "initial_roi.weight": "tokens.roi", "initial_embedding.weight": "tokens.embedding",
+    "cls_embedding.weight": "tokens.cls", "norm.": "head.norm.", "proj.": "head.fc.",
+}  # fmt: skip
 
+_MIXING = "adaptive_mixing."
 _UNIT_COMMON = {
     "roi_adjust_module.0.": "adjust.norm.",
-    "roi_offset_module.0.": "offset.norm.",
-    "roi_offset_module.1.": "offset.fc.",
-    "roi_offset_bias": "offset.bias",
-    "adaptive_mixing.parameter_generator.0.": "mixing.norm.",
-    "adaptive_mixing.parameter_generator.1.": "mixing.reduce.",
-    "adaptive_mixing.parameter_generator.2.": "mixing.generate.",
-    "adaptive_mixing.m_beta": "mixing.channel_bias",
-    "adaptive_mixing.s_beta": "mixing.point_bias",
-}
+    "roi_offset_module.0.": "offset.norm.", "roi_offset_module.1.": "offset.fc.", "roi_offset_bias": "offset.bias",
+    f"{_MIXING}parameter_generator.0.": "mixing.norm.", f"{_MIXING}parameter_generator.1.": "mixing.reduce.",
+    f"{_MIXING}parameter_generator.2.": "mixing.generate.",
+    f"{_MIXING}m_beta": "mixing.channel_bias", f"{_MIXING}s_beta": "mixing.point_bias",
+}  # fmt: skip
 _UNIT_V1 = {
-    **_UNIT_COMMON,
-    "ln_attn.": "attn.norm.",
-    "attn.in_proj_": "attn.qkv.",
-    "attn.out_proj.": "attn.proj.",
-    "ffn.0.": "ffn.norm.",
-    "ffn.1.": "ffn.fc1.",
-    "ffn.3.": "ffn.fc2.",
-    "adaptive_mixing.tuo_proj.": "mixing.out.",
-}
+    **_UNIT_COMMON, "ln_attn.": "attn.norm.", "attn.in_proj_": "attn.qkv.", "attn.out_proj.": "attn.proj.",
+    "ffn.0.": "ffn.norm.", "ffn.1.": "ffn.fc1.", "ffn.3.": "ffn.fc2.", f"{_MIXING}tuo_proj.": "mixing.out.",
+}  # fmt: skip
 _UNIT_V2 = {
-    **_UNIT_COMMON,
-    "norm1.": "attn.norm.",
-    "attn.qkv.": "attn.qkv.",
-    "attn.proj.": "attn.proj.",
-    "norm2.": "ffn.norm.",
-    "mlp.fc1.": "ffn.fc1.",
-    "mlp.fc2.": "ffn.fc2.",
-    "adaptive_mixing.out_proj.": "mixing.out.",
-    "pe_transition.0.": "pe.norm.",
-    "pe_transition.1.": "pe.fc.",
-    "stage_embedding.weight": "stage_embedding",
-}
+    **_UNIT_COMMON, "norm1.": "attn.norm.", "attn.qkv.": "attn.qkv.", "attn.proj.": "attn.proj.",
+    "norm2.": "ffn.norm.", "mlp.fc1.": "ffn.fc1.", "mlp.fc2.": "ffn.fc2.", f"{_MIXING}out_proj.": "mixing.out.",
+    "pe_transition.0.": "pe.norm.", "pe_transition.1.": "pe.fc.", "stage_embedding.weight": "stage_embedding",
+}  # fmt: skip
 # The adjustment is one linear layer, or two with a GELU between them; only the presence of a layer 3 tells which.
 _ADJUST_ONE_LAYER = {"roi_adjust_module.1.": "adjust.fc."}
 _ADJUST_TWO_LAYERS = {"roi_adjust_module.1.": "adjust.hidden.", "roi_adjust_module.3.": "adjust.fc."}
@@ -82,47 +58,33 @@ _CORTEX = re.compile(r"cortex\.(\d{1,4})\.")
 def _renaming(
     whole_model: Mapping[str, str], unit_table: Mapping[str, str], names: Collection[str]
 ) -> Callable[[str], str]:
-    return partial(_our_name, whole_model=whole_model, unit_table=unit_table, names=names)
+    def our_name(name: str) -> str:
+        unit = _UNIT.fullmatch(name)
+        if unit is None or unit[1] == "1":
+            return renamed_by(whole_model, name) or name
+        two_layers = f"layers.{unit[1]}.roi_adjust_module.3.weight" in names
+        adjustment = _ADJUST_TWO_LAYERS if two_layers else _ADJUST_ONE_LAYER
+        found = renamed_by(adjustment, unit[2]) or renamed_by(unit_table, unit[2])
+        part = "focusing" if unit[1] == "0" else f"cortex.{int(unit[1]) - 2}"
+        return name if found is None else f"{part}.{found}"
+
+    return our_name
 
 
-def _our_name(
-    name: str, *, whole_model: Mapping[str, str], unit_table: Mapping[str, str], names: Collection[str]
-) -> str:
-    unit = _UNIT.fullmatch(name)
-    if unit is None or unit[1] == "1":
-        return renamed_by(whole_model, name) or name
-    index = int(unit[1])
-    two_layers = f"layers.{unit[1]}.roi_adjust_module.3.weight" in names
-    adjustment = _ADJUST_TWO_LAYERS if two_layers else _ADJUST_ONE_LAYER
-    found = renamed_by(adjustment, unit[2]) or renamed_by(unit_table, unit[2])
-    if found is None:
-        return name
-    return f"focusing.{found}" if index == 0 else f"cortex.{index - 2}.{found}"
-
-
-def _layout(
-    name: str, matches: Callable[[Collection[str]], bool], *, bootstrapped: bool = False, first_code: bool = False
-) -> Layout:
-    tables = (_V1, _UNIT_V1) if first_code else (_V2, _UNIT_V2)
+def _layout(name: str, tables: tuple[Mapping[str, str], Mapping[str, str]], *marks: str) -> Layout:
     return Layout(
-        name=name,
-        matches=matches,
-        renaming=partial(_renaming, *tables),
-        fields={"numerics": name},
+        name=name, matches=lambda names: all(mark in names for mark in marks), renaming=partial(_renaming, *tables),
         # AugReg's and CLIP's base models have the shapes of others; only the layout tells them apart.
-        holds=lambda config: (config.numerics == "bootstrapped") == bootstrapped,
-        zeros=(".stage_embedding",),
-    )
+        holds=lambda config: (config.numerics == "bootstrapped") == (name == "bootstrapped"),
+        fields={"numerics": name}, zeros=(".stage_embedding",),
+    )  # fmt: skip
 
 
 LAYOUTS = (
-    _layout("v1", lambda names: "token_roi.weight" in names, first_code=True),
-    _layout(
-        "bootstrapped", lambda names: "initial_roi.weight" in names and "cls_embedding.weight" in names,
-        bootstrapped=True,
-    ),
-    _layout("v2", lambda names: "initial_roi.weight" in names),
-)  # fmt: skip
+    _layout("v1", (_V1, _UNIT_V1), "token_roi.weight"),
+    _layout("bootstrapped", (_V2, _UNIT_V2), "initial_roi.weight", "cls_embedding.weight"),
+    _layout("v2", (_V2, _UNIT_V2), "initial_roi.weight"),
+)
 
 
 def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -17,9 +17,7 @@ _BOOTSTRAPPED: dict[str, Any] = {
     "adjustment": "mlp", "embeddings": "shared", "stage_embedding": "learned", "bridge": "plain",
     "readout": "class_token",
 }  # fmt: skip
-_LARGE: dict[str, Any] = {
-    "focusing_width": 512, "cortex_width": 1024, "cortex_depth": 17,
-}  # fmt: skip
+_LARGE: dict[str, Any] = {"focusing_width": 512, "cortex_width": 1024, "cortex_depth": 17}
 _CLIP: dict[str, Any] = {"cortex_activation": "quick_gelu", "head_bias": "none"}
 
 CONFIGS: Mapping[str, SparseFormerConfig] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.config_checks import check_at_least, check_choices, check_rates
+from sparsevision.models.config_checks import FromZero, Rate, check_fields
 
 # Blocks of the stages before the tokens, and how much wider a block comes out than it is inside.
 STAGES: Mapping[int, tuple[tuple[int, int, int], int]] = {
@@ -60,10 +60,10 @@ class VisualTransformerConfig:
     recurrence: Literal["full", "half", "none"] = "full"
     relation: Literal["attention", "graph", "none"] = "attention"
     projector: Literal["attention", "none"] = "attention"
-    kmeans_iterations: int = 1
-    dropout: float = 0.0
-    drop_path_rate: float = 0.0
-    num_classes: int = 1000
+    kmeans_iterations: FromZero = 1
+    dropout: Rate = 0.0
+    drop_path_rate: Rate = 0.0
+    num_classes: FromZero = 1000
     in_chans: int = 3
 
     def __post_init__(self) -> None:
@@ -78,11 +78,7 @@ class VisualTransformerConfig:
         self._check()
 
     def _check(self) -> None:
-        check_at_least(self, 1, "width", "num_modules", "feature_width", "num_tokens", "token_width", "num_heads",
-                       "group_width", "token_groups", "in_chans")  # fmt: skip
-        check_at_least(self, 0, "kmeans_iterations", "num_classes")
-        check_choices(self)
-        check_rates(self, "dropout", "drop_path_rate")
+        check_fields(self)
         if self.num_modules > 1 and self.recurrence == "half" and self.num_tokens < 2:
             raise ConfigError("recurrence='half' renews half of the tokens: num_tokens must be at least 2.")
         if self.form == "budget":

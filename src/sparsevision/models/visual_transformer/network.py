@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,25 +11,19 @@ from timm.layers.drop import DropPath
 from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError, UnknownNameError
+from sparsevision.errors import ConfigError
 from sparsevision.kernels.memory_format import channels_last_on_cpu
-from sparsevision.models.classifier import Classifier
+from sparsevision.models.classifier import Classifier, Images, check_images
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
+from sparsevision.models.visual_transformer import tokenizers
 from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
 from sparsevision.models.visual_transformer.projector import TokenProjector
 from sparsevision.models.visual_transformer.token_transformer import DenseTokens, TokenTransformer
-from sparsevision.models.visual_transformer.tokenizers import (
-    ClusteringTokenizer,
-    FilterTokenizer,
-    PoolingTokenizer,
-    RecurrentTokenizer,
-)
-from sparsevision.types import Control, Response, TokenMaps, Trace, TraceKind
+from sparsevision.types import TokenMaps, Trace, TraceKind
 
 Features = Float[Tensor, "batch width height width_"]
 Tokens = Float[Tensor, "batch tokens token_width"]
-Images = Float[Tensor, "batch in_chans height width"]
-Logits = Float[Tensor, "batch classes"]
+Read = Float[Tensor, "batch tokens pixels"]
 
 
 class VisualTransformer(nn.Module):
@@ -52,13 +45,9 @@ class VisualTransformer(nn.Module):
             )  # fmt: skip
 
     def forward(
-        self,
-        features: Features,
-        tokens: Tokens | None,
-        read: Float[Tensor, "batch tokens pixels"] | None = None,
-        trace: Trace | None = None,
-        stage: str = "",
-    ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens, Float[Tensor, "batch tokens pixels"] | None]:
+        self, features: Features, tokens: Tokens | None, read: Read | None = None,
+        trace: Trace | None = None, stage: str = "",
+    ) -> tuple[Float[Tensor, "batch out_width height width_"], Tokens, Read | None]:  # fmt: skip
         """Returns the map, the tokens, and the pixels that they were pooled from; the last module keeps the map.
 
         Maps of the pixels that tokens were pooled from are returned if `trace` asks for them; `read` are the old ones.
@@ -76,9 +65,7 @@ class VisualTransformer(nn.Module):
         return features, tokens, read
 
 
-def places(
-    weights: Float[Tensor, "batch heads renewed pixels"] | None, read: Float[Tensor, "batch tokens pixels"] | None
-) -> Float[Tensor, "batch tokens pixels"] | None:
+def places(weights: Float[Tensor, "batch heads renewed pixels"] | None, read: Read | None) -> Read | None:
     """Returns the pixels of each token, as a mean over heads: new tokens stand behind old ones that stayed."""
     if weights is None:
         return read
@@ -86,9 +73,7 @@ def places(
     return new if read is None else torch.cat([read[:, new.shape[1] :], new], dim=1)
 
 
-def record_attention(
-    trace: Trace, stage: str, read: Float[Tensor, "batch tokens pixels"], attention: Tensor | None, grid: Sequence[int]
-) -> None:
+def record_attention(trace: Trace, stage: str, read: Read, attention: Tensor | None, grid: Sequence[int]) -> None:
     """Records the pixels of each token, and those of the tokens that it attends to (Section 4.4).
 
     Attention is a mean over heads. Over the pixels both kinds of maps sum to one.
@@ -100,19 +85,13 @@ def record_attention(
 class VTResNet(Classifier):
     """The network. Takes any height and width; `forward` returns logits (B, K)."""
 
-    outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
-    controls: ClassVar[dict[str, Control]] = {}
     traces: ClassVar[tuple[TraceKind, ...]] = ("token_maps", "response")
     first_conv: ClassVar[str] = "conv1"
     class_heads: ClassVar[tuple[str, ...]] = ("fc",)
     token_tables: ClassVar[tuple[str, ...]] = ("tokenizer.coef.weight", "transformer.adjacency")
 
     def __init__(self, config: VisualTransformerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.num_features = self.embed_dim = self.head_hidden_size = config.token_width
-        self.default_cfg: dict[str, Any] = {}
-        self.pool: Literal["avg", ""] = "avg"
+        super().__init__(config, config.token_width)
         width, (repeats, expansion) = config.width, STAGES[config.depth]
         self.conv1 = nn.Conv2d(config.in_chans, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -126,7 +105,6 @@ class VTResNet(Classifier):
                 residual.drop_path = DropPath(config.drop_path_rate)
             self.add_module(name, stage)
         self.vt = nn.ModuleList(VisualTransformer(config, index) for index in range(config.num_modules))
-        self.dropout = nn.Dropout(config.dropout)
         self.reset_classifier(config.num_classes)
         self.init_weights()
 
@@ -152,16 +130,9 @@ class VTResNet(Classifier):
         """The ResNet's stages before the tokens."""
         return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")
 
-    def forward(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Logits:
-        """Classifies normalised images."""
-        tokens = self.forward_features(images, sizes=sizes, trace=trace)
-        if trace is not None and trace.wants("response"):
-            trace.record("head", Response(self.fc(tokens)))
-        return self.forward_head(tokens)
-
     def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last module."""
-        self._check_images(images, self.config.in_chans)
+        check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
             raise ConfigError(
                 "A VT-ResNet reads padding as a part of the image: give images of one size, without padding."
@@ -194,37 +165,9 @@ class VTResNet(Classifier):
                 "one to norm: train on several images at once."
             )
 
-    def forward_head(self, tokens: Tokens, pre_logits: bool = False) -> Tensor:
-        """Returns logits (B, K), or with `pre_logits` the mean of the tokens (B, C_T)."""
-        features = tokens.mean(dim=1) if self.pool == "avg" else tokens
-        return features if pre_logits else self.fc(self.dropout(features))
-
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the groups: norms and biases do not decay. The paper's recipes have `optimiser.decay_norms`."""
         return decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2)
-
-    # timm's verbs, which other tools call
-
-    def no_weight_decay(self) -> set[str]:
-        """Names what does not decay beside norms and biases: nothing."""
-        return set()
-
-    def get_classifier(self) -> nn.Module:
-        """Returns the last linear layer."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: Literal["avg", ""] | None = None) -> None:
-        """Gives the head fresh outputs (0: none, the features come out), and optionally another pooling."""
-        if global_pool is not None:
-            if global_pool not in ("avg", ""):
-                raise UnknownNameError("pooling", str(global_pool), ("avg", ""))
-            self.pool = global_pool
-        self.config = replace(self.config, num_classes=num_classes)
-        self.num_classes = num_classes
-        like = self.conv1.weight
-        self.fc: nn.Module = nn.Identity()
-        if num_classes:
-            self.fc = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Sorts parameters into a stem and consecutive blocks, for learning rates that decay with depth."""
@@ -236,15 +179,17 @@ def _tokenizer(config: VisualTransformerConfig, width: int, *, first: bool) -> n
     """Builds a module's tokenizer (Tables 3 and 4)."""
     form, groups, token_width = config.form, config.groups(width), config.token_width
     if config.tokenizer != "pool" and not first and config.recurrence != "none":
-        return RecurrentTokenizer(
+        return tokenizers.RecurrentTokenizer(
             width, token_width, form, heads=config.num_heads, groups=groups, renewal=config.recurrence
         )
     shared: dict[str, Any] = {"num_tokens": config.num_tokens, "form": form}
     if config.tokenizer == "pool":
-        return PoolingTokenizer(width, token_width, **shared)
+        return tokenizers.PoolingTokenizer(width, token_width, **shared)
     if config.tokenizer == "cluster":
-        return ClusteringTokenizer(width, token_width, groups=groups, iterations=config.kmeans_iterations, **shared)
-    return FilterTokenizer(width, token_width, groups=groups, **shared)
+        return tokenizers.ClusteringTokenizer(
+            width, token_width, groups=groups, iterations=config.kmeans_iterations, **shared
+        )
+    return tokenizers.FilterTokenizer(width, token_width, groups=groups, **shared)
 
 
 def _relation(config: VisualTransformerConfig) -> nn.Module:

@@ -6,14 +6,7 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor
 
-from sparsevision.models.visual_transformer.token_maps import (
-    Form,
-    NormedMaps,
-    feature_map,
-    nothing,
-    split_heads,
-    token_map,
-)
+from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, split_heads
 
 
 class TokenProjector(NormedMaps):
@@ -26,17 +19,15 @@ class TokenProjector(NormedMaps):
         self, width: int, out_width: int, *, token_width: int, form: Form, heads: int = 1, groups: int = 1,
         drop_path_rate: float = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(form)
         self.drop_path = DropPath(drop_path_rate)
         self.heads = heads
-        self.query, self.query_norm = feature_map(form, width, out_width, groups)
-        self.key, self.key_norm = token_map(form, token_width, out_width)
-        self.value, self.value_norm = nothing()
+        self.add_feature_map("query", width, out_width, groups)
+        self.add_token_map("key", token_width, out_width)
         if form == "budget" and out_width != token_width:
-            self.value, self.value_norm = token_map(form, token_width, out_width)
-        self.lateral, self.lateral_norm = nothing()
+            self.add_token_map("value", token_width, out_width)
         if width != out_width:
-            self.lateral, self.lateral_norm = feature_map(form, width, out_width)
+            self.add_feature_map("lateral", width, out_width)
         self.scale = (out_width // heads) ** -0.5 if form == "budget" else 1.0
 
     def forward(
@@ -44,9 +35,9 @@ class TokenProjector(NormedMaps):
     ) -> tuple[Float[Tensor, "batch out_width height width_"], Float[Tensor, "batch heads tokens pixels"]]:
         """Returns the map, and how much every pixel took from each token: over the tokens these sum to one."""
         x = tokens.transpose(1, 2)
-        queries = split_heads(self.query_norm(self.query(features)).flatten(2), self.heads)
-        keys = split_heads(self.key_norm(self.key(x)), self.heads)
+        queries = split_heads(self.mapped("query", features).flatten(2), self.heads)
+        keys = split_heads(self.mapped("key", x), self.heads)
         attention = (keys.transpose(2, 3) @ queries * self.scale).softmax(dim=2)
-        values = split_heads(self.value_norm(self.value(x)), self.heads)
+        values = split_heads(self.mapped("value", x), self.heads)
         mixed = (values @ attention).flatten(1, 2).unflatten(2, features.shape[2:])
-        return self.lateral_norm(self.lateral(features)) + self.drop_path(mixed), attention
+        return self.mapped("lateral", features) + self.drop_path(mixed), attention

@@ -19,7 +19,27 @@ Form = Literal["equation", "budget"]
 
 
 class NormedMaps(nn.Module):
-    """Base of the parts: every map `name` may have a norm `name_norm` behind it."""
+    """Base of the parts: every map `name` has a norm `name_norm` behind it in the budget form."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+    def add_feature_map(self, name: str, width: int, out_width: int, groups: int = 1) -> None:
+        """Adds a map of features (B, C, H, W), and the norm behind it."""
+        self._add(name, nn.Conv2d(width, out_width, 1, groups=groups, bias=False), MapNorm(out_width))
+
+    def add_token_map(self, name: str, width: int, out_width: int, groups: int = 1) -> None:
+        """Adds a map of tokens laid out as (B, C, L), and the norm behind it, whose statistics run over B and L."""
+        self._add(name, nn.Conv1d(width, out_width, 1, groups=groups, bias=False), nn.BatchNorm1d(out_width))
+
+    def _add(self, name: str, conv: nn.Module, norm: nn.Module) -> None:
+        self.add_module(name, conv)
+        self.add_module(f"{name}_norm", norm if self.form == "budget" else nn.Identity())
+
+    def mapped(self, name: str, x: Tensor) -> Tensor:
+        """Returns the normed map of x, or x itself where the form has no map of the name."""
+        return getattr(self, f"{name}_norm")(getattr(self, name)(x)) if name in self._modules else x
 
     def packed(self) -> NormedMaps:
         """Packs each map with its norm."""
@@ -37,23 +57,6 @@ class MapNorm(nn.BatchNorm2d):
     def forward(self, x: Float[Tensor, "batch width h w"]) -> Float[Tensor, "batch width h w"]:
         """Returns the normalised map."""
         return with_gradient_like(x, super().forward(x))
-
-
-def feature_map(form: Form, width: int, out_width: int, groups: int = 1) -> tuple[nn.Conv2d, nn.Module]:
-    """Makes a map of features (B, C, H, W), and the norm behind it."""
-    norm = MapNorm(out_width) if form == "budget" else nn.Identity()
-    return nn.Conv2d(width, out_width, 1, groups=groups, bias=False), norm
-
-
-def token_map(form: Form, width: int, out_width: int, groups: int = 1) -> tuple[nn.Conv1d, nn.Module]:
-    """Makes a map of tokens laid out as (B, C, L), and the norm behind it, whose statistics run over B and L."""
-    norm = nn.BatchNorm1d(out_width) if form == "budget" else nn.Identity()
-    return nn.Conv1d(width, out_width, 1, groups=groups, bias=False), norm
-
-
-def nothing() -> tuple[nn.Module, nn.Module]:
-    """Stands where a form has neither a map nor its norm."""
-    return nn.Identity(), nn.Identity()
 
 
 def split_heads(x: Float[Tensor, "batch width places"], heads: int) -> Float[Tensor, "batch heads channels places"]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
-from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, nothing, split_heads, token_map
+from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, split_heads
 
 Tokens = Float[Tensor, "batch tokens width"]
 Attention = Float[Tensor, "batch heads tokens tokens"]
@@ -25,29 +25,28 @@ class TokenTransformer(NormedMaps):
     """
 
     def __init__(self, width: int, form: Form, *, heads: int = 1, groups: int = 1, drop_path_rate: float = 0.0) -> None:
-        super().__init__()
-        self.form, self.heads = form, heads
+        super().__init__(form)
+        self.heads = heads
         inner = width // 2 if form == "budget" else width
-        self.query, self.query_norm = token_map(form, width, inner, groups)
-        self.key, self.key_norm = token_map(form, width, inner, groups)
-        self.value, self.value_norm = nothing()
+        self.add_token_map("query", width, inner, groups)
+        self.add_token_map("key", width, inner, groups)
         if form == "budget":
-            self.value, self.value_norm = token_map(form, width, width, groups)
-        self.ff1, self.ff1_norm = token_map(form, width, width)
-        self.ff2, self.ff2_norm = token_map(form, width, width)
+            self.add_token_map("value", width, width, groups)
+        self.add_token_map("ff1", width, width)
+        self.add_token_map("ff2", width, width)
         self.scale = (inner // heads) ** -0.5 if form == "budget" else 1.0
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, tokens: Tokens) -> tuple[Tokens, Attention | None]:
         """Returns the tokens, and how much each took from each."""
         x = tokens.transpose(1, 2)
-        queries = split_heads(self.query_norm(self.query(x)), self.heads)
-        keys = split_heads(self.key_norm(self.key(x)), self.heads)
+        queries = split_heads(self.mapped("query", x), self.heads)
+        keys = split_heads(self.mapped("key", x), self.heads)
         receiving, giving = (keys, queries) if self.form == "equation" else (queries, keys)
         attention = (receiving.transpose(2, 3) @ giving * self.scale).softmax(dim=-1)
-        values = split_heads(self.value_norm(self.value(x)), self.heads)
+        values = split_heads(self.mapped("value", x), self.heads)
         x = x + self.drop_path((values @ attention.transpose(2, 3)).flatten(1, 2))
-        x = x + self.drop_path(self.ff2_norm(self.ff2(self.ff1_norm(self.ff1(x)).relu())))
+        x = x + self.drop_path(self.mapped("ff2", self.mapped("ff1", x).relu()))
         return x.transpose(1, 2), attention
 
 
@@ -58,13 +57,13 @@ class DenseTokens(NormedMaps):
     """
 
     def __init__(self, width: int, form: Form, *, graph_of: int | None = None, drop_path_rate: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(form)
         self.drop_path = DropPath(drop_path_rate)
-        self.linear, self.linear_norm = token_map(form, width, width)
+        self.add_token_map("linear", width, width)
         self.adjacency = None if graph_of is None else nn.Parameter(torch.eye(graph_of))
 
     def forward(self, tokens: Tokens) -> tuple[Tokens, Attention | None]:
         """Returns the tokens."""
         gathered = tokens if self.adjacency is None else self.adjacency @ tokens
-        found = self.linear_norm(self.linear(gathered.transpose(1, 2))).relu().transpose(1, 2)
+        found = self.mapped("linear", gathered.transpose(1, 2)).relu().transpose(1, 2)
         return tokens + self.drop_path(found), None

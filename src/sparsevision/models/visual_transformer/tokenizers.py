@@ -14,14 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.models.visual_transformer.token_maps import (
-    Form,
-    NormedMaps,
-    feature_map,
-    nothing,
-    split_heads,
-    token_map,
-)
+from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, split_heads
 
 Renewal = Literal["full", "half"]
 Tokens = Float[Tensor, "batch tokens token_width"]
@@ -36,22 +29,20 @@ class VisualTokenizer(NormedMaps):
     """
 
     def __init__(self, width: int, token_width: int, form: Form, *, groups: int = 1, value: bool = True) -> None:
-        super().__init__()
-        self.value, self.value_norm = nothing()
-        self.token, self.token_norm = nothing()
+        super().__init__(form)
         if form == "budget" and value:
-            self.value, self.value_norm = feature_map(form, width, width, groups)
+            self.add_feature_map("value", width, width, groups)
         if form == "budget" and width != token_width:
-            self.token, self.token_norm = token_map(form, width, token_width)
+            self.add_token_map("token", width, token_width)
 
     def forward(
         self, features: Float[Tensor, "batch width height width_"], previous: Tokens | None = None
     ) -> tuple[Tokens, Weights | None]:
         """Returns tokens and the weights that they were pooled by."""
         weights = self.weigh(features, previous)
-        values = self.value_norm(self.value(features)).flatten(2)
+        values = self.mapped("value", features).flatten(2)
         pooled = (split_heads(values, weights.shape[1]) @ weights.transpose(2, 3)).flatten(1, 2)
-        return self.token_norm(self.token(pooled)).transpose(1, 2), weights
+        return self.mapped("token", pooled).transpose(1, 2), weights
 
     def weigh(self, features: Tensor, previous: Tokens | None) -> Weights:
         """Returns every token's weights, which sum to one over the pixels."""
@@ -81,8 +72,9 @@ class RecurrentTokenizer(VisualTokenizer):
     ) -> None:
         super().__init__(width, token_width, form, groups=groups)
         self.heads, self.renewal = heads, renewal
-        self.query, self.query_norm = token_map(form, token_width, width)
-        self.key, self.key_norm = feature_map(form, width, width, groups) if form == "budget" else nothing()
+        self.add_token_map("query", token_width, width)
+        if form == "budget":
+            self.add_feature_map("key", width, width, groups)
         self.scale = (width // heads) ** -0.5 if form == "budget" else 1.0
 
     def forward(
@@ -99,8 +91,8 @@ class RecurrentTokenizer(VisualTokenizer):
     def weigh(self, features: Tensor, previous: Tokens | None) -> Weights:
         """Returns the softmax over the pixels of the products of queries and keys."""
         assert previous is not None
-        queries = split_heads(self.query_norm(self.query(previous.transpose(1, 2))), self.heads)
-        keys = split_heads(self.key_norm(self.key(features)).flatten(2), self.heads)
+        queries = split_heads(self.mapped("query", previous.transpose(1, 2)), self.heads)
+        keys = split_heads(self.mapped("key", features).flatten(2), self.heads)
         return (queries.transpose(2, 3) @ keys * self.scale).softmax(dim=-1)
 
 
@@ -114,7 +106,7 @@ class PoolingTokenizer(VisualTokenizer):
     def forward(self, features: Tensor, previous: Tokens | None = None) -> tuple[Tokens, None]:
         """Returns the cells' tokens, row by row."""
         pooled = scaled_down(features, self.num_tokens)
-        return self.token_norm(self.token(pooled)).transpose(1, 2), None
+        return self.mapped("token", pooled).transpose(1, 2), None
 
 
 class ClusteringTokenizer(VisualTokenizer):
