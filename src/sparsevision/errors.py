@@ -25,7 +25,7 @@ class UnknownNameError(ConfigError):
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or known[:5]
         offered = ", ".join(repr(candidate) for candidate in near)
-        message = f"Unknown {kind} {name!r}; the nearest are {offered}."
+        message = f"Unknown {kind}: {name!r}; the nearest are {offered}."
         super().__init__(f"{message} {advice}".strip())
 
 

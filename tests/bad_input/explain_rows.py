@@ -24,7 +24,7 @@ EXPLANATIONS = [
     Row("attention of a detector", "a figure of maps of tokens",
         DETECTOR + " --figure attention", nothing, refused("nothing for the figure 'attention'", "saliency, stages")),
     Row("figure misspelt", "a figure that there is not",
-        DETECTOR + " --figure salience", nothing, refused("Unknown figure 'salience'", "'saliency'")),
+        DETECTOR + " --figure salience", nothing, refused("Unknown figure: 'salience'", "'saliency'")),
     Row("option misspelt", "an option that the model has, with another letter",
         DETECTOR + " --keep-ration 0.2", nothing, refused("'--keep-ration'", "'--keep-ratio'")),
     Row("option without a value", "a share of tokens that is not given",

@@ -76,13 +76,13 @@ def test_figures_are_offered_by_what_there_is(make_explanation: Callable, make_o
 
 
 def test_what_is_not_offered_is_refused(make_explanation: Callable, make_objects: Callable, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="Unknown figure 'stage'; the nearest are 'stages'"):
+    with pytest.raises(UnknownNameError, match="Unknown figure: 'stage'; the nearest are 'stages'"):
         ExplanationWriter(tmp_path, figure="stage")
     with pytest.raises(ConfigError, match="'query': choose from stages, tokens, annotated"):
         ExplanationWriter(tmp_path, figure="query").write(make_explanation())
     with pytest.raises(ConfigError, match="--object belongs to the figures query, of which none is drawn"):
         ExplanationWriter(tmp_path, figure="saliency", options={"object": 1}).write(make_objects())
-    with pytest.raises(ConfigError, match="no object 9"):
+    with pytest.raises(ConfigError, match="Object 9"):
         ExplanationWriter(tmp_path, figure="all", options={"object": 9}).write(make_objects())
     writer = ExplanationWriter(tmp_path, figure="all")
     writer.write(make_objects(labels=()))

@@ -63,7 +63,7 @@ def test_the_query_figure_has_the_box_before_and_after_each_layer(make_objects) 
 
 @pytest.mark.parametrize("number", [0, -1, 4])
 def test_an_object_that_there_is_not_is_refused(make_objects, number: int) -> None:
-    with pytest.raises(ConfigError, match=rf"no object {number} in 'cells.jpg': choose one from 1 to 3"):
+    with pytest.raises(ConfigError, match=rf"Object {number} of 'cells.jpg' does not exist: choose one from 1 to 3"):
         query_figure(make_objects(), number)
     with pytest.raises(NothingToDrawError, match=r"Nothing was found in 'cells\.jpg'"):
         query_figure(make_objects(labels=()), 1)

@@ -215,10 +215,10 @@ def test_faithfulness_measures_the_tokens_attention(checkpoint: Path, tmp_path: 
     ("asked", "said"),
     [
         (("--figure", "stages"), "nothing for the figure 'stages': choose from attention, interaction, annotated"),
-        (("--gif",), "no animation of what the model records"),
+        (("--gif",), "No animation shows what the model records"),
         (("--radius", "0.1"), "--radius belongs to the figures stages, disturbed, of which none is drawn"),
         (("--object", "1"), "--object belongs to the figures query, of which none is drawn"),
-        (("--keep-ratio", "0.1"), "Unknown option of this model or command '--keep-ratio'"),
+        (("--keep-ratio", "0.1"), "Unknown option of this model or command: '--keep-ratio'"),
     ],
 )
 def test_what_means_nothing_here_is_refused(

@@ -133,7 +133,7 @@ def test_a_learned_ranking_may_be_exchanged_for_chance(learned: str) -> None:
     assert drawn[0].shape == own.shape
     assert not padded.pyramid.padding.gather(1, padded.selection.indices).any()
     other = {"dam": "objectness", "objectness": "dam"}[learned]
-    with pytest.raises(ConfigError, match=f"no selection in this model named '{other}'"):
+    with pytest.raises(ConfigError, match=f"Unknown selection in this model: '{other}'"):
         model(image, selection=other)
     with pytest.raises(ConfigError, match="call eval"):
         model.train()(image, selection="random")

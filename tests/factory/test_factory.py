@@ -44,7 +44,7 @@ def test_a_changed_depth_keeps_the_bootstrapped_order() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"num_tokns": 4}, "named 'num_tokns'; the nearest are 'num_tokens'"),
+        ({"num_tokns": 4}, "configuration: 'num_tokns'; the nearest are 'num_tokens'"),
         ({"num_tokens": "many"}, "num_tokens is 'many', which it cannot be"),
         ({"num_tokens": 0}, "num_tokens is 0; it must be at least 1"),
         ({"decoding": "adaptiv"}, "decoding is 'adaptiv'.*'adaptive', 'static' or 'linear'"),

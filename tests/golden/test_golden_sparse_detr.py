@@ -360,8 +360,8 @@ def test_best_detections() -> None:
 def padded_batch(case: Case) -> tuple[Tensor, Tensor]:
     planes = [normalised(case.inputs[f"image.{i}"], MEAN, STD) for i in (0, 1) if f"image.{i}" in case.inputs]
     sizes = torch.tensor([one.shape[1:] for one in planes])
-    images = torch.zeros(len(normalised_images), 3, *sizes.amax(dim=0).tolist())
-    for place, one in zip(images, normalised_images, strict=True):
+    images = torch.zeros(len(planes), 3, *sizes.amax(dim=0).tolist())
+    for place, one in zip(images, planes, strict=True):
         place[:, : one.shape[1], : one.shape[2]] = one
     return images, sizes
 

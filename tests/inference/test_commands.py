@@ -86,7 +86,7 @@ def test_a_misspelt_flag_that_took_the_image_is_named(checkpoint: str, images: P
     assert cli.main(["predict", "--jsno", str(images / "a.jpg"), "--model", checkpoint]) == 2
     assert "is the value of --jsno" in capsys.readouterr().err
     assert cli.main(["predict", str(images / "b.png"), "--jsno", str(images / "a.jpg"), "--model", checkpoint]) == 2
-    assert "named '--jsno'; the nearest are '--json'" in capsys.readouterr().err
+    assert "command: '--jsno'; the nearest are '--json'" in capsys.readouterr().err
 
 
 def test_what_was_skipped_is_named_at_the_end(checkpoint: str, images: Path, capsys) -> None:

@@ -48,7 +48,7 @@ def test_a_candidate_is_measured_in_a_process_of_its_own():
 
 
 def test_a_process_that_fails_is_told_in_one_sentence():
-    with pytest.raises(SparseVisionError, match=r"resnet1 at 64 px.*failed: .*no timm model named 'resnet1'"):
+    with pytest.raises(SparseVisionError, match=r"resnet1 at 64 px.*failed: .*Unknown timm model: 'resnet1'"):
         measure_memory(Candidate("timm/resnet1", Workload(size=64)), "contiguous", threads=1)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from sparsevision.cli.tables import print_table
-from sparsevision.types import Table
+from sparsevision.types import Choice, Control, Option, Table
+
+if TYPE_CHECKING:
+    from sparsevision.factory import ModelSummary
 
 
 def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
-    """List the models, their sizes and their weights.
+    """List the models, their sizes and their weights; of a single one, its options too.
 
     The column "reported" has what the authors of the weights report, in percent: a classifier's top-1 accuracy on
     ImageNet-1K, a detector's average precision (AP) on COCO val2017.
@@ -25,9 +28,11 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
     from sparsevision.factory import summarise_models
 
     found = summarise_models(pattern)
+    options = _options(found[0].name) if len(found) == 1 else []
     if json_:
         for summary in found:
-            print(json.dumps(asdict(summary)))
+            more = {"options": [asdict(option) for option in options]} if len(found) == 1 else {}
+            print(json.dumps({**asdict(summary), **more}))
         return 0
     columns = ("model", "task", "parameters", "input", "weights", "reported", "paper")
     rows = tuple(
@@ -43,4 +48,39 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
         for each in found
     )
     print_table(Table(columns=columns, rows=rows, numbers=frozenset({2})), pipe_width=1000)
+    if len(found) == 1:
+        print_table(_table_of(found[0], options), pipe_width=1000)
     return 0
+
+
+def _options(name: str) -> list[Option]:
+    """Returns what may be given per call: the controls and choices of a model, and the options of its task."""
+    import torch
+
+    from sparsevision.factory import create_model, task_of
+    from sparsevision.inference.options import options_of
+    from sparsevision.tasks import task_named
+
+    with torch.device("meta"):  # without weights: their values do not matter
+        model = create_model(name)
+    return [*options_of(model).values(), *task_named(task_of(name))(()).options.values()]
+
+
+def _table_of(summary: ModelSummary, options: list[Option]) -> Table:
+    from sparsevision.inference.options import flag
+    from sparsevision.tasks import task_named
+
+    rows = []
+    for option in options:
+        values = "text"
+        if isinstance(option, Choice):
+            values = ", ".join(option.values)
+        elif isinstance(option, Control):
+            values = f"{option.minimum:,.9g} to {option.maximum:,.9g}"
+        default = option.default if isinstance(option.default, str) else f"{option.default or 0:g}"
+        rows.append((flag(option.name), values, default, option.description))
+    kind = task_named(summary.task)
+    files = {name: f"predict: {entry.description}" for name, entry in kind.writers.items()}
+    files |= {name: f"evaluate: {entry.description}" for name, entry in kind.report_writers.items()}
+    rows += [(flag(name), "path of a file", "", description) for name, description in files.items()]
+    return Table(columns=("option", "values", "default", "meaning"), rows=tuple(rows))

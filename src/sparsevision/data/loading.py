@@ -46,16 +46,9 @@ def make_loader(
     out. Images that cannot be read are left out and listed in `batch.skipped`; `collate` may be handed an empty list.
     """
     plan = EpochPlan(
-        len(dataset),
-        batch_size,
-        epoch=epoch,
-        seed=seed,
-        shuffle=shuffle,
-        repeats=repeats,
-        drop_last=drop_last,
-        rank=rank,
-        world=world,
-    )
+        len(dataset), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, repeats=repeats, drop_last=drop_last,
+        rank=rank, world=world,
+    )  # fmt: skip
     return Loader(_Batches(dataset, transform, collate, plan), start_batch, num_workers, start_method)
 
 

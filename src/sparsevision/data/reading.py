@@ -58,11 +58,7 @@ def is_image_name(name: str | os.PathLike[str]) -> bool:
 
 
 def read_image(
-    source: ImageSource,
-    name: str | None = None,
-    *,
-    side: int | None = None,
-    background: tuple[int, int, int] = WHITE,
+    source: ImageSource, name: str | None = None, *, side: int | None = None, background: tuple[int, int, int] = WHITE
 ) -> Image.Image:
     """Decodes an image into an upright RGB image; of an animation, the first frame.
 
@@ -75,11 +71,7 @@ def read_image(
 
 
 def decode_image(
-    source: ImageSource,
-    name: str | None = None,
-    *,
-    side: int | None = None,
-    background: tuple[int, int, int] = WHITE,
+    source: ImageSource, name: str | None = None, *, side: int | None = None, background: tuple[int, int, int] = WHITE
 ) -> tuple[Image.Image, tuple[int, int]]:
     """As `read_image`, and beside the image the (height, width) that the upright image has undecimated."""
     name = name or _name_of(source)

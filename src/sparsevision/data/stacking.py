@@ -16,13 +16,9 @@ def batch_of(samples: Sequence[Sample], targets: Any) -> Batch:
     """Returns samples as a batch, images of different sizes padded with zeros at the right and at the bottom."""
     images, sizes = stacked([sample.image for sample in samples])
     return Batch(
-        images=images,
-        sizes=sizes,
-        targets=targets,
-        names=[sample.name for sample in samples],
-        indices=[sample.index for sample in samples],
-        geometries=[sample.geometry for sample in samples],
-    )
+        images=images, sizes=sizes, targets=targets, names=[sample.name for sample in samples],
+        indices=[sample.index for sample in samples], geometries=[sample.geometry for sample in samples],
+    )  # fmt: skip
 
 
 def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -136,10 +136,7 @@ def _token_attention(predictor: Predictor, modules: slice, images: Tensor, _: Te
 
 
 # For each kind of trace: what its maps show, the name of a stage, and the map over some of the stages.
-_OWN_MAPS = (
-    ("points", "density", "stage", _sampling_density),
-    ("token_maps", "attention", "module", _token_attention),
-)
+_OWN_MAPS = (("points", "density", "stage", _sampling_density), ("token_maps", "attention", "module", _token_attention))
 
 
 def _peer_map(peer: str | Path, predictor: Predictor) -> SaliencyMap:

@@ -58,12 +58,9 @@ class Sweep:
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON takes it."""
         return {
-            "data": self.data,
-            "machine": asdict(self.machine),
-            "trained": dict(self.trained),
-            "rows": [row.to_dict() for row in self.rows],
-            "skipped": [asdict(one) for one in self.skipped],
-        }
+            "data": self.data, "machine": asdict(self.machine), "trained": dict(self.trained),
+            "rows": [row.to_dict() for row in self.rows], "skipped": [asdict(one) for one in self.skipped],
+        }  # fmt: skip
 
     def table(self) -> Table:
         """Returns a row for each setting with its measures and its time."""
@@ -127,13 +124,10 @@ def sweep_controls(
         raise nothing_read("score", [one.reason for one in skipped])
     known = options_of(evaluation.model)
     return Sweep(
-        rows=tuple(setting.result() for setting in settings),
-        trained={name: known[name].default for name in swept},
-        measures=evaluation.task.measures,
-        data=evaluation.dataset.origin,
-        machine=describe_machine(str(evaluation.device)),
-        skipped=tuple(skipped),
-    )
+        rows=tuple(setting.result() for setting in settings), trained={name: known[name].default for name in swept},
+        measures=evaluation.task.measures, data=evaluation.dataset.origin,
+        machine=describe_machine(str(evaluation.device)), skipped=tuple(skipped),
+    )  # fmt: skip
 
 
 def _swept(model: Any, values: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:

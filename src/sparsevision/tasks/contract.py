@@ -19,15 +19,7 @@ from sparsevision.data.dataset import Dataset, Opening, Record
 from sparsevision.data.inspection import Inspection
 from sparsevision.errors import DataError
 from sparsevision.tasks.settings import TaskSettings
-from sparsevision.types import (
-    Batch,
-    ClassMetadata,
-    Option,
-    Preprocessing,
-    Result,
-    Sample,
-    Table,
-)
+from sparsevision.types import Batch, ClassMetadata, Option, Preprocessing, Result, Sample, Table
 
 Progress = Callable[[int, int], None]
 Transform = Callable[[Record], Sample]

@@ -19,13 +19,9 @@ def make_model(recipe: Recipe, classes: Sequence[str]) -> nn.Module:
     """Makes the network of a recipe with as many outputs as there are classes, with its starting weights."""
     section = recipe.model
     model = create_model(
-        section.name,
-        pretrained=section.pretrained,
-        checkpoint=section.checkpoint,
-        num_classes=len(classes),
-        fresh_tokens=section.fresh_tokens,
-        **section.config,
-    )
+        section.name, pretrained=section.pretrained, checkpoint=section.checkpoint, num_classes=len(classes),
+        fresh_tokens=section.fresh_tokens, **section.config,
+    )  # fmt: skip
     if section.backbone is not None:
         fill_backbone(model, section.backbone)
     return model

@@ -69,16 +69,9 @@ class ImageLoaders:
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""
         return self._loader(
-            self.train_set,
-            self.transform,
-            self.collate,
-            batch_size=self.batch_size,
-            epoch=epoch,
-            shuffle=self.recipe.data.shuffle,
-            repeats=self.recipe.data.repeats,
-            drop_last=True,
-            start_batch=start_batch,
-        )
+            self.train_set, self.transform, self.collate, batch_size=self.batch_size, epoch=epoch,
+            shuffle=self.recipe.data.shuffle, repeats=self.recipe.data.repeats, drop_last=True, start_batch=start_batch,
+        )  # fmt: skip
 
     def scored(self) -> Loader:
         """Returns the batches that weights are scored on, each image once over all processes."""

@@ -7,9 +7,7 @@ those of the recipe's task (`Task.Settings`): an option that a task does not hav
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import tomlkit
 from pydantic import BaseModel, ValidationError, create_model, model_validator
 
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -107,7 +106,7 @@ class Recipe(Section):
 
     def to_toml(self) -> str:
         """Writes the recipe as TOML that `read_recipe` reads back as an equal recipe."""
-        return "\n".join(_toml_lines(self.model_dump(mode="json"))).strip() + "\n"
+        return tomlkit.dumps(_without_none(self.model_dump(mode="json")))
 
 
 @cache
@@ -219,25 +218,8 @@ def _as_config_error(error: ValidationError, origin: str, task: str) -> ConfigEr
     return ConfigError(f"In the {origin} (task {task!r}), {place or 'the whole'} does not fit: {reason}{given}.")
 
 
-def _toml_lines(table: Mapping[str, Any], path: str = "") -> list[str]:
-    lines = [f"{_toml_key(key)} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines += ["", f"[{path}{_toml_key(key)}]", *_toml_lines(value, f"{path}{_toml_key(key)}.")]
-    return lines
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
-
-
-def _toml(value: Any) -> str:
-    if value is None:
-        return '"none"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+def _without_none(value: Any) -> Any:
+    """Spells None as TOML can have it, as the word "none"."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml_key(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str | bool):
-        return json.dumps(value, ensure_ascii=False)
-    return repr(value)
+        return {key: _without_none(item) for key, item in value.items()}
+    return "none" if value is None else value

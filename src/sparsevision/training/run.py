@@ -256,20 +256,10 @@ def make_session(
         learner.compile()
     prepared, optimiser = accelerator.prepare(learner, optimiser)
     return Session(
-        recipe=recipe,
-        task=parts.task,
-        accelerator=accelerator,
-        model=model,
-        learner=prepared,
-        optimiser=optimiser,
-        schedule=schedule,
-        ema=ema,
-        teacher=teacher,
-        folder=folder,
-        fingerprint=parts.loaders.fingerprint,
-        display=display,
-        steps_per_epoch=steps_per_epoch,
-    )
+        recipe=recipe, task=parts.task, accelerator=accelerator, model=model, learner=prepared, optimiser=optimiser,
+        schedule=schedule, ema=ema, teacher=teacher, folder=folder, fingerprint=parts.loaders.fingerprint,
+        display=display, steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
 
 
 def checkpoint_activations(model: Any) -> None:
@@ -309,13 +299,7 @@ def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
 def _summary(run: Session, finished: bool) -> RunSummary:
     progress = run.progress
     return RunSummary(
-        out=run.folder.path,
-        measure=run.task.measures[0],
-        finished=finished,
-        steps=progress.step,
-        seconds=run.seconds(),
-        best_score=progress.best_score,
-        best_weights=progress.best_weights,
-        best_epoch=progress.best_epoch,
-        skipped=dict(progress.skipped),
-    )
+        out=run.folder.path, measure=run.task.measures[0], finished=finished, steps=progress.step,
+        seconds=run.seconds(), best_score=progress.best_score, best_weights=progress.best_weights,
+        best_epoch=progress.best_epoch, skipped=dict(progress.skipped),
+    )  # fmt: skip

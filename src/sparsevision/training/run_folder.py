@@ -209,17 +209,11 @@ def environment() -> dict[str, Any]:
             continue
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "packages": found,
-        "machine": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "devices": devices,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv, "python": platform.python_version(),
+        "packages": found, "machine": platform.platform(), "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "devices": devices,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
-    }
+    }  # fmt: skip
 
 
 def _check_same(old: Recipe, new: Recipe) -> None:

@@ -179,14 +179,10 @@ class Session:
             tensors |= {f"random.{rank}.{name}": tensor for name, tensor in generator["tensors"].items()}
         scaler = self.accelerator.scaler
         saved = {
-            "format": 1,
-            "data": self.fingerprint,
-            "progress": asdict(replace(self.progress, seconds=self.seconds())),
-            "metrics": self.folder.position(),
-            "scaler": None if scaler is None else scaler.state_dict(),
-            "optimiser": values,
-            "random": [generator["values"] for generator in generators],
-        }
+            "format": 1, "data": self.fingerprint, "progress": asdict(replace(self.progress, seconds=self.seconds())),
+            "metrics": self.folder.position(), "scaler": None if scaler is None else scaler.state_dict(),
+            "optimiser": values, "random": [generator["values"] for generator in generators],
+        }  # fmt: skip
         self.folder.write_skipped(self.progress.skipped)
         state.write_state(self.folder.last, tensors, saved)
 

@@ -121,6 +121,13 @@ class AnnotatedImages:
         )[left]
 
 
+def annotations_of(boxes: np.ndarray, labels: Sequence[int], crowds: Sequence[bool] = ()) -> list[Annotation]:
+    """Returns the annotations of boxes (N, 4), corners as fractions of the image, whose areas are the boxes'."""
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    rows = zip(boxes.tolist(), labels, areas, crowds or [False] * len(boxes), strict=True)
+    return [Annotation(*row) for row in rows]
+
+
 def supervision_reader(layout: str, module: str, name: str) -> Callable[..., Any]:
     """Returns supervision's reader of one file of a layout; raises MissingExtraError where it is not installed.
 

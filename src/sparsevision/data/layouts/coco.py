@@ -53,16 +53,11 @@ class CocoImages(AnnotatedImages):
             place = places[row["image_id"]]
             things[place].append(_thing(row, labels[row["category_id"]], sides[place], where))
         super().__init__(
-            [str(row["name"]) for row in categories],
-            [self.folder / name for name in names],
-            things,
-            names=names,
+            [str(row["name"]) for row in categories], [self.folder / name for name in names], things, names=names,
             origin=f"{self.root}, split {split!r}, boxes from {self.json.name}",
-            category_ids=[row["id"] for row in categories],
-            image_ids=[row["id"] for row in images],
-            declared_sizes=sides,
-            side=side,
-        )
+            category_ids=[row["id"] for row in categories], image_ids=[row["id"] for row in images],
+            declared_sizes=sides, side=side,
+        )  # fmt: skip
 
 
 def _categories(content: dict[str, Any], path: Path) -> list[dict[str, Any]]:

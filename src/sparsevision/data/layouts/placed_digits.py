@@ -94,14 +94,9 @@ class PlacedDigits:
     def fingerprint(self) -> str:
         """Changes with the digits, the photographs and how they are put together."""
         parts = (
-            self.photographs.fingerprint,
-            self.digits.fingerprint,
-            self.size,
-            self.digit_side,
-            self.shrinking,
-            self.seed,
-            len(self),
-        )
+            self.photographs.fingerprint, self.digits.fingerprint, self.size, self.digit_side, self.shrinking,
+            self.seed, len(self),
+        )  # fmt: skip
         return fingerprint_of(self.classes, [parts])
 
     def read(self, index: int) -> Record:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, check_object_split
+from sparsevision.data.layouts import annotated_images
 from sparsevision.data.layouts.annotated_images import SPLIT_NAMES, AnnotatedImages, Annotation, supervision_reader
 from sparsevision.data.layouts.class_folders import walk_images
 from sparsevision.data.reading import decode_image
@@ -61,14 +62,10 @@ class VocImages(AnnotatedImages):
         paths = [home.images / name for name in shown]
         sizes = [page.size or _size_of(path) for page, path in zip(pages, paths, strict=True)]
         super().__init__(
-            classes,
-            paths,
-            [_things(page, size, classes) for page, size in zip(pages, sizes, strict=True)],
-            names=shown,
-            origin=f"{self.root}, split {split!r}, boxes from xml files",
-            declared_sizes=[page.size for page in pages],
-            side=side,
-        )
+            classes, paths, [page.things(size, classes) for page, size in zip(pages, sizes, strict=True)],
+            names=shown, origin=f"{self.root}, split {split!r}, boxes from xml files",
+            declared_sizes=[page.size for page in pages], side=side,
+        )  # fmt: skip
 
 
 def recognises(spec: str) -> bool:
@@ -134,6 +131,11 @@ class _Page:
     names: tuple[str, ...]
     difficult: tuple[bool, ...]
 
+    def things(self, size: tuple[float, float], classes: Sequence[str]) -> list[Annotation]:
+        return annotated_images.annotations_of(
+            self.boxes / np.array(size * 2), list(map(classes.index, self.names)), self.difficult
+        )
+
 
 def _reader() -> Callable[[Path], _Page]:
     read_things = supervision_reader("Pascal VOC", "pascal_voc", "detections_from_xml_obj")
@@ -182,12 +184,3 @@ def _size_of(path: Path) -> tuple[float, float]:
     except UnreadableImageError:
         return 1.0, 1.0
     return float(width), float(height)
-
-
-def _things(page: _Page, size: tuple[float, float], classes: Sequence[str]) -> list[Annotation]:
-    boxes = page.boxes / np.array(size * 2)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return [
-        Annotation(box.tolist(), classes.index(name), area, difficult)
-        for box, name, area, difficult in zip(boxes, page.names, areas, page.difficult, strict=True)
-    ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, check_object_split
+from sparsevision.data.layouts import annotated_images
 from sparsevision.data.layouts.annotated_images import SPLIT_NAMES, AnnotatedImages, Annotation, supervision_reader
 from sparsevision.data.layouts.class_folders import walk_images
 from sparsevision.data.reading import is_image_name
@@ -44,14 +45,11 @@ class YoloImages(AnnotatedImages):
         labels = {number: label for label, number in enumerate(names)}
         lines_to_things = supervision_reader("YOLO", "yolo", "yolo_annotations_to_detections")
         super().__init__(
-            list(names.values()),
-            paths,
-            [_things(_labels_of(path), labels, lines_to_things) for path in paths],
+            list(names.values()), paths, [_things(_labels_of(path), labels, lines_to_things) for path in paths],
             names=[os.path.relpath(path, self.root) for path in paths],
-            origin=f"{self.root}, split {split!r}, boxes from the texts beside the images",
-            category_ids=list(names),
+            origin=f"{self.root}, split {split!r}, boxes from the texts beside the images", category_ids=list(names),
             side=side,
-        )
+        )  # fmt: skip
 
 
 def recognises(spec: str) -> bool:
@@ -182,7 +180,4 @@ def _things(path: Path, labels: dict[int, int], lines_to_things: Callable[..., A
     unknown = [number for number in numbers if number not in labels]
     if unknown:
         raise DataError(f"{path} has the class {unknown[0]}, which 'names' in data.yaml has not.")
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return [
-        Annotation(box.tolist(), labels[number], area) for box, number, area in zip(boxes, numbers, areas, strict=True)
-    ]
+    return annotated_images.annotations_of(boxes, [labels[number] for number in numbers])

@@ -124,15 +124,10 @@ class ClassificationMetrics:
         per_class = [float(r / n) if n else None for r, n in zip(right.tolist(), present.tolist(), strict=True)]
         known = [share for share in per_class if share is not None]
         return ClassificationReport(
-            images=images,
-            loss=float(self.loss.compute()),
-            top1=float(right.sum()) / images,
-            top5=float(self.measures["top5"].compute()),
-            mean_class=sum(known) / len(known),
-            classes=self.classes,
-            per_class=tuple(per_class),
-            confusion=tuple(tuple(row) for row in confusion.tolist()),
-        )
+            images=images, loss=float(self.loss.compute()), top1=float(right.sum()) / images,
+            top5=float(self.measures["top5"].compute()), mean_class=sum(known) / len(known), classes=self.classes,
+            per_class=tuple(per_class), confusion=tuple(tuple(row) for row in confusion.tolist()),
+        )  # fmt: skip
 
     def _empty(self) -> ClassificationReport:
         number = len(self.classes)

@@ -65,11 +65,7 @@ class HungarianMatcher:
         return Matches(*torch.cat(pairs, dim=1).to(head.logits.device))
 
     def cost(
-        self,
-        head: DetectionHead,
-        index: int,
-        labels: Int[Tensor, " objects"],
-        objects: Float[Tensor, "objects 4"],
+        self, head: DetectionHead, index: int, labels: Int[Tensor, " objects"], objects: Float[Tensor, "objects 4"]
     ) -> Float[Tensor, "queries objects"]:
         """Returns the cost of each query of one image as the answer for each object."""
         logits, boxes = head.logits[index].float(), head.boxes[index].float()

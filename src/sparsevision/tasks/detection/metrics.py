@@ -162,15 +162,11 @@ class DetectionMetrics:
         pairs = [_counts(one, label, threshold) for one in scored.values()]
         errors = [abs(true - found) for true, found in pairs]
         return ClassReport(
-            name=self.classes[label],
-            ap=float(precision.mean()) if known else None,
-            ap50=float(precision[0].mean()) if known else None,
-            threshold=float(threshold),
-            f1=f1,
-            objects=sum(true for true, _ in pairs),
-            found=sum(found for _, found in pairs),
+            name=self.classes[label], ap=float(precision.mean()) if known else None,
+            ap50=float(precision[0].mean()) if known else None, threshold=float(threshold), f1=f1,
+            objects=sum(true for true, _ in pairs), found=sum(found for _, found in pairs),
             count_error=sum(errors) / max(len(errors), 1),
-        )
+        )  # fmt: skip
 
 
 class _Scored(NamedTuple):

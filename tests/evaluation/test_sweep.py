@@ -1,4 +1,4 @@
-"""A sweep over keep ratios: each row is what evaluate says of that setting, all images take turns, files come out."""
+"""A sweep over controls and choices: each row is what evaluate says of that setting, all images take turns, files come out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision import cli
 from sparsevision.errors import ConfigError, DataError
-from sparsevision.evaluation.evaluate import score
-from sparsevision.evaluation.sweep import _Setting, sweep_keep_ratios
+from sparsevision.evaluation.evaluate import evaluate
+from sparsevision.evaluation.sweep import _Setting, sweep
 from tiny_detector import save_tiny_detector
 
 
@@ -33,18 +33,18 @@ def found(report: object) -> list[int]:
 
 
 def test_a_row_is_what_evaluate_says_of_its_setting(weights: Path, data: str) -> None:
-    sweep = sweep_keep_ratios(weights, data, keep_ratios=(1.0, 0.1))
-    assert [(row.selection, row.keep_ratio) for row in sweep.rows] == [
+    swept = sweep(weights, data, values={"keep_ratio": (1.0, 0.1)})
+    assert [(row.settings["selection"], row.settings["keep_ratio"]) for row in swept.rows] == [
         ("dam", 0.1), ("dam", 1.0), ("random", 0.1), ("random", 1.0)
     ]  # fmt: skip
-    for row in sweep.rows[:2]:
-        assert found(row.report) == found(score(weights, data, keep_ratio=row.keep_ratio)[0])
-    assert found(sweep.rows[0].report) != found(sweep.rows[1].report)
-    assert found(sweep.rows[0].report) != found(sweep.rows[2].report)
-    assert found(sweep.rows[1].report) == found(sweep.rows[3].report), "all tokens are all tokens"
-    assert all(0 < row.seconds.low <= row.seconds.value <= row.seconds.high for row in sweep.rows)
-    again = sweep_keep_ratios(weights, data, keep_ratios=(0.1,), selections=("random",))
-    assert found(again.rows[0].report) == found(sweep.rows[2].report)
+    for row in swept.rows[:2]:
+        assert found(row.report) == found(evaluate(weights, data, keep_ratio=row.settings["keep_ratio"])[0])
+    assert found(swept.rows[0].report) != found(swept.rows[1].report)
+    assert found(swept.rows[0].report) != found(swept.rows[2].report)
+    assert found(swept.rows[1].report) == found(swept.rows[3].report), "all tokens are all tokens"
+    assert all(0 < row.seconds.low <= row.seconds.value <= row.seconds.high for row in swept.rows)
+    again = sweep(weights, data, values={"keep_ratio": (0.1,), "selection": ("random",)})
+    assert found(again.rows[0].report) == found(swept.rows[2].report)
 
 
 def test_settings_take_turns_image_by_image(weights: Path, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +53,7 @@ def test_settings_take_turns_image_by_image(weights: Path, data: str, monkeypatc
     monkeypatch.setattr(
         _Setting, "add", lambda setting, batch: turns.append(setting.controls["keep_ratio"]) or own(setting, batch)
     )
-    sweep_keep_ratios(weights, data, keep_ratios=(0.1, 0.5), selections=("dam",))
+    sweep(weights, data, values={"keep_ratio": (0.1, 0.5), "selection": ("dam",)})
     assert turns == [0.1, 0.5, 0.5, 0.1, 0.1, 0.5]
 
 
@@ -65,7 +65,7 @@ def test_one_command_writes_figures_and_a_drawing(weights: Path, data: str, tmp_
     assert heading.split()[:5] == ["selection", "keep", "ratio", "AP", "AP50"]
     assert [row.split()[:2] for row in rows] == [["dam", "0.1"], ["dam", "0.5"], ["random", "0.1"], ["random", "0.5"]]
     written = json.loads((out / "sweep.json").read_text())
-    assert written["trained_keep_ratio"] == 0.3
+    assert written["trained"] == {"selection": "dam", "keep_ratio": 0.3}
     assert written["machine"]["cores"] >= 1
     first = written["rows"][0]
     assert (first["selection"], first["keep_ratio"], first["images"]) == ("dam", 0.1, 6)
@@ -78,11 +78,11 @@ def test_one_command_writes_figures_and_a_drawing(weights: Path, data: str, tmp_
 
 
 def test_what_cannot_be_swept_is_one_sentence(weights: Path, data: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no keep ratio to sweep"):
-        sweep_keep_ratios(save_tiny_detector(tmp_path / "dense", selection="all"), data)
-    with pytest.raises(ConfigError, match="no selection in this model named 'objectness'"):
-        sweep_keep_ratios(weights, data, selections=("dam", "objectness"))
+    with pytest.raises(ConfigError, match="no control or choice to sweep"):
+        sweep(save_tiny_detector(tmp_path / "dense", selection="all"), data)
+    with pytest.raises(ConfigError, match="Unknown selection in this model: 'objectness'"):
+        sweep(weights, data, values={"selection": ("dam", "objectness")})
     folder = draw_coco_folder(tmp_path / "data", val=1)
     (folder / "val" / "000.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="None of the 1 images"):
-        sweep_keep_ratios(weights, str(folder), keep_ratios=(0.1,))
+        sweep(weights, str(folder), values={"keep_ratio": (0.1,)})
