@@ -1,4 +1,4 @@
-"""A sweep over controls and choices: each row is what evaluate says of that setting, all images take turns, files come out."""
+"""A sweep over controls and choices: rows are what evaluate reports, all images take turns, files come out."""
 
 from __future__ import annotations
 
