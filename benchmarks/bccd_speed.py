@@ -24,8 +24,7 @@ from claims import milliseconds
 from publishing import publish
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, time_interleaved, use_threads
-from sparsevision.measure.statistics import ratio_of_medians
+from sparsevision.measure.speed import Settings, ratio_of_medians, time_interleaved, use_threads
 from sparsevision.packing import pack_weights
 from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.tasks.detection.transforms import evaluation_transform

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from sparsevision.measure.statistics import Spread, median_and_quartiles, ratio_of_medians
+from sparsevision.measure.speed import Spread, median_and_quartiles, ratio_of_medians
 
 COLUMNS = ("group", "claim", "figure (90 %)", "threshold", "verdict")
 C = TypeVar("C")

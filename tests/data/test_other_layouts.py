@@ -15,7 +15,6 @@ from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision.data.objects import Objects
 from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 from sparsevision.tasks import task_of_data
-from sparsevision.tasks.detection.opening import splits_of_boxes
 from sparsevision.tasks.detection.task import DetectionTask
 
 CONVERT = {"yolo": as_yolo_folder, "voc": as_voc_folder}
@@ -71,11 +70,11 @@ def test_images_are_opened_when_it_is_their_turn(coco: Path, layout: str, tmp_pa
 def test_the_layout_is_known_and_so_are_its_splits(coco: Path, yolo: Path, voc: Path, tmp_path: Path) -> None:
     for folder in (coco, yolo, voc):
         assert task_of_data(folder) == "detection"
-        assert splits_of_boxes("detection", str(folder)) == ("train", "val")
+        assert DetectionTask.splits(str(folder)) == ("train", "val")
         with pytest.raises(DataError, match="'test'"):
             DetectionTask.open(folder, "test")
     (voc / "ImageSets" / "Main" / "test.txt").write_text("val_001")
-    assert splits_of_boxes("detection", str(voc)) == ("train", "val", "test")
+    assert DetectionTask.splits(str(voc)) == ("train", "val", "test")
     assert len(DetectionTask.open(voc, "test")) == 1
     assert task_of_data(tmp_path) == "classification"
     with pytest.raises(DataError, match="has no boxes"):

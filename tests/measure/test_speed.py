@@ -17,8 +17,17 @@ from sparsevision.measure.cases import Candidate, Runner, Workload, build_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.memory import MemoryUse
 from sparsevision.measure.report import COLUMNS, BenchmarkRow, as_json, as_markdown, cells, markdown_table
-from sparsevision.measure.speed import Settings, Timing, compare, group_by_workload, time_interleaved, use_threads
-from sparsevision.measure.statistics import Spread, median_and_quartiles, ratio_of_medians
+from sparsevision.measure.speed import (
+    Settings,
+    Spread,
+    Timing,
+    compare,
+    group_by_workload,
+    median_and_quartiles,
+    ratio_of_medians,
+    time_interleaved,
+    use_threads,
+)
 
 SMALL = Workload(size=32, batch=2)
 

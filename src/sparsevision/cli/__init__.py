@@ -22,13 +22,10 @@ COMMANDS = {
 }
 
 app = App(
-    name="sparsevision",
-    help="Recognition that spends its computation where the image needs it.",
+    name="sparsevision", help="Recognition that spends its computation where the image needs it.",
     help_epilogue="`sparsevision COMMAND --help` tells more. Any command takes --debug, which shows whole tracebacks.",
-    help_format="plaintext",
-    version=__version__,
-    suppress_keyboard_interrupt=False,
-)
+    help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False,
+)  # fmt: skip
 for _name, _help in COMMANDS.items():
     app.command(f"{__name__}.{_name}:{_name}", name=_name, help=_help)
 

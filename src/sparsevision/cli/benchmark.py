@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sparsevision.measure.cases import Candidate, Size
     from sparsevision.measure.report import BenchmarkRow
+    from sparsevision.measure.speed import Settings
 
 _DEFAULT_MODELS = ("sparseformer_tiny", "timm/swin_tiny_patch4_window7_224")
 _Several = Parameter(consume_multiple=True, negative="")
@@ -25,25 +26,15 @@ _Flag = Parameter(negative="")
 
 
 def benchmark(
-    *,
-    models: Annotated[list[str] | None, _Several] = None,
-    sizes: Annotated[list[str] | None, _Several] = None,
+    *, models: Annotated[list[str] | None, _Several] = None, sizes: Annotated[list[str] | None, _Several] = None,
     batches: Annotated[list[int] | None, _Several] = None,
-    dtype: Annotated[list[Literal["fp32", "bf16", "fp16"]] | None, _Several] = None,
-    compile: bool = False,
+    dtype: Annotated[list[Literal["fp32", "bf16", "fp16"]] | None, _Several] = None, compile: bool = False,
     compile_mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default",
-    plain: Annotated[bool, _Flag] = False,
-    train_step: Annotated[bool, _Flag] = False,
-    memory: Annotated[bool, _Flag] = False,
-    peer: str | None = None,
-    rounds: int = 15,
-    threads: int | None = None,
-    device: str = "cpu",
-    loader: str | None = None,
-    workers: int = 0,
-    macs: Annotated[bool, _Flag] = False,
+    plain: Annotated[bool, _Flag] = False, train_step: Annotated[bool, _Flag] = False,
+    memory: Annotated[bool, _Flag] = False, peer: str | None = None, rounds: int = 15, threads: int | None = None,
+    device: str = "cpu", loader: str | None = None, workers: int = 0, macs: Annotated[bool, _Flag] = False,
     out: Annotated[list[Path] | None, _Several] = None,
-) -> int:
+) -> int:  # fmt: skip
     """Measure speed, memory, multiply-adds and parameters, beside other models.
 
     All models of one size, batch and precision take turns in one run, so that the ratios hold although machines
@@ -81,9 +72,7 @@ def benchmark(
         if models is None:
             return 0
 
-    from sparsevision.measure.benchmark import choose_peer, make_candidates, run_benchmark
-    from sparsevision.measure.machine import describe_machine
-    from sparsevision.measure.report import COLUMNS, as_json, as_markdown, cells
+    from sparsevision.measure.benchmark import choose_peer, make_candidates
     from sparsevision.measure.speed import Settings, use_threads
 
     chosen = list(models or _DEFAULT_MODELS)
@@ -94,10 +83,19 @@ def benchmark(
         compiled=compile,
     )  # fmt: skip
     _check(candidates, device)
-    settings = Settings(rounds=rounds, compile_mode=compile_mode)
+    with use_threads(threads):
+        _time(candidates, Settings(rounds=rounds, compile_mode=compile_mode), peer, memory, paths)
+    return 0
+
+
+def _time(candidates: Sequence[Candidate], settings: Settings, peer: str, memory: bool, paths: Sequence[Path]) -> None:
+    from sparsevision.measure.benchmark import run_benchmark
+    from sparsevision.measure.machine import describe_machine
+    from sparsevision.measure.report import COLUMNS, as_json, as_markdown, cells
+
     results: list[BenchmarkRow] = []
-    with use_threads(threads), show_status("starting") as status:
-        machine = describe_machine(device)
+    machine = describe_machine(candidates[0].workload.device)
+    with show_status("starting") as status:
         status.console.print(str(machine), highlight=False, soft_wrap=True)
         for group in run_benchmark(candidates, settings, peer=peer, memory=memory, progress=status.update):
             results += group
@@ -105,7 +103,6 @@ def benchmark(
             print_table(_numbers(COLUMNS, [cells(result) for result in group], heading=heading))
             # Written after each workload, so that a run that is broken off leaves what it has.
             _write(paths, as_json(results, machine, settings), as_markdown(results, machine, settings))
-    return 0
 
 
 def _check(candidates: Sequence[Candidate], device: str) -> None:

@@ -22,17 +22,10 @@ _OWN = ("data", "split", "batch-size", "workers", "device", "json", "out")
 
 
 def evaluate(
-    checkpoint: str,
-    *,
-    data: str,
-    split: Literal["train", "val", "test", "all"] = "val",
-    batch_size: int | None = None,
-    workers: int = 0,
-    device: str | None = None,
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    out: Path | None = None,
-    **options: Annotated[list[str], Parameter(consume_multiple=True)],
-) -> int:
+    checkpoint: str, *, data: str, split: Literal["train", "val", "test", "all"] = "val", batch_size: int | None = None,
+    workers: int = 0, device: str | None = None, json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    out: Path | None = None, **options: Annotated[list[str], Parameter(consume_multiple=True)],
+) -> int:  # fmt: skip
     """Score a checkpoint on an annotated data set, or sweep it over values of its controls.
 
     The report is that of the model's task: accuracies and confusions of a classifier, COCO's average precision and

@@ -15,6 +15,8 @@ from sparsevision.errors import ConfigError
 from sparsevision.types import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from sparsevision.evaluation.deletion_insertion import Baseline
 
 _Flag = Parameter(negative="")
@@ -30,17 +32,11 @@ _AREAS = {
 def explain(
     *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
     model: Annotated[str, Parameter(name=("--model", "--checkpoint"))] = "sparseformer_nano",
-    out: Path = Path("explained"),
-    figure: str | None = None,
-    gif: Annotated[bool, _Flag] = False,
-    page: Annotated[bool, _Flag] = False,
-    device: str | None = None,
-    faithfulness: Annotated[bool, _Flag] = False,
-    data: str | None = None,
-    peer: str | None = None,
-    limit: int | None = None,
+    out: Path = Path("explained"), figure: str | None = None, gif: Annotated[bool, _Flag] = False,
+    page: Annotated[bool, _Flag] = False, device: str | None = None, faithfulness: Annotated[bool, _Flag] = False,
+    data: str | None = None, peer: str | None = None, limit: int | None = None,
     baseline: Literal["blur", "mean"] = "blur",
-) -> int:
+) -> int:  # fmt: skip
     """Draw what a model sampled and read, layer by layer; or measure whether that is what it decided by.
 
     Figures depend on what the model records. Options of the model, its task and figures are given as --name value, as
@@ -79,8 +75,16 @@ def explain(
         return _measure(model, data, out, device=device, peer=peer, limit=limit, baseline=baseline)
     if not sources:
         raise ConfigError("There is nothing to explain: give images, or --faithfulness with --data.")
+    return _draw(sources, given, model, out, figure=figure, gif=gif, page=page, device=device)
+
+
+def _draw(
+    sources: Sequence[str], given: Mapping[str, Any], model: str, out: Path, *, figure: str | None, gif: bool,
+    page: bool, device: str | None,
+) -> int:  # fmt: skip
     from sparsevision.explain import ExplanationWriter, all_figures
     from sparsevision.inference import Predictor, explaining
+    from sparsevision.inference.options import resolve_options
 
     predictor = Predictor(model, device)
     of_figures = [option for kind in all_figures() for option in kind.options]

@@ -24,14 +24,10 @@ _OWN = ("model", "json", "features", "draw", "batch-size", "device", "debug")
 
 
 def predict(
-    *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    model: str = "sparseformer_nano",
-    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    features: Path | None = None,
-    draw: Path | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-) -> int:
+    *images: Annotated[str, Parameter(allow_leading_hyphen=True)], model: str = "sparseformer_nano",
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False, features: Path | None = None,
+    draw: Path | None = None, batch_size: int | None = None, device: str | None = None,
+) -> int:  # fmt: skip
     """Classify images, or find and count objects in images and videos.
 
     The results are those of the model's task: a classifier names the classes of each image, a detector finds objects.

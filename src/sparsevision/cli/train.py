@@ -13,14 +13,9 @@ SHOWN = 20
 
 
 def train(
-    *,
-    data: str | None = None,
-    model: str | None = None,
-    out: Path,
-    recipe: str | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False)] = None,
-    resume: bool = False,
-) -> int:
+    *, data: str | None = None, model: str | None = None, out: Path, recipe: str | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False)] = None, resume: bool = False,
+) -> int:  # fmt: skip
     """Train a model on a data set; on several processes when started by torchrun.
 
     Args:

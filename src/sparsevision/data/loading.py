@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -22,22 +25,10 @@ Collate = Callable[[list[Sample]], Batch]
 
 
 def make_loader(
-    dataset: Dataset,
-    transform: Transform,
-    collate: Collate,
-    *,
-    batch_size: int,
-    epoch: int = 0,
-    seed: int = 0,
-    shuffle: bool = False,
-    repeats: int = 1,
-    drop_last: bool = False,
-    rank: int = 0,
-    world: int = 1,
-    num_workers: int = 0,
-    start_batch: int = 0,
-    start_method: str | None = None,
-) -> Loader:
+    dataset: Dataset, transform: Transform, collate: Collate, *, batch_size: int, epoch: int = 0, seed: int = 0,
+    shuffle: bool = False, repeats: int = 1, drop_last: bool = False, rank: int = 0, world: int = 1,
+    num_workers: int = 0, start_batch: int = 0, start_method: str | None = None,
+) -> Loader:  # fmt: skip
     """Returns the batches of one epoch, of one rank, from batch `start_batch` on.
 
     Every sample's randomness is drawn from (seed, epoch, position in the epoch), and `collate`'s (mixing) from (seed,
@@ -143,3 +134,24 @@ class _Batches(TorchDataset["Batch | _Failure"]):
         batch = self.collate(samples)
         batch.skipped = [*batch.skipped, *skipped]
         return batch
+
+
+def batch_of(samples: Sequence[Sample], targets: Any) -> Batch:
+    """Returns samples as a batch, images of different sizes padded with zeros at the right and at the bottom."""
+    images, sizes = stacked([sample.image for sample in samples])
+    return Batch(
+        images=images, sizes=sizes, targets=targets, names=[sample.name for sample in samples],
+        indices=[sample.index for sample in samples], geometries=[sample.geometry for sample in samples],
+    )  # fmt: skip
+
+
+def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Returns (B, C, H, W), and the valid sizes (B, 2) where not all images are as large as the batch."""
+    if not images:
+        return torch.zeros(0, 3, 1, 1), None
+    if len({image.shape for image in images}) == 1:
+        return torch.stack(list(images)), None
+    sizes = torch.tensor([image.shape[-2:] for image in images])
+    height, width = sizes.amax(0).tolist()
+    padded = [F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2])) for image in images]
+    return torch.stack(padded), sizes

@@ -28,13 +28,9 @@ _ROOMY = 20
 
 
 def draw_boxes(
-    image: Image.Image,
-    boxes: Sequence[Box],
-    texts: Sequence[str],
-    colours: Sequence[Colour],
-    *,
+    image: Image.Image, boxes: Sequence[Box], texts: Sequence[str], colours: Sequence[Colour], *,
     least_side: int = LEAST_SIDE,
-) -> Image.Image:
+) -> Image.Image:  # fmt: skip
     """Returns a new RGB image with outlined boxes, and the text of each where it hides least; the first ones on top.
 
     Boxes are (x0, y0, x1, y1) as fractions of the image, which is enlarged to a short side of `least_side` pixels; 0

@@ -46,15 +46,9 @@ class Curves:
 
 
 def deletion_insertion(
-    scores: Scores,
-    images: Tensor,
-    saliency: Tensor,
-    targets: Tensor,
-    *,
-    steps: int = 20,
-    baseline: Baseline = "blur",
+    scores: Scores, images: Tensor, saliency: Tensor, targets: Tensor, *, steps: int = 20, baseline: Baseline = "blur",
     generator: torch.Generator | None = None,
-) -> Curves:
+) -> Curves:  # fmt: skip
     """Deletes and inserts pixels in the order of a saliency map and returns both curves.
 
     Args:
@@ -83,15 +77,9 @@ def deletion_insertion(
 
 
 def faithfulness(
-    scores: Scores,
-    loader: Iterable[Batch],
-    maps: Mapping[str, SaliencyMap],
-    *,
-    steps: int = 20,
-    baseline: Baseline = "blur",
-    seed: int = 0,
-    resamples: int = 2000,
-) -> list[dict[str, Any]]:
+    scores: Scores, loader: Iterable[Batch], maps: Mapping[str, SaliencyMap], *, steps: int = 20,
+    baseline: Baseline = "blur", seed: int = 0, resamples: int = 2000,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Measures several saliency maps on the same images and returns a row for each, the control "random" among them.
 
     A row holds the mean areas under both curves with 95 % bootstrap intervals over the images, the mean paired

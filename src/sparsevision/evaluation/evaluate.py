@@ -63,16 +63,9 @@ def nothing_read(purpose: str, reasons: Sequence[str]) -> DataError:
 
 
 def evaluate(
-    checkpoint: str | Path,
-    data: str,
-    *,
-    split: str = "val",
-    batch_size: int | None = None,
-    workers: int = 0,
-    device: str | None = None,
-    progress: Progress = lambda done, total: None,
-    **controls: Any,
-) -> tuple[Report, list[Skipped]]:
+    checkpoint: str | Path, data: str, *, split: str = "val", batch_size: int | None = None, workers: int = 0,
+    device: str | None = None, progress: Progress = lambda done, total: None, **controls: Any,
+) -> tuple[Report, list[Skipped]]:  # fmt: skip
     """Scores a checkpoint, a run folder (its best weights) or a model's published weights on a split of a data set.
 
     Images are prepared as the checkpoint has it. A data set that is not divided on disk is divided as for the run that
@@ -101,12 +94,9 @@ class Evaluation:
         self.model: Any = model.to(self.device)
 
     def report(
-        self,
-        batch_size: int | None = None,
-        workers: int = 0,
-        progress: Progress = lambda done, total: None,
+        self, batch_size: int | None = None, workers: int = 0, progress: Progress = lambda done, total: None,
         **controls: Any,
-    ) -> tuple[Report, list[Skipped]]:
+    ) -> tuple[Report, list[Skipped]]:  # fmt: skip
         """Returns the report over all images, and those that could not be read."""
         chosen = checked_options(self.model, controls)
         skipped: list[Skipped] = []
@@ -114,12 +104,9 @@ class Evaluation:
         return evaluate_batches(self.model, self.task, batches, chosen), skipped
 
     def batches(
-        self,
-        batch_size: int | None,
-        workers: int,
-        skipped: list[Skipped],
+        self, batch_size: int | None, workers: int, skipped: list[Skipped],
         progress: Progress = lambda done, total: None,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Batch]:  # fmt: skip
         """Yields the images in batches; those that cannot be read are appended to `skipped`."""
         wanted = self.task.evaluation_batch if batch_size is None else batch_size
         size = batch_for(self.preprocessing, wanted)

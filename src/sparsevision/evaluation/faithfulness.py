@@ -39,15 +39,10 @@ class Faithfulness:
 
 
 def measure_faithfulness(
-    model: str | Path,
-    data: str,
-    *,
-    peer: str | Path | None = None,
-    limit: int | None = None,
-    baseline: Baseline = "blur",
-    device: str | None = None,
+    model: str | Path, data: str, *, peer: str | Path | None = None, limit: int | None = None,
+    baseline: Baseline = "blur", device: str | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Faithfulness:
+) -> Faithfulness:  # fmt: skip
     """Deletes and inserts pixels of a val split in the order of a model's own maps, and of controls.
 
     Args:

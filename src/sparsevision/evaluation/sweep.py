@@ -15,7 +15,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.evaluation.evaluate import Evaluation, Progress, nothing_read
 from sparsevision.inference.options import checked_options, choices_of, controls_of, options_of
 from sparsevision.measure.machine import Machine, describe_machine
-from sparsevision.measure.statistics import Spread, median_and_quartiles
+from sparsevision.measure.speed import Spread, median_and_quartiles
 from sparsevision.packing import pack_weights
 from sparsevision.tasks import Measure, Metrics, Report
 from sparsevision.types import Batch, Skipped, Table
@@ -77,27 +77,18 @@ class Sweep:
 
 
 def sweep(
-    checkpoint: str | Path,
-    data: str,
-    *,
-    values: Mapping[str, Sequence[Any]] | None = None,
-    split: str = "val",
-    workers: int = 0,
-    device: str | None = None,
-    progress: Progress = lambda done, total: None,
-) -> Sweep:
+    checkpoint: str | Path, data: str, *, values: Mapping[str, Sequence[Any]] | None = None, split: str = "val",
+    workers: int = 0, device: str | None = None, progress: Progress = lambda done, total: None,
+) -> Sweep:  # fmt: skip
     """Scores a checkpoint on a split of a data set at combinations of values; see `sweep_controls`."""
     evaluation = Evaluation(checkpoint, data, split=split, device=device)
     return sweep_controls(evaluation, values, workers=workers, progress=progress)
 
 
 def sweep_controls(
-    evaluation: Evaluation,
-    values: Mapping[str, Sequence[Any]] | None = None,
-    *,
-    workers: int = 0,
+    evaluation: Evaluation, values: Mapping[str, Sequence[Any]] | None = None, *, workers: int = 0,
     progress: Progress = lambda done, total: None,
-) -> Sweep:
+) -> Sweep:  # fmt: skip
     """Scores a model at all combinations of values of its controls and choices.
 
     `values` names the swept ones. Without it, the first control is swept over its range; choices that are not named

@@ -20,13 +20,9 @@ _DRAWN_SIDE = 300  # short side in pixels at which boxes and their labels are dr
 
 
 def comparison_figure(
-    images: Sequence[Image.Image],
-    found: Sequence[Result],
-    true: Sequence[Result],
-    *,
-    columns: int = 3,
+    images: Sequence[Image.Image], found: Sequence[Result], true: Sequence[Result], *, columns: int = 3,
     width: float = 2 * TEXT_WIDTH,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Draws pairs: left the result, with scores, right the truth; below each its summary.
 
     Images are upright and RGB, `columns` is the number of pairs side by side, `width` is in inches. Raises ConfigError

@@ -21,16 +21,9 @@ _MAPS = (
 
 
 def sweep_figure(
-    rows: Sequence[Mapping[str, Any]],
-    control: str,
-    trained: float,
-    *,
-    measures: Mapping[str, str],
-    factor: float = 100.0,
-    choices: Sequence[str] = (),
-    remark: str = "",
-    width: float = 6.9,
-) -> Figure:
+    rows: Sequence[Mapping[str, Any]], control: str, trained: float, *, measures: Mapping[str, str],
+    factor: float = 100.0, choices: Sequence[str] = (), remark: str = "", width: float = 6.9,
+) -> Figure:  # fmt: skip
     """Draws rows of a sweep: the first two measures (solid, dashed), and milliseconds an image with quartiles.
 
     Args:

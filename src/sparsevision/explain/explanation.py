@@ -132,13 +132,11 @@ class Explanation:
         order = list(self.trace.regions)
         place = order.index(name) if name in order else 0
         return SamplingStage(
-            name=name,
-            points=self._pixels(points.xy),
-            regions=self._regions(name) if name in order else None,
+            name=name, points=self._pixels(points.xy), regions=self._regions(name) if name in order else None,
             before=self._regions(order[place - 1]) if place else None,
             weight=None if points.weight is None else points.weight.double().numpy(),
             level=None if points.level is None else points.level.long().numpy(),
-        )
+        )  # fmt: skip
 
     def _regions(self, name: str) -> Floats:
         return self._pixels(self.trace.regions[name].xyxy.reshape(-1, 2, 2)).reshape(-1, 4)

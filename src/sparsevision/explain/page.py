@@ -34,13 +34,9 @@ _SHELL = "sparsevision.explain.panels"
 
 
 def save_page(
-    explained: Sequence[Explanation | ControlSweep],
-    path: Path | str,
-    *,
-    title: str = TITLE,
-    model: str = "",
+    explained: Sequence[Explanation | ControlSweep], path: Path | str, *, title: str = TITLE, model: str = "",
     options: Mapping[str, Any] | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Writes a self-contained page about one or more images, each explained once or with the values of a control.
 
     The page makes no request, runs under a content security policy that allows only its own script, and shows names

@@ -28,15 +28,9 @@ class Sheet:
     """A figure of rows and columns of panels, a column for each title; `row_heights` are per width of a column."""
 
     def __init__(
-        self,
-        width: float,
-        titles: Sequence[str],
-        row_heights: Sequence[float],
-        *,
-        heading: str,
-        remark: str = "",
+        self, width: float, titles: Sequence[str], row_heights: Sequence[float], *, heading: str, remark: str = "",
         row_label: float = _ROW_LABEL,
-    ) -> None:
+    ) -> None:  # fmt: skip
         columns = len(titles)
         self.left = MARGIN + row_label
         self.column = (width - self.left - MARGIN - _GAP * (columns - 1)) / columns

@@ -53,14 +53,9 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        model: str | os.PathLike[str] | nn.Module,
-        device: str | torch.device | None = None,
-        *,
-        batch_size: int | None = None,
-        preprocessing: Preprocessing | None = None,
-        labels: Sequence[str] | None = None,
-    ) -> None:
+        self, model: str | os.PathLike[str] | nn.Module, device: str | torch.device | None = None, *,
+        batch_size: int | None = None, preprocessing: Preprocessing | None = None, labels: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
         self._made_with: dict[str, Any] = {"batch_size": batch_size, "preprocessing": preprocessing, "labels": labels}

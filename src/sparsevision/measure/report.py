@@ -28,15 +28,12 @@ def cells(result: BenchmarkRow) -> tuple[str, ...]:
     timing, memory = result.timing, result.memory
     middle, low, high = (1e3 * seconds for seconds in (timing.seconds.value, timing.seconds.low, timing.seconds.high))
     return (
-        timing.candidate.label,
-        f"{timing.images_per_second:.1f}",
-        f"{middle:.1f} ({low:.1f}–{high:.1f})",
+        timing.candidate.label, f"{timing.images_per_second:.1f}", f"{middle:.1f} ({low:.1f}–{high:.1f})",
         "" if timing.speedup is None else str(timing.speedup),
         "" if memory is None else f"{'' if memory.exact else '≥ '}{memory.megabytes:.0f}",
-        f"{timing.parameters / 1e6:.1f}",
-        "" if result.macs is None else f"{result.macs / 1e9:.2f}",
+        f"{timing.parameters / 1e6:.1f}", "" if result.macs is None else f"{result.macs / 1e9:.2f}",
         timing.memory_format.replace("_", " "),
-    )
+    )  # fmt: skip
 
 
 def as_record(result: BenchmarkRow) -> dict[str, Any]:

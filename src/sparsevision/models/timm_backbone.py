@@ -11,7 +11,7 @@ from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, first_line
-from sparsevision.kernels.memory_format import channels_last_on_cpu
+from sparsevision.kernels.dispatch import channels_last_on_cpu
 from sparsevision.packing.folding import fold_fixed_norms
 
 

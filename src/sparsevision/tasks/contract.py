@@ -151,13 +151,9 @@ class Task(ABC):
     report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {}
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        class_metadata: ClassMetadata | None = None,
-        *,
-        settings: TaskSettings | None = None,
-        labels: Sequence[int] = (),
-    ) -> None:
+        self, classes: Sequence[str], class_metadata: ClassMetadata | None = None, *,
+        settings: TaskSettings | None = None, labels: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         """Makes the task of a model.
 
         Args:

@@ -20,14 +20,9 @@ from sparsevision.training.sections import DistillationSection
 
 
 def choose_recipe(
-    recipe: str | None,
-    *,
-    data: str | None,
-    model: str | None,
-    overrides: Sequence[str] = (),
-    out: str | Path = "",
+    recipe: str | None, *, data: str | None, model: str | None, overrides: Sequence[str] = (), out: str | Path = "",
     resume: bool = False,
-) -> tuple[Recipe, list[str]]:
+) -> tuple[Recipe, list[str]]:  # fmt: skip
     """Returns the recipe to run, and sentences that name it and its starting weights.
 
     A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default of the task that

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.loading import batch_of
 from sparsevision.data.preprocessing import EvaluationTransform
-from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
 from sparsevision.tasks import Inspection, Measure, Task
 from sparsevision.tasks.contract import Progress, ReportWriterEntry, Transform, WriterEntry

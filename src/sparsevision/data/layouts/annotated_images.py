@@ -48,18 +48,11 @@ class AnnotatedImages:
     layout = ""
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        paths: Sequence[Path],
-        things: Sequence[Sequence[Annotation]],
-        *,
-        names: Sequence[str],
-        origin: str,
-        category_ids: Sequence[int] | None = None,
-        image_ids: Sequence[int] | None = None,
-        declared_sizes: Sequence[tuple[float, float] | None] | None = None,
+        self, classes: Sequence[str], paths: Sequence[Path], things: Sequence[Sequence[Annotation]], *,
+        names: Sequence[str], origin: str, category_ids: Sequence[int] | None = None,
+        image_ids: Sequence[int] | None = None, declared_sizes: Sequence[tuple[float, float] | None] | None = None,
         side: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.classes = tuple(classes)
         for name in self.classes:
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # half a letter, as JSON may have it

@@ -11,7 +11,7 @@ from pathlib import Path
 from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
 from sparsevision.data.reading import decode_image, is_image_name, read_bytes
-from sparsevision.data.splitting import HEAD_BYTES, digest_of, held_out
+from sparsevision.data.subset import HEAD_BYTES, digest_of, held_out
 from sparsevision.errors import DataError
 
 UNMARKED = True  # any folder of folders may be one

@@ -10,8 +10,7 @@ from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_object_split, fingerprint_of
 from sparsevision.data.layouts.digits import Digits
-from sparsevision.data.layouts.photographs import open_photographs
-from sparsevision.data.layouts.placed_digits import draw_digit, random_crop
+from sparsevision.data.layouts.placed_digits import draw_digit, open_photographs, random_crop
 from sparsevision.data.objects import Objects, commonest
 from sparsevision.errors import ConfigError
 
@@ -68,17 +67,10 @@ class DigitScenes:
     layout = "digit scenes"
 
     def __init__(
-        self,
-        photographs: Dataset,
-        digits: Digits,
-        *,
-        length: int = 5000,
-        size: int = 384,
-        digit_side: tuple[int, int] = (20, 72),
-        count: tuple[int, int] = (3, 12),
-        share: slice = slice(None),
+        self, photographs: Dataset, digits: Digits, *, length: int = 5000, size: int = 384,
+        digit_side: tuple[int, int] = (20, 72), count: tuple[int, int] = (3, 12), share: slice = slice(None),
         seed: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if not 1 <= digit_side[0] <= digit_side[1] <= size:
             raise ConfigError(
                 f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit images of {size} pixels."

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
-from sparsevision.data.splitting import digest_of, held_out
+from sparsevision.data.subset import digest_of, held_out
 from sparsevision.errors import MissingExtraError
 
 UNMARKED = False

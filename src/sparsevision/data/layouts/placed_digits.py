@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Opening, Record, check_split, fingerprint_of
+from sparsevision.data.layouts import class_folders, digits, shards
 from sparsevision.data.layouts.digits import Digits
-from sparsevision.data.layouts.photographs import open_photographs
 from sparsevision.errors import ConfigError
 
 UNMARKED = False
@@ -34,6 +34,12 @@ def open_split(spec: str, split: str, opening: Opening) -> Dataset:
     return PlacedDigits(photographs, digits, length=_TO_LEARN_FROM, shrinking=0.7, seed=2 * seed)
 
 
+def open_photographs(spec: str, split: str, opening: Opening) -> Dataset:
+    """Opens a split of class folders, shards or digits, as grounds for scenes; their labels are not used."""
+    layout = next((each for each in (digits, shards) if each.recognises(spec)), class_folders)
+    return layout.open_split(spec, split, opening)
+
+
 class PlacedDigits:
     """Photographs with one digit each; the target is the digit, and `box(index)` its place. A `Dataset`.
 
@@ -50,16 +56,9 @@ class PlacedDigits:
     """
 
     def __init__(
-        self,
-        photographs: Dataset,
-        digits: Digits,
-        *,
-        length: int = 8000,
-        size: int = 224,
-        digit_side: tuple[int, int] = (24, 48),
-        shrinking: float = 0.0,
-        seed: int = 0,
-    ) -> None:
+        self, photographs: Dataset, digits: Digits, *, length: int = 8000, size: int = 224,
+        digit_side: tuple[int, int] = (24, 48), shrinking: float = 0.0, seed: int = 0,
+    ) -> None:  # fmt: skip
         if not 1 <= digit_side[0] <= digit_side[1] <= size:
             raise ConfigError(
                 f"Digits of {digit_side[0]} to {digit_side[1]} pixels do not fit images of {size} pixels."

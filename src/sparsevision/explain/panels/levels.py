@@ -31,14 +31,11 @@ def _content(explanation: Explanation) -> dict[str, Any]:
 def _level(levels: Levels, level: Level, expected: float, read: float) -> dict[str, Any]:
     rows, columns = level.kept.shape
     return {
-        "rows": rows,
-        "columns": columns,
-        "kept": int(level.kept.sum()),
-        "share": round(levels.read_of(level), 4),
+        "rows": rows, "columns": columns, "kept": int(level.kept.sum()), "share": round(levels.read_of(level), 4),
         "chosen": as_text(np.packbits(level.kept)),
         "expected": None if level.expected is None else _shades(level.expected, expected),
         "read": _shades(level.read, read),
-    }
+    }  # fmt: skip
 
 
 def _shades(values: Floats, most: float) -> str:

@@ -49,14 +49,12 @@ def _layer(explanation: Explanation, stage: SamplingStage, queries: list[int]) -
     level = np.zeros(points.shape[:2]) if stage.level is None else stage.level[queries]
     most = float(weight.max()) if weight.size else 1.0
     return {
-        "title": stage.title,
-        "boxes": None if stage.regions is None else _boxes(explanation, stage.regions[queries]),
+        "title": stage.title, "boxes": None if stage.regions is None else _boxes(explanation, stage.regions[queries]),
         "before": None if stage.before is None else _boxes(explanation, stage.before[queries]),
         "points": packed(points.reshape(-1, 2), *explanation.size),
         "weights": as_text((255 * weight / (most or 1.0)).round().astype(np.uint8)),
-        "levels": as_text(level.astype(np.uint8)),
-        "per_query": points.shape[1],
-    }
+        "levels": as_text(level.astype(np.uint8)), "per_query": points.shape[1],
+    }  # fmt: skip
 
 
 def _boxes(explanation: Explanation, boxes: Floats) -> str:

@@ -12,7 +12,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, make_blocks
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
-from sparsevision.kernels.memory_format import channels_last_on_cpu
+from sparsevision.kernels.dispatch import channels_last_on_cpu
 from sparsevision.models.classifier import Classifier, Images, check_images
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.visual_transformer import tokenizers

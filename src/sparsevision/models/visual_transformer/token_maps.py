@@ -12,7 +12,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparsevision.kernels.memory_format import with_gradient_like
+from sparsevision.kernels.dispatch import with_gradient_like
 from sparsevision.packing.convolution import packed_with_norm
 
 Form = Literal["equation", "budget"]

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.dataset import Dataset, Opening, check_split
 from sparsevision.data.inspection import Inspection
+from sparsevision.data.layouts import class_folders
+from sparsevision.data.loading import batch_of
 from sparsevision.data.preprocessing import EvaluationTransform
-from sparsevision.data.stacking import batch_of
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks.classification.metrics import ClassificationMetrics, write_confusion
-from sparsevision.tasks.classification.opening import open_labelled
 from sparsevision.tasks.classification.result import ClassificationResult
 from sparsevision.tasks.classification.transforms import (
     ClassificationSettings,
@@ -25,6 +25,7 @@ from sparsevision.tasks.classification.transforms import (
     train_transform,
 )
 from sparsevision.tasks.contract import Collate, Measure, Progress, ReportWriterEntry, Task, Transform
+from sparsevision.tasks.registry import layout_of
 from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
 
 
@@ -54,13 +55,9 @@ class ClassificationTask(Task):
     settings: ClassificationSettings
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        class_metadata: ClassMetadata | None = None,
-        *,
-        settings: ClassificationSettings | None = None,
-        labels: Sequence[int] = (),
-    ) -> None:
+        self, classes: Sequence[str], class_metadata: ClassMetadata | None = None, *,
+        settings: ClassificationSettings | None = None, labels: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         super().__init__(classes, class_metadata, settings=settings)
         loss, number = self.settings.loss, len(self.classes)
         weights = loss.class_weights
@@ -74,7 +71,7 @@ class ClassificationTask(Task):
     @classmethod
     def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
         """Opens a split ("train", "val", or "all" of both) of class folders, shards or digits."""
-        return open_labelled(cls.name, spec, split, opening)
+        return (layout_of(cls.name, spec) or class_folders).open_split(spec, check_split(split), opening)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:

@@ -112,11 +112,9 @@ def train_transform(settings: ClassificationTransforms) -> Callable[[Any], Sampl
     elif settings.color_jitter > 0:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     erase = v2.RandomErasing(
-        settings.erasing,
-        scale=(0.02, 1 / 3),
-        ratio=(0.3, 1 / 0.3),
+        settings.erasing, scale=(0.02, 1 / 3), ratio=(0.3, 1 / 0.3),
         value="random" if settings.erasing_mode == "pixel" else 0,
-    )
+    )  # fmt: skip
     return TrainTransform(
         steps=steps, fields=_as_fields, target=_label, mean=settings.mean, std=settings.std,
         tensor_steps=[erase] if settings.erasing > 0 else [],

@@ -94,11 +94,9 @@ class BoxesInspection(Inspection):
 
 
 def inspect_boxes(
-    open_split: Callable[[str], Dataset],
-    splits_of: Callable[[], tuple[str, ...]],
-    spec: str,
+    open_split: Callable[[str], Dataset], splits_of: Callable[[], tuple[str, ...]], spec: str,
     progress: Callable[[int, int], None] | None = None,
-) -> BoxesInspection:
+) -> BoxesInspection:  # fmt: skip
     """Decodes every image of every split once and reports faults; `progress(done, total)` is called along the way.
 
     A split that cannot be opened gives its one sentence in `harmful`, not an exception.

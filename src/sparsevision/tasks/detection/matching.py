@@ -45,11 +45,9 @@ class HungarianMatcher:
 
     @torch.no_grad()
     def __call__(
-        self,
-        head: DetectionHead,
-        labels: Sequence[Int[Tensor, " objects"]],
+        self, head: DetectionHead, labels: Sequence[Int[Tensor, " objects"]],
         objects: Sequence[Float[Tensor, "objects 4"]],
-    ) -> Matches:
+    ) -> Matches:  # fmt: skip
         """Returns the pairs of a head's rows, those that count, with the objects' labels and boxes."""
         found = []
         for index, (classes, boxes) in enumerate(zip(labels, objects, strict=True)):

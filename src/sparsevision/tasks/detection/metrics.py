@@ -21,14 +21,8 @@ from sparsevision.types import Batch, ClassMetadata, Table
 
 # A class that the data set never shows, or of which nothing is found right, has no best threshold.
 NEUTRAL_THRESHOLD = 0.5
-MEASURES = (
-    Measure(name="ap", label="AP"),
-    Measure(name="ap50", label="AP50"),
-    Measure(name="ap75", label="AP75"),
-    Measure(name="small", label="small"),
-    Measure(name="medium", label="medium"),
-    Measure(name="large", label="large"),
-)
+_LABELS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "small": "small", "medium": "medium", "large": "large"}
+MEASURES = tuple(Measure(name=name, label=label) for name, label in _LABELS.items())
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.dataset import Dataset, Opening, check_object_split
 from sparsevision.data.inspection import Inspection
+from sparsevision.data.layouts.registry import DataLayout, splits_of
+from sparsevision.data.loading import batch_of
 from sparsevision.data.objects import Objects
-from sparsevision.data.stacking import batch_of
 from sparsevision.errors import DataError
 from sparsevision.outputs import DetectionOutput
 from sparsevision.tasks.contract import Measure, Progress, Task, Transform, WriterEntry
 from sparsevision.tasks.detection.criterion import SetCriterion
 from sparsevision.tasks.detection.matching import SetWeights
 from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
-from sparsevision.tasks.detection.opening import open_boxes, splits_of_boxes
 from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.tasks.detection.transforms import (
@@ -31,6 +32,7 @@ from sparsevision.tasks.detection.transforms import (
     train_transform,
 )
 from sparsevision.tasks.detection.writers import open_coco
+from sparsevision.tasks.registry import layout_of
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
@@ -59,13 +61,9 @@ class DetectionTask(Task):
     settings: DetectionSettings
 
     def __init__(
-        self,
-        classes: Sequence[str],
-        class_metadata: ClassMetadata | None = None,
-        *,
-        settings: DetectionSettings | None = None,
-        labels: Sequence[int] = (),
-    ) -> None:
+        self, classes: Sequence[str], class_metadata: ClassMetadata | None = None, *,
+        settings: DetectionSettings | None = None, labels: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         super().__init__(classes, class_metadata, settings=settings)
         numbers = self.class_metadata.category_ids
         self.category_ids = tuple(range(len(self.classes))) if numbers is None else tuple(numbers)
@@ -75,15 +73,30 @@ class DetectionTask(Task):
     @classmethod
     def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
         """Opens a split ("train", "val" or "test") in COCO's, YOLO's or Pascal VOC's layout, or of drawn scenes."""
-        return open_boxes(cls.name, spec, split, opening)
+        return cls._layout(spec).open_split(spec, check_object_split(split), opening)
+
+    @classmethod
+    def splits(cls, spec: str) -> tuple[str, ...]:
+        """Returns the splits of a data set, train and val even where they are missing."""
+        return splits_of(cls._layout(spec), spec)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
         """Decodes every image once, and reports faults of images and boxes."""
         from sparsevision.tasks.detection.inspection import inspect_boxes
 
-        splits = partial(splits_of_boxes, cls.name, spec)
-        return inspect_boxes(partial(cls.open, spec, seed=seed), splits, spec, progress)
+        return inspect_boxes(partial(cls.open, spec, seed=seed), partial(cls.splits, spec), spec, progress)
+
+    @classmethod
+    def _layout(cls, spec: str) -> DataLayout:
+        if (found := layout_of(cls.name, spec)) is not None:
+            return found
+        if not Path(spec).is_dir():
+            raise DataError(f"The folder {spec} does not exist: give one with images and their boxes.")
+        raise DataError(
+            f"{spec} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal "
+            "VOC's xml files into Annotations."
+        )
 
     @classmethod
     def metadata_of(cls, dataset: Dataset) -> ClassMetadata:
