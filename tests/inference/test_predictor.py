@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tm
     ]
     results = predictor(pictures)
     assert [result.name for result in results] == [str(files[0]), str(files[1])]
-    names = [str(broken), str(tmp_path / "nix.jpg"), "picture 3", "picture 5", "picture 6"]
+    names = [str(broken), str(tmp_path / "nix.jpg"), "image 3", "image 5", "image 6"]
     assert [one.name for one in predictor.skipped] == names
     assert all(one.reason and "\n" not in one.reason for one in predictor.skipped)
     assert len(list(predictor.stream([broken, files[0]]))) == 1
