@@ -9,7 +9,7 @@
 //   noun, entries          plural names of its steps and of the entries of its list
 //   steps(content)         titles of the steps; first(content), the step to begin with
 //   draw(position)         called while the position glides from step to step; arrived(index), as each step begins
-//   thumbnail(button, i)   fills the small picture of a step
+//   thumbnail(button, i)   fills the small image of a step
 const page = (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const data = JSON.parse(document.getElementById("data").textContent);
