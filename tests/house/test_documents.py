@@ -21,8 +21,8 @@ BLOCK = re.compile(
 PAGES_THAT_RUN = [page for page in PAGES if BLOCK.search(page.read_text())]
 # What a test has no time for: a reader's run is the same, only longer.
 SHORTER = {
-    "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set transforms.size=64 --set data.batch=6 "
-    "--set model.backbone=none",
+    "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set data.batch=6 --set model.backbone=none "
+    "--set transforms.evaluation.size=64",
     "benchmark": "--rounds 1",
 }
 

@@ -19,7 +19,7 @@ from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_poi
 from sparsevision.types import Points, Regions, Trace
 
 Tokens = Float[Tensor, "batch tokens width"]
-RoIs = Float[Tensor, "batch tokens 4"]
+RoIs = Float[Tensor, "batch regions 4"]  # the class token has none
 
 
 class SampledMap(NamedTuple):
