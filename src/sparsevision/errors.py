@@ -1,4 +1,4 @@
-"""What goes wrong because of what was given, said in one sentence that names it and says what to do."""
+"""Errors due to what was given: one sentence that names it and says what to do."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Points:
-    """Where tokens sampled: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last; fractions of the valid image."""
+    """Sampled points of tokens: `xy` (B, N, P, 2), or (B, N, P, 3) with the time last; fractions of the valid image."""
 
     kind: ClassVar[str] = "points"
     xy: Tensor
@@ -87,7 +87,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Response:
-    """How each token alone answers each class: `logits` (B, N, K)."""
+    """The answer of each token alone to each class: `logits` (B, N, K)."""
 
     kind: ClassVar[str] = "response"
     logits: Tensor
@@ -99,7 +99,7 @@ TRACE_KINDS: tuple[TraceKind, ...] = ("points", "regions", "token_maps", "level_
 
 
 class Trace:
-    """What a model looked at in one forward pass, filled by the model itself.
+    """Record of what a model sampled and read in one forward pass, filled by the model itself.
 
     `Trace("points", "regions")` asks for kinds; `Trace()` asks for all of them. Each kind is a mapping from stage
     names, in the order in which the model runs them, to observations whose first axis is the batch. Recording a stage
@@ -116,7 +116,7 @@ class Trace:
         self.response: dict[str, Response] = {}
 
     def wants(self, kind: TraceKind) -> bool:
-        """Says whether a kind was asked for, so that a model computes nothing that nobody reads."""
+        """Returns whether a kind was asked for, so that a model computes nothing that nobody reads."""
         return kind in self.kinds
 
     def record(self, stage: str, observation: Observation) -> None:
@@ -163,7 +163,7 @@ def _map_tensors(observation: Observation, function: Any) -> Observation:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes what a model sees; saved with the weights and used wherever an image is read.
+    """The view of an image that a model gets; saved with the weights and used wherever an image is read.
 
     `fit` says how the image meets `size` (height, width):
     "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly

@@ -52,7 +52,7 @@ def config_of(model: nn.Module) -> dict[str, Any]:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Takes the wrappers of data parallelism and torch.compile off a model."""
+    """Unwraps a model from data parallelism and torch.compile."""
     for attribute in ("_orig_mod", "module") * 2:
         inner = getattr(model, attribute, None)
         if isinstance(inner, nn.Module) and len(list(model.children())) == 1:

@@ -1,4 +1,4 @@
-"""What names and shapes of tensors tell: the layout of a file and its renaming, the configuration, likely models."""
+"""Inference from names and shapes of tensors: the layout of a file and its renaming, the configuration, likely models."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _SWAPPING = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 def is_image_name(name: str | os.PathLike[str]) -> bool:
-    """Says whether a file's suffix is one of an image format that can be read."""
+    """Returns whether a file's suffix is one of an image format that can be read."""
     return os.path.splitext(os.fspath(name))[1].lower() in IMAGE_SUFFIXES
 
 
@@ -69,7 +69,7 @@ def read_image(
 def decode_image(
     source: ImageSource, name: str | None = None, *, side: int | None = None, background: tuple[int, int, int] = WHITE
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """As `read_image`, and beside the image the (height, width) that the upright image has undecimated."""
+    """Decodes as `read_image` does; returns the image, and the (height, width) of the upright image at full size."""
     name = name or _name_of(source)
     data = read_bytes(source, name)
     try:
@@ -125,7 +125,7 @@ def _to_eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _choose_scale(image: Image.Image, side: int | None) -> None:
-    """Asks a JPEG's decoder for a smaller image where that is wanted or the only way; refuses what stays too big."""
+    """Requests a smaller image of a JPEG's decoder where that is wanted or needed; refuses what stays too big."""
     width, height = image.size
     needed = math.sqrt(width * height / MAX_PIXELS)
     wanted = min(width, height) // side if side else 1

@@ -1,4 +1,4 @@
-"""Which images an epoch shows, in which order, on which rank; plain numbers, nothing is read."""
+"""The images of an epoch, in their order, on each rank; plain numbers, nothing is read."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class EpochPlan:
 
     @cached_property
     def samples(self) -> int:
-        """How many samples this rank shows in the epoch."""
+        """The number of samples of this rank in the epoch."""
         if self.repeats > 1:
             # A set smaller than a batch is shown whole, where it would otherwise not be shown at all.
             share = (self.images // self.batch_size * self.batch_size or self.images) // self.world
@@ -61,7 +61,7 @@ class EpochPlan:
 
     @property
     def batches(self) -> int:
-        """How many batches this rank sees."""
+        """The number of batches of this rank."""
         return -(-self.samples // self.batch_size)
 
     def batch(self, number: int) -> list[tuple[int, int, int]]:

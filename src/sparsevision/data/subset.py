@@ -56,7 +56,7 @@ def digest_of(head: bytes, size: int) -> bytes:
 
 
 def held_out(digests: Sequence[bytes], labels: Sequence[int], fraction: float, seed: int) -> list[bool]:
-    """Says of each image whether it is validation: `fraction` of every class, drawn by the hash of its content.
+    """Returns for each image whether it is held out: `fraction` of every class, drawn by the hash of its content.
 
     Neither order nor names matter, and copies of one image in a class stay on one side. A class of two or more
     different images has at least one on each side; a single one is for training.

@@ -1,1 +1,1 @@
-"""What models cost: multiply-adds, time, memory, each beside a peer and with the machine that it was measured on."""
+"""Costs of models: multiply-adds, time, memory, each beside a peer and with the machine that it was measured on."""

@@ -97,7 +97,7 @@ def examine_devices() -> Iterator[Finding]:
 
 
 def examine_threads(cores: int, threads: int) -> Finding:
-    """Judges the number of threads against the cores: more of them slow each other down."""
+    """Checks the number of threads against the cores: more of them slow each other down."""
     value = f"{threads} of {cores} cores"
     if threads > cores:
         return _harm("threads", value, f"More threads than cores: set OMP_NUM_THREADS={cores}.")
@@ -107,7 +107,7 @@ def examine_threads(cores: int, threads: int) -> Finding:
 
 
 def examine_memory(available: int, total: int) -> Finding:
-    """Judges the memory in bytes that can be had now; 0 means that the system does not tell."""
+    """Checks the memory in bytes that can be had now; 0 means that the system does not tell."""
     value = f"{available / 2**30:.1f} of {total / 2**30:.1f} GiB available" if available else "the system does not tell"
     if 0 < available < _LEAST_MEMORY:
         return _harm("memory", value, "Less than 2 GiB: close other programs, or lower batch and size.")
@@ -115,7 +115,7 @@ def examine_memory(available: int, total: int) -> Finding:
 
 
 def examine_disk(folder: Path) -> Finding:
-    """Judges the disk under a folder: whether it can be written and has room for a run."""
+    """Checks the disk under a folder: whether it can be written and has room for a run."""
     free = shutil.disk_usage(folder).free
     value = f"{free / 2**30:.1f} GiB free"
     if not os.access(folder, os.W_OK):
@@ -126,7 +126,7 @@ def examine_disk(folder: Path) -> Finding:
 
 
 def examine_shared_memory(size: int) -> Finding:
-    """Judges the shared memory in bytes, through which loader processes hand their batches over."""
+    """Checks the shared memory in bytes, through which loader processes hand their batches over."""
     value = f"{size / 2**20:.0f} MiB"
     if size < _LEAST_SHARED:
         advice = "Small for loader processes: use few workers, or give a container more (docker: --shm-size=2g)."
@@ -155,7 +155,7 @@ def examine_model() -> Finding:
 
 
 def judge_outputs(name: str, fast: torch.Tensor, plain: torch.Tensor) -> Finding:
-    """Judges whether two paths gave finite and equal answers (to 1e-3 of the largest)."""
+    """Checks whether two paths gave finite and equal answers (to 1e-3 of the largest)."""
     if not bool(plain.isfinite().all() and fast.isfinite().all()):
         return _harm(name, "not finite", "This build of torch computes wrongly here: install another.")
     difference = float((fast - plain).abs().max() / plain.abs().max().clamp_min(1e-6))

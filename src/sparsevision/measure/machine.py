@@ -1,4 +1,4 @@
-"""What a figure was measured on, without saying whose machine it is."""
+"""Description of the machine of a measurement, without its owner."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 
 def how_measured(settings: Settings) -> str:
-    """Says in a sentence or two what the figures are."""
+    """Returns a sentence or two on how the figures were measured."""
     return (
         f"Random weights; all candidates of a table took turns in one run of {settings.rounds} rounds: medians, with "
         "the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap interval over rounds. Each side in "

@@ -1,4 +1,4 @@
-"""What a person sees of a run, on stderr: one bar for the epoch, one line for each evaluation."""
+"""Display of a run on stderr: one bar for the epoch, one line for each evaluation."""
 
 from __future__ import annotations
 

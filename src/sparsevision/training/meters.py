@@ -25,7 +25,7 @@ class FiniteWatch:
         self.pending: deque[tuple[Tensor, Any, list[str]]] = deque()
 
     def watch(self, loss: Tensor, names: list[str]) -> None:
-        """Notes a batch's loss, and judges those whose values have arrived."""
+        """Records the loss of a batch, and checks those whose values have arrived."""
         finite = torch.isfinite(loss.detach())
         if finite.is_cuda:
             host = torch.empty((), dtype=torch.bool, pin_memory=True)

@@ -1,4 +1,4 @@
-"""Which weights move how fast: parameter groups, the optimiser, and the rate of each step."""
+"""Optimisation: parameter groups, the optimiser, and the rate of each step."""
 
 from __future__ import annotations
 

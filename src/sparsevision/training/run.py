@@ -108,7 +108,7 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
 
 
 def run_epochs(run: Session, loaders: Loaders) -> bool:
-    """Takes a session through the steps that are left; returns whether it came to the last one."""
+    """Runs the steps of a session that are left; returns whether it came to the last one."""
     epochs, every = run.epochs, run.recipe.run.evaluate_every
     progress = run.progress
     while progress.epoch < epochs:
@@ -281,7 +281,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
-    """Says what to lower when memory runs out."""
+    """Raises OutOfMemoryError, naming the settings to lower, when memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -53,12 +53,12 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """Where the training state lies."""
+        """The folder of the training state."""
         return self.path / "last"
 
     @property
     def best(self) -> Path:
-        """Where the best weights lie."""
+        """The folder of the best weights."""
         return self.path / "best"
 
     # ------------------------------------------------------------------------------------------------- opening
@@ -198,7 +198,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def environment() -> dict[str, Any]:
-    """Says with what, where and how the run was started."""
+    """Returns versions, machine and command of this start of the run."""
     import torch
 
     found = {}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """How far a run is: the epoch, the batches of it that are done, optimiser steps in all, the best score."""
+    """Progress of a run: the epoch, the batches of it that are done, optimiser steps in all, the best score."""
 
     epoch: int = 0
     batch: int = 0
@@ -92,7 +92,7 @@ class Session:
         return int(self._sum(torch.tensor(number, device=self.accelerator.device)))
 
     def tell_gradient_scale(self) -> None:
-        """Tells models that clamp gradients inside what the loss of the joint batch is multiplied by at the moment."""
+        """Sets the present factor of the joint batch's loss in models that clamp gradients inside."""
         if hasattr(self.model, "set_gradient_scale"):
             scaler = self.accelerator.scaler
             scale = 1.0 if scaler is None else float(scaler.get_scale())
@@ -133,7 +133,7 @@ class Session:
         return self.progress.step >= self.recipe.schedule.steps(self.steps_per_epoch)
 
     def out_of_time(self) -> bool:
-        """Says whether the recipe's time for one start is used up; the first process's clock decides for all."""
+        """Returns whether the recipe's time for one start is used up; the first process's clock decides for all."""
         budget = self.recipe.run.time_budget_minutes
         if budget is None:
             return False
@@ -187,7 +187,7 @@ class Session:
         state.write_state(self.folder.last, tensors, saved)
 
     def restore(self) -> int:
-        """Goes back to the last state, if there is one; returns the length that the metrics file had then."""
+        """Restores the last state, if one was written; returns the length that the metrics file had then."""
         found = state.read_state(self.folder.last)
         if found is None:
             return 0

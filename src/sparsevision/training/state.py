@@ -33,7 +33,7 @@ def write_state(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]
 
 
 def state_exists(folder: Path) -> bool:
-    """Says whether a complete state lies in a folder."""
+    """Returns whether a complete state lies in a folder."""
     return (folder / FILE).exists()
 
 
@@ -120,7 +120,7 @@ def restore_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor], values: 
 
 
 def random_state() -> dict[str, Any]:
-    """Takes the state of every generator that a step may draw from, on this process."""
+    """Returns the state of every generator that a step may draw from, on this process."""
     _, words, position, gauss, cached = np.random.get_state(legacy=True)
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():

@@ -196,7 +196,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _readable_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
-    """Takes class names from `classes.txt` where it has `folder<TAB>name`; a name for two folders says which."""
+    """Reads class names from `classes.txt` where it has `folder<TAB>name`; a name for two folders says which."""
     try:
         lines = (root / "classes.txt").read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

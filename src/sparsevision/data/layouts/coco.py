@@ -107,7 +107,7 @@ def _thing(row: dict[str, Any], label: int, sides: tuple[float, float], where: s
 
 
 def _is_file_name(name: str) -> bool:
-    """Says whether a file may be called so: JSON can hold halves of letters, and bytes of zero."""
+    """Returns whether a file may be called so: JSON can hold halves of letters, and bytes of zero."""
     try:
         return b"\0" not in os.fsencode(name)
     except UnicodeEncodeError:

@@ -85,7 +85,7 @@ class PlacedDigits:
 
     @cached_property
     def names(self) -> list[str]:
-        """Which digit lies on which photograph."""
+        """The digit and the photograph of every scene."""
         parts = zip(self._digit, self._photograph, strict=True)
         return [f"{self.digits.names[digit]} on {self.photographs.names[photograph]}" for digit, photograph in parts]
 

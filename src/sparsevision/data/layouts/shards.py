@@ -26,7 +26,7 @@ _SPLIT_NAMES = {"train": r"(^|[^a-z])train(ing)?([^a-z]|$)", "val": r"(^|[^a-z])
 
 @dataclass(frozen=True)
 class _Entry:
-    """Where an image lies and what its label says."""
+    """The place of an image in a shard, and its label."""
 
     shard: str
     name: str

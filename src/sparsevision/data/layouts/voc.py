@@ -24,7 +24,7 @@ UNMARKED = False
 
 @dataclass(frozen=True)
 class _Home:
-    """Where the xml files and the images of a split lie, and which of them are of it; None for all."""
+    """The folders of a split's xml files and images, and the list of those that belong to it; None for all."""
 
     annotations: Path
     images: Path
@@ -122,7 +122,7 @@ def _annotations(home: _Home) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Page:
-    """What an xml file says: whom it is of, its (width, height) if known, corners in pixels and names of its things."""
+    """The content of an xml file: its image, the (width, height) if known, corners in pixels and names of its objects."""
 
     path: Path
     file: str

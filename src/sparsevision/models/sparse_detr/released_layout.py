@@ -75,7 +75,7 @@ class DetectorNames:
 
 
 class DetrNames(DetectorNames):
-    """Which head is whose, and which backbone it is, follow from all of a file's names."""
+    """Names whose meaning follows from all of a file's names: the owners of heads, and the backbone."""
 
     whole = {f"transformer.{theirs}": ours for theirs, ours in WHOLE.items()} | {
         "query_embed.weight": "query.embedding"

@@ -97,7 +97,7 @@ def _shares_heads(state: Mapping[str, Tensor]) -> bool:
 
 
 class TransformersNames(DetectorNames):
-    """Which head is whose follows from all of a file's names."""
+    """Names whose meaning follows from all of a file's names: the owners of heads."""
 
     whole = {f"model.{theirs}": ours for theirs, ours in WHOLE.items()} | {
         "model.query_position_embeddings.weight": "query.embedding"

@@ -18,7 +18,7 @@ from sparsevision.types import Batch, ClassMetadata, Table
 
 @dataclass(frozen=True)
 class ClassificationReport:
-    """How well a classifier does on a labelled data set.
+    """The measures of a classifier on a labelled data set.
 
     `loss` is the mean cross entropy; `top1`, `top5` and `mean_class` (recall averaged over the classes that occur) are
     fractions; `per_class` has None for classes without images; `confusion[true][predicted]` counts images.

@@ -1,4 +1,4 @@
-"""How well a detector does: COCO's average precision, and how well it counts (faster-coco-eval)."""
+"""Measures of a detector: COCO's average precision (faster-coco-eval), and errors of counting."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEASURES = tuple(Measure(name=name, label=label) for name, label in _LABELS.item
 
 @dataclass(frozen=True)
 class ClassReport:
-    """How well one class is found.
+    """The measures of one class.
 
     `ap` and `ap50` are None without objects. From the score `threshold` on, a detection counts: so many are `found`,
     against `objects` in truth, `f1` balances precision and recall of finding them (overlap 0.5), and an image's
@@ -46,7 +46,7 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class DetectionReport:
-    """How well a detector does: average precisions and recall as COCO defines them, as fractions.
+    """The measures of a detector: average precisions and recall as COCO defines them, as fractions.
 
     `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
     under 96 squared and more pixels (-1 without such objects), `recall` is of 100 detections an image.
@@ -115,7 +115,7 @@ class DetectionMetrics:
         self._scored: dict[int, _Scored] = {}
 
     def to(self, device: Any) -> DetectionMetrics:
-        """Stays in main memory, whatever the device."""
+        """Keeps everything in main memory, whatever the device."""
         return self
 
     def update(self, output: DetectionOutput, batch: Batch) -> None:

@@ -25,7 +25,7 @@ class Detections(NamedTuple):
 
 
 class PostProcess:
-    """Takes the `keep` best pairs of a row and a class of each image, as the head forms its scores.
+    """Selects the `keep` best pairs of a row and a class of each image, as the head forms its scores.
 
     No box suppresses another: a query answers for one object, and learns not to repeat another one's.
     """
