@@ -1,4 +1,4 @@
-"""Inference from names and shapes of tensors: the layout of a file and its renaming, the configuration, likely models."""
+"""Layouts of files, configurations and likely models, found by names and shapes of tensors."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a measurement: `rounds` after `warmup` uncounted ones; a turn repeats short calls until `turn_seconds` are over.
+    """Rounds of a measurement, after `warmup` uncounted ones; turns repeat short calls until `turn_seconds` are over.
 
     `compile_mode` is torch.compile's, for every compiled candidate alike.
     """

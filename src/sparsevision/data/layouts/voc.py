@@ -122,7 +122,7 @@ def _annotations(home: _Home) -> list[Path]:
 
 @dataclass(frozen=True)
 class _Page:
-    """The content of an xml file: its image, the (width, height) if known, corners in pixels and names of its objects."""
+    """The content of an xml file: the image, (width, height) if known, corners (pixels) and names of its objects."""
 
     path: Path
     file: str
