@@ -123,6 +123,14 @@ def test_predict_takes_its_options_and_its_writer(
     assert plain != sharp
 
 
+def test_its_control_is_given_and_seen_on_the_page(run: Path, squares: Path, tmp_path: Path) -> None:
+    given = ["explain", str(squares / "03.png"), "--model", str(run / "best"), "--sharpness", "1.5", "--pooling", "max"]
+    assert main([*given, "--page", "--out", str(tmp_path / "explained")]) == 0
+    page = (tmp_path / "explained" / "page.html").read_text()
+    assert '"name":"Sharpness","value":"1.5"' in page
+    assert '"name":"Pooling","value":"max"' in page
+
+
 @pytest.mark.parametrize("command", ["predict", "evaluate", "explain"])
 def test_a_mistyped_control_is_answered_with_the_models_own_names(
     command: str, run: Path, squares: Path, capsys: pytest.CaptureFixture[str]
