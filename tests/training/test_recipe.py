@@ -133,3 +133,8 @@ def test_a_named_recipe_is_taken_as_it_stands(tmp_path: Path) -> None:
     assert (peer.model.name, peer.model.config, peer.model.pretrained) == ("timm/resnet18", {}, False)
     (tmp_path / "recipe.toml").write_text(named.to_toml())
     assert choose_recipe(None, data=None, model=None, out=tmp_path, resume=True)[0] == named
+
+
+def test_an_option_that_stands_in_another_table_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'data.mixup'.*By the same word there is transforms.mixup\."):
+        read_recipe("folder_nano", ["data.mixup=0.2"])

@@ -212,7 +212,10 @@ def _as_config_error(error: ValidationError, origin: str, task: str) -> ConfigEr
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return UnknownNameError(f"field of the {origin} (task {task!r})", place, _field_names(recipe_class(task)))
+        known = _field_names(recipe_class(task))
+        same = [name for name in known if name.endswith("." + place.rpartition(".")[2])]
+        advice = f"By the same word there is {' and '.join(same)}." if same else ""
+        return UnknownNameError(f"field of the {origin} (task {task!r})", place, known, advice=advice)
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
     return ConfigError(f"In the {origin} (task {task!r}), {place or 'the whole'} does not fit: {reason}{given}.")
