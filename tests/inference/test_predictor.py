@@ -179,19 +179,14 @@ def test_a_predictor_can_be_sent_to_another_process_and_copied(tmp_path: Path) -
             assert again.preprocessing == predictor.preprocessing
 
 
-def _scores(predictor: Predictor, images: list[np.ndarray]) -> list[tuple[float, ...]]:
-    return [tuple(result.scores) for result in predictor(images)]
-
-
 def test_two_spawned_processes_give_the_results_of_one(tmp_path: Path) -> None:
     _predictor().model.save_pretrained(tmp_path / "x")
     predictor = Predictor(str(tmp_path / "x"), "cpu", labels=LABELS)
     images = [_array(number) for number in range(4)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        halves = pool.map(_scores, [predictor, predictor], [images[:2], images[2:]])
-        together = [scores for half in halves for scores in half]
-    for scores, expected in zip(together, _scores(predictor, images), strict=True):
-        assert scores == pytest.approx(expected, abs=1e-6)
+        together = [result for half in pool.map(predictor, [images[:2], images[2:]]) for result in half]
+    for result, expected in zip(together, predictor(images), strict=True):
+        assert (result.labels, result.scores) == (expected.labels, pytest.approx(expected.scores, abs=1e-6))
 
 
 def test_a_peer_predicts_too() -> None:
