@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sparsevision.errors import naming
+from sparsevision.errors import ConfigError, naming
 
 
 @contextmanager
@@ -33,6 +33,12 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def check_folder_of(path: Path, content: str) -> None:
+    """Raises ConfigError unless the folder exists in which a file of some content is to be written."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"The folder {str(path.parent)!r} for {content} does not exist: make it first.")
 
 
 def flush(path: Path) -> None:

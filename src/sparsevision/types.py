@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from PIL.Image import Image
     from torch import Tensor
 
@@ -355,6 +357,10 @@ class Control:
     maximum: float
     description: str
     whole: bool = False
+
+    def values_at(self, shares: Iterable[float]) -> list[float]:
+        """Returns shares of the largest value, as far as they are within the range."""
+        return [value for share in shares if (value := round(share * self.maximum, 6)) >= self.minimum]
 
 
 @dataclass(frozen=True)

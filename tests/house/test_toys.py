@@ -46,6 +46,19 @@ def test_data_and_model_find_their_task(toys: None, squares: Path) -> None:
     assert list_models("tally*") == ["tally_net_nano"]
 
 
+def test_models_lists_its_options_and_files(toys: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "tally_net_nano"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "0 to 2" in rows["--sharpness"]
+    assert "mean" in rows["--pooling"]
+    assert {"--round-to", "--counts", "--errors"} <= set(rows)
+    assert main(["models", "tally_net_nano", "--json"]) == 0
+    named = {option["name"] for option in json.loads(capsys.readouterr().out)["options"]}
+    assert named == {"sharpness", "pooling", "round_to"}
+    assert main(["models", "sparseformer_*", "--json"]) == 0
+    assert all("options" not in json.loads(line) for line in capsys.readouterr().out.splitlines())
+
+
 def test_doctor_inspects_it(toys: None, squares: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (squares / "00.png").write_bytes(b"broken")
     assert main(["doctor", str(squares), "--json"]) == 1

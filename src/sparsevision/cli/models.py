@@ -28,10 +28,10 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
     from sparsevision.factory import summarise_models
 
     found = summarise_models(pattern)
-    options = _options(found[0].name) if len(found) == 1 else []
+    options = _options(found[0]) if len(found) == 1 else None
     if json_:
+        more = {} if options is None else {"options": [asdict(option) for option in options]}
         for summary in found:
-            more = {"options": [asdict(option) for option in options]} if len(found) == 1 else {}
             print(json.dumps({**asdict(summary), **more}))
         return 0
     columns = ("model", "task", "parameters", "input", "weights", "reported", "paper")
@@ -48,22 +48,22 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
         for each in found
     )
     print_table(Table(columns=columns, rows=rows, numbers=frozenset({2})), pipe_width=1000)
-    if len(found) == 1:
+    if options is not None:
         print_table(_table_of(found[0], options), pipe_width=1000)
     return 0
 
 
-def _options(name: str) -> list[Option]:
+def _options(summary: ModelSummary) -> list[Option]:
     """Returns what may be given per call: the controls and choices of a model, and the options of its task."""
     import torch
 
-    from sparsevision.factory import create_model, task_of
+    from sparsevision.factory import create_model
     from sparsevision.inference.options import options_of
     from sparsevision.tasks import task_named
 
     with torch.device("meta"):  # without weights: their values do not matter
-        model = create_model(name)
-    return [*options_of(model).values(), *task_named(task_of(name))(()).options.values()]
+        model = create_model(summary.name)
+    return [*options_of(model).values(), *task_named(summary.task)(()).options.values()]
 
 
 def _table_of(summary: ModelSummary, options: list[Option]) -> Table:

@@ -134,10 +134,7 @@ def _swept(model: Any, values: Mapping[str, Sequence[Any]]) -> dict[str, list[An
     }
     named = [name for name in controls if name in values] or list(controls)[:1]
     for name in named:
-        rungs = [
-            rung * controls[name].maximum for rung in RUNGS if rung * controls[name].maximum >= controls[name].minimum
-        ]
-        found[name] = sorted({float(value) for value in values.get(name, rungs)})
+        found[name] = sorted({float(value) for value in values.get(name, controls[name].values_at(RUNGS))})
     return found
 
 

@@ -51,6 +51,4 @@ class ControlSweep:
 
 def sweep_values(control: Control, own: float | None = None) -> tuple[float, ...]:
     """Returns the values of a sweep, rising: rungs within the control's range, and `own`, or its default."""
-    rungs = {round(rung * control.maximum, 6) for rung in _RUNGS}
-    within = {value for value in rungs if value >= control.minimum}
-    return tuple(sorted(within | {control.default if own is None else own}))
+    return tuple(sorted({*control.values_at(_RUNGS), control.default if own is None else own}))

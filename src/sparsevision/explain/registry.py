@@ -6,8 +6,7 @@ A way to explain is one file and one name here, offered wherever its needs are m
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
-from typing import Any
+from pkgutil import resolve_name
 
 from .kinds import AnimationKind, FigureKind, PanelKind
 
@@ -25,7 +24,7 @@ PANELS: tuple[str, ...] = tuple(
 
 def all_figures() -> list[FigureKind]:
     """Returns every figure of the table."""
-    return [_imported(path) for path in FIGURES]
+    return [resolve_name(path) for path in FIGURES]
 
 
 def figures_for(has: Iterable[str]) -> list[FigureKind]:
@@ -35,17 +34,12 @@ def figures_for(has: Iterable[str]) -> list[FigureKind]:
 
 def animations_for(has: Iterable[str]) -> list[AnimationKind]:
     """Returns the animations whose needs are met; the first one is the default."""
-    return [kind for kind in map(_imported, ANIMATIONS) if kind.needs <= frozenset(has)]
+    return [kind for kind in map(resolve_name, ANIMATIONS) if kind.needs <= frozenset(has)]
 
 
 def panels_for(has: Iterable[str]) -> list[tuple[str, PanelKind]]:
     """Returns the panels whose needs are met, after the name of their module; only the first of the views."""
-    found = [(path.partition(":")[0], _imported(path)) for path in PANELS]
+    found = [(path.partition(":")[0], resolve_name(path)) for path in PANELS]
     met = [(module, kind) for module, kind in found if kind.needs <= frozenset(has)]
     first = next((kind for _, kind in met if kind.view), None)
     return [(module, kind) for module, kind in met if not kind.view or kind is first]
-
-
-def _imported(path: str) -> Any:
-    module, _, attribute = path.partition(":")
-    return getattr(import_module(module), attribute)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsevision.errors import ConfigError, MissingExtraError
-from sparsevision.files import replacing
+from sparsevision.files import check_folder_of, replacing
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
@@ -31,8 +31,7 @@ class FeatureFile(Writer[Result]):
         self.path = Path(path).expanduser()
         if self.path.suffix not in SUFFIXES:
             raise ConfigError(f"Features go into a file that ends in {' or '.join(SUFFIXES)}, not {str(self.path)!r}.")
-        if not self.path.parent.is_dir():
-            raise ConfigError(f"The folder {str(self.path.parent)!r} for the features does not exist: make it first.")
+        check_folder_of(self.path, "the features")
         self._arrow: Any = None
         if self.path.suffix == ".parquet":
             try:

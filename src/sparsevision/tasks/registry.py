@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from sparsevision.data.dataset import Dataset
@@ -39,8 +39,7 @@ def task_named(name: str) -> type[Task]:
     """Returns a task's class; raises UnknownNameError where nothing is registered under the name."""
     if name not in TASKS:
         raise UnknownNameError("task", name, TASKS)
-    module, _, attribute = TASKS[name].path.partition(":")
-    found: type[Task] = getattr(import_module(module), attribute)
+    found: type[Task] = resolve_name(TASKS[name].path)
     return found
 
 

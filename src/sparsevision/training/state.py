@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsevision.errors import CheckpointError, DataError
+from sparsevision.errors import CheckpointError, DataError, first_line
 from sparsevision.files import replacing
 
 FILE = "state.safetensors"
@@ -59,7 +59,7 @@ def writing(place: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         told = f"{str(place)!r} cannot be written: {reason}. Free space or choose another --out, then --resume."
         raise DataError(told) from None
 

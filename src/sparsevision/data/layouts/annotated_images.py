@@ -13,15 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparsevision.data.dataset import Record, fingerprint_of
+from sparsevision.data.layouts.class_folders import SPLIT_FOLDERS
 from sparsevision.data.objects import Objects, commonest
 from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.errors import DataError, MissingExtraError
 
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test",),
-}
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("test",)}
 # Annotations are rounded: what leaves the image by less than this share of its side does so for that.
 _ROUNDING = 0.005
 

@@ -32,7 +32,7 @@ class ImageFolder:
         self,
         root: str | os.PathLike[str],
         split: Split = "train",
-        opening: Opening = Opening(),  # noqa: B008
+        opening: Opening = Opening(),
     ) -> None:
         self.root = Path(root)
         self.split = check_split(split)

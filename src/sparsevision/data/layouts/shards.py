@@ -51,7 +51,7 @@ class Shards:
         self,
         pattern: str | os.PathLike[str],
         split: Split = "train",
-        opening: Opening = Opening(),  # noqa: B008
+        opening: Opening = Opening(),
     ) -> None:
         self.split, self.side = check_split(split), opening.side
         paths = shard_paths(pattern)

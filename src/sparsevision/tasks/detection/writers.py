@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Self, TextIO
 
-from sparsevision.errors import ConfigError, DataError
-from sparsevision.files import replacing
+from sparsevision.errors import DataError
+from sparsevision.files import check_folder_of, replacing
 from sparsevision.tasks.contract import Task, Writer
 from sparsevision.tasks.detection.result import DetectionResult
 
@@ -74,8 +74,7 @@ class CocoResults(Writer[DetectionResult]):
     """
 
     def __init__(self, path: Path, numbers: CocoNumbers | None = None) -> None:
-        if not path.parent.is_dir():
-            raise ConfigError(f"The folder {str(path.parent)!r} for the detections does not exist: make it first.")
+        check_folder_of(path, "the detections")
         self.path, self.numbers = path, numbers
         self._names: list[str] = []
         self._rows = 0
