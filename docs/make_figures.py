@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cyclopts
@@ -26,7 +27,6 @@ from sparsevision.explain.animations.stages import stages_animation
 from sparsevision.explain.figures.annotated import annotated_figure
 from sparsevision.explain.figures.attention import attention_figure
 from sparsevision.explain.figures.disturbed import disturbed_figure
-from sparsevision.explain.figures.query import query_figure
 from sparsevision.explain.figures.saliency import saliency_figure
 from sparsevision.explain.figures.stages import stages_figure
 from sparsevision.explain.figures.tokens import tokens_figure
@@ -77,16 +77,11 @@ def main(
 
 
 def illustrate(predictor: Predictor, out: Path) -> None:
-    """Draws the photographs of `sparsevision demo`."""
-    pagoda, *others = explain_images(predictor, photographs())
-    figures = {
-        "pagoda-stages": stages_figure(pagoda),
-        "pagoda-tokens": tokens_figure(pagoda, top_tokens=3),
-        "pagoda-disturbed": disturbed_figure(pagoda),
-        **{f"{Path(each.result.name).stem}-stages": stages_figure(each) for each in others},
-    }
-    for name, figure in figures.items():
-        save(shot(figure, dpi=150), out / f"{name}.jpg")
+    """Draws the pagoda among the photographs of `sparsevision demo`."""
+    [pagoda] = explain_images(predictor, [path for path in photographs() if Path(path).stem == "china"])
+    figures = {"stages": stages_figure, "tokens": partial(tokens_figure, top_tokens=3), "disturbed": disturbed_figure}
+    for kind, draw in figures.items():
+        save(shot(draw(pagoda), dpi=150), out / f"pagoda-{kind}.jpg")
     save_animation(stages_animation(alone(pagoda), longest=280), out / "pagoda.gif")
 
 
@@ -96,9 +91,6 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
     spaced = [str(Path(cells) / "test" / test.names[index]) for index in np.linspace(0, len(test) - 1, 12).astype(int)]
     [first] = explain_sweep(predictor, spaced[:1])
     explanations = list(explain_images(predictor, spaced))
-    figures = {"detections": annotated_figure, "saliency": saliency_figure, "query": query_figure}
-    for kind, draw in figures.items():
-        save(shot(draw(explanations[0]), dpi=150), out / f"detector-{kind}.jpg")
     save_animation(sweep_animation(first, longest=360), out / "detector.gif")
     tile(map(shot, map(annotated_figure, explanations)), 4, out / "contact-detections.jpg")
     tile(map(shot, map(saliency_figure, explanations)), 2, out / "contact-saliency.jpg")
