@@ -70,6 +70,14 @@ class NonFiniteLossError(SparseVisionError):
     """The loss became NaN or infinite; the message names the batch's files."""
 
 
+class RunStoppedError(SparseVisionError):
+    """A run was stopped by a signal, after its state was written; `status` is the exit status for that."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
+
+
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or the error's name where it has none, to stand in a sentence."""
     text = str(error).strip().split("\n")[0]

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sparsevision.checkpoints import read_checkpoint, timm_models
-from sparsevision.checkpoints.assembly import assemble
+from sparsevision.checkpoints.assembly import assemble, named_by
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.downloads import released_weights, weights_status
 from sparsevision.checkpoints.hub import HubModel
@@ -90,6 +90,21 @@ def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
     return assemble(None, given)
 
 
+def model_of(path: Source) -> tuple[str, Preprocessing | None]:
+    """Returns the name of the model that weights are of, and the preprocessing that they carry, if any.
+
+    Raises CheckpointError where the weights do not tell.
+    """
+    given = _read(path)
+    assert given is not None
+    return named_by(given), given.preprocessing
+
+
+def is_known(name: str) -> bool:
+    """Returns whether a name is that of a registered model, or of timm's."""
+    return name in variants() or (is_timm_model(name) and not Path(name).exists())
+
+
 def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
     """Makes a trained model from whatever names one.
 
@@ -101,7 +116,7 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
         CheckpointError: the weights are missing or damaged.
     """
     text = os.fspath(name_or_path)
-    if text in variants() or (is_timm_model(text) and not Path(text).exists()):
+    if is_known(text):
         return create_model(text, pretrained=True)
     if text.startswith(HUB_PREFIX):
         return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -28,6 +29,11 @@ def register_output(kind: type[Any], *, constants: Sequence[str] = ()) -> None:
         kind, flatten, unflatten, serialized_type_name=f"{kind.__module__}.{kind.__name__}",
         to_dumpable_context=list, from_dumpable_context=list,
     )  # fmt: skip
+
+
+def at_least_single(tensor: Tensor) -> Tensor:
+    """Returns a tensor in fp32, or in fp64 if that is what it is in."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,8 @@ class DetectionHead:
         return self.scores == "softmax"
 
     def probabilities(self) -> Float[Tensor, "batch rows classes"]:
-        """Returns the score of every class in fp32, without the background's; 0 in rows that do not count."""
-        logits = self.logits.float()
+        """Returns the score of every class, without the background's, in fp32 at least; 0 in rows that do not count."""
+        logits = at_least_single(self.logits)
         found = logits.softmax(dim=-1)[..., :-1] if self.background else logits.sigmoid()
         return found if self.valid is None else found.masked_fill(~self.valid.unsqueeze(-1), 0)
 

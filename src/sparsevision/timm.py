@@ -2,14 +2,15 @@
 
 Afterwards `timm.create_model("sparseformer_tiny")`, `timm.list_models("sparseformer*")` and timm's verbs work as timm
 documents them. The models differ in one respect: they end in tokens, which are on no grid, so features are (batch,
-tokens, width), and feature maps cannot be extracted. `drop_rate` is the dropout before the classifier, where a
-model has one.
+tokens, width). Feature maps can be extracted from Visual Transformers, whose first stages have them. `drop_rate` is
+the dropout before the classifier, where a model has one.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from sparsevision.checkpoints import read_checkpoint
 from sparsevision.checkpoints.downloads import released_weights
 from sparsevision.checkpoints.layouts import layout_named
 from sparsevision.checkpoints.timm_models import timm_settings
-from sparsevision.errors import ConfigError
+from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.factory import create_model
 from sparsevision.models.registry import NamedVariant, variant_named, variants
 
@@ -30,7 +31,9 @@ _WEIGHT_SOURCES = ("file", "url", "state_dict", "hf_hub_id")
 
 def _entrypoint(variant: NamedVariant) -> Callable[..., nn.Module]:
     def entrypoint(pretrained: bool = False, **options: Any) -> nn.Module:
-        if options.pop("features_only", False):
+        if options.get("features_only", False) and hasattr(variant.family.model_class, "feature_info"):
+            options["feature_cfg"] = {"feature_cls": "getter", **options.get("feature_cfg", {})}
+        elif options.pop("features_only", False):
             units = ""
             if hasattr(variant.family.model_class, "forward_intermediates"):
                 units = ", or forward_intermediates for the tokens after each unit"
@@ -51,13 +54,20 @@ def _entrypoint(variant: NamedVariant) -> Callable[..., nn.Module]:
     return entrypoint
 
 
-def _construct(name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, **options: Any) -> nn.Module:
+def _construct(
+    name: str, *, global_pool: str | None = None, drop_rate: float = 0.0, device: Any = None,
+    dtype: torch.dtype | None = None, **options: Any,
+) -> nn.Module:  # fmt: skip
     variant = variant_named(name)
     if drop_rate:
         if not hasattr(variant.config, "dropout"):
             raise ConfigError(f"{name} has no dropout: leave drop_rate at 0.")
         options["dropout"] = drop_rate
-    model: Any = create_model(name, **options)
+    try:
+        with torch.device(device) if device is not None else nullcontext():
+            model: Any = create_model(name, **options).to(dtype=dtype)
+    except UnknownNameError as error:
+        raise TypeError(str(error)) from error  # as Python has it, and timm's callers expect
     if global_pool is not None:
         model.reset_classifier(model.num_classes, global_pool)
     return model

@@ -309,6 +309,29 @@ class Result(ABC):
         return f"{self.name}: {self.summary()}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnreadResult(Result):
+    """What stands in a list of results for an image that could not be read; `reason` says why, in a sentence."""
+
+    reason: str
+
+    def content(self) -> dict[str, Any]:
+        """Returns {"error": the reason}."""
+        return {"error": self.reason}
+
+    def cells(self) -> dict[str, str]:
+        """Returns the reason alone."""
+        return {"error": self.reason}
+
+    def summary(self) -> str:
+        """Returns the reason."""
+        return self.reason
+
+    def annotate(self, image: Image, *, least_side: int = 480) -> Image:
+        """Returns the image as it is."""
+        return image
+
+
 # ---------------------------------------------------------------------------------------------------------- classes
 
 

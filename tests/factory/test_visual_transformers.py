@@ -90,7 +90,7 @@ def test_another_number_of_channels_takes_the_sum_of_the_first_weights(tmp_path:
         ({"num_tokens": 0}, "must be at least 1"),
         ({"num_tokens": 1, "recurrence": "half"}, "num_tokens must be at least 2"),
         ({"drop_path_rate": 1.0}, "below 1"),
-        ({"kmeans_iterations": -1}, "must not be negative"),
+        ({"kmeans_iterations": -1}, "must be at least 0"),
     ],
 )
 def test_what_cannot_be_built_is_one_sentence(fields: dict[str, Any], said: str) -> None:
@@ -201,8 +201,14 @@ def test_timm_makes_them() -> None:
     model = timm.create_model("vt_resnet18", num_classes=4, drop_path_rate=0.1, drop_rate=0.2)
     assert model.config.dropout == 0.2
     assert timm.create_model("vt_resnet18", dropout=0.3).config.dropout == 0.3
-    with pytest.raises(ConfigError, match=r"ends in tokens, which lie on no grid: use forward_features\.$"):
-        timm.create_model("vt_resnet18", features_only=True)
+    maps = timm.create_model("vt_resnet18", features_only=True)(torch.rand(1, 3, 64, 64))
+    assert [tuple(each.shape[1:]) for each in maps] == [
+        (64, 32, 32),
+        (64, 16, 16),
+        (128, 8, 8),
+        (256, 4, 4),
+        (512, 4, 4),
+    ]
     layers = timm.models.group_parameters(model, model.group_matcher(), reverse=True)
     ordered = ["conv1.weight", "layer1.0.conv1.weight", "layer3.1.bn2.bias", "vt.0.tokenizer.coef.weight",
                "vt.1.tokenizer.key.weight", "fc.weight"]  # fmt: skip

@@ -459,6 +459,7 @@ def test_narrow_model(name: str) -> None:
     assert all(gradients.get(key) is None for key in case.config["no_grad_names"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in WHOLE if name.startswith("full_")])
 def test_published_model(name: str, form: str) -> None:
     case = read(SYSTEM, name)
@@ -504,7 +505,8 @@ def test_parameter_groups(name: str) -> None:
     with torch.device("meta"):
         model = SparseDETR(config)
     listed = {key: group["lr"] for group in described["groups"] for key in group["names"]}
-    ours = {mine: key for mine, (key, _) in renamed_to_ours(dict.fromkeys(listed, 0), "sparse_detr").items()}
+    state = {name: torch.tensor(float(number)) for number, name in enumerate(listed)}
+    ours = {mine: key for mine, (key, _) in renamed_to_ours(state, "sparse_detr").items()}
     found = {ours[key]: 2e-4 * group.lr_scale for group in model.parameter_groups() for key, _ in group.parameters}
     assert found == pytest.approx(listed)
     assert all(group.decay for group in model.parameter_groups())

@@ -55,7 +55,10 @@ def test_every_registered_model_has_its_exact_number_of_parameters(name: str) ->
         assert _count(model) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("check", CHECKS)
+# Compiling takes as long as all other checks together.
+@pytest.mark.parametrize(
+    "check", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("compiles")) for name in CHECKS]
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(family: str, check: str) -> None:
     name = smallest(family)

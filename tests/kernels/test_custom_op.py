@@ -35,6 +35,7 @@ def test_operators_say_truly_what_they_return(case: str) -> None:
     torch.testing.assert_close(operator(*arguments), FUNCTIONS[name](*arguments))
 
 
+@pytest.mark.slow
 def test_a_compiled_model_calls_them_in_inference_only() -> None:
     seen: list[str] = []
 

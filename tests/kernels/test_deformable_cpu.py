@@ -162,6 +162,7 @@ def test_the_module_still_exports() -> None:
         torch.testing.assert_close(program.module()(*inputs, shapes)[0], module(*inputs, shapes)[0], **ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradients", [False, True])
 def test_the_module_compiles_whole(gradients: bool) -> None:
     shapes = PYRAMIDS["usual"]

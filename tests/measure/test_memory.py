@@ -39,6 +39,7 @@ def test_without_a_mark_that_can_be_reset_the_figure_is_called_a_bound(monkeypat
     assert use.peak >= 0
 
 
+@pytest.mark.slow
 @linux
 def test_a_candidate_is_measured_in_a_process_of_its_own():
     use = measure_memory(Candidate("sparseformer_nano", Workload(size=512), path="plain"), "contiguous", threads=1)
@@ -47,6 +48,7 @@ def test_a_candidate_is_measured_in_a_process_of_its_own():
     assert 64 * 256 * 256 * 4 < use.peak < 12 * 64 * 256 * 256 * 4
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_told_in_one_sentence():
     with pytest.raises(SparseVisionError, match=r"resnet1 at 64 px.*failed: .*Unknown timm model: 'resnet1'"):
         measure_memory(Candidate("timm/resnet1", Workload(size=64)), "contiguous", threads=1)

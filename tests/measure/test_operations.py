@@ -74,6 +74,7 @@ def figure_of(one: CountedRow, name: str) -> Figure:
     return next(figure for figure in one.figures if figure.name == name)
 
 
+@pytest.mark.slow
 def test_every_published_row_agrees():
     table = table_of(sparseformer.COSTS)
     assert [one.row.name for one in table.counted if not one.agrees] == []
@@ -82,6 +83,7 @@ def test_every_published_row_agrees():
     assert "37 of 37 rows agree" in table.summary()
 
 
+@pytest.mark.slow
 def test_every_published_row_of_the_visual_transformers_agrees_to_the_unit():
     table = table_of(visual_transformer.COSTS)
     assert [one.row.name for one in table.counted if not one.agrees] == []

@@ -102,6 +102,7 @@ def test_half_precision_is_left_alone() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", ["SparseFormer", "Visual Transformer of basic blocks"], indirect=True)
 def test_a_packed_model_compiles_with_and_without_gradients_asked_for(pair) -> None:
     _, model, packed = pair

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.jit._trace import is_tracing
 
 Operator = TypeVar("Operator", bound=Callable[..., Any])
 
@@ -48,8 +49,8 @@ def accelerated(form: Callable[..., Any], *, when: Callable[..., bool]) -> Calla
 
 
 def fast(*_: Any, **__: Any) -> bool:
-    """Returns whether fast forms may run: not inside `plain_operators`, and never in an exported graph."""
-    return not _plain and not torch.compiler.is_exporting()
+    """Returns whether fast forms may run: not inside `plain_operators`, and never in an exported or traced graph."""
+    return not _plain and not torch.compiler.is_exporting() and not is_tracing()
 
 
 def fast_on_cpu(tensor: Tensor, *_: Any, **__: Any) -> bool:

@@ -34,7 +34,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: Any, num_features: int) -> None:
         super().__init__()
-        self.config, self.num_classes = config, config.num_classes
+        self.config, self.num_classes, self.in_chans = config, config.num_classes, config.in_chans
         self.num_features = self.embed_dim = self.head_hidden_size = num_features
         self.default_cfg: dict[str, Any] = {}
         self.pool = self.poolings[0]
@@ -92,11 +92,16 @@ class Classifier(nn.Module):
         if num_classes:
             like, bias = next(self.parameters()), self.outputs == "classes"
             head = nn.Linear(self.num_features, num_classes, bias=bias, device=like.device, dtype=like.dtype)
-        self.set_submodule(self.class_heads[0], head)
+        self.set_submodule(self.class_heads[0], head.train(self.training))
 
 
 def check_images(images: Tensor, channels: int) -> None:
-    """Raises ConfigError unless images are of shape (batch, channels, height, width)."""
+    """Raises ConfigError unless images are a tensor of shape (batch, channels, height, width)."""
+    if not isinstance(images, Tensor):
+        raise ConfigError(
+            f"The model takes a tensor of images and was given a {type(images).__name__}. torch.fx cannot trace it: "
+            "use torch.export.export, and for features inside forward_features, forward_intermediates or a Trace."
+        )
     if images.ndim != 4 or images.shape[1] != channels:
         raise ConfigError(
             f"The model takes images of shape (batch, {channels}, height, width); it was given {tuple(images.shape)}."

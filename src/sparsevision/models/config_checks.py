@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from sparsevision.errors import ConfigError, UnknownNameError
 
-# Whole numbers are at least 1 where their type is a plain int.
-FromZero = Annotated[int, "at least 0"]
+
+@dataclass(frozen=True)
+class Range:
+    """The whole numbers that a field may have. The largest are beyond any model: files of strangers have such, too."""
+
+    least: int
+    most: int
+
+
+# Whole numbers are from 1 to 65,536 where their type is a plain int.
+_USUAL = Range(1, 1 << 16)
+# What attention takes grows with the square of these.
+Count = Annotated[int, Range(1, 4096)]
+FromZero = Annotated[int, Range(0, 1 << 20)]
+Repeats = Annotated[int, Range(1, 1000)]
+RepeatsFromZero = Annotated[int, Range(0, 1000)]
 Rate = Annotated[float, "at least 0 and below 1"]
 
 
@@ -17,9 +32,15 @@ def check_fields(config: Any) -> None:
         value = getattr(config, name)
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise UnknownNameError(f"value of {name}", str(value), map(str, get_args(kind)))
-        if kind is int and value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1.")
-        if kind == FromZero and value < 0:
-            raise ConfigError(f"{name} is {value}; it must not be negative.")
         if kind == Rate and not 0 <= value < 1:
             raise ConfigError(f"{name} is {value}; it must be at least 0 and below 1.")
+        if (allowed := _range_of(kind)) and value is not None and not allowed.least <= value <= allowed.most:
+            beyond = f"at least {allowed.least}" if value < allowed.least else f"at most {allowed.most:,}"
+            raise ConfigError(f"{name} is {value}; it must be {beyond}.")
+
+
+def _range_of(kind: Any) -> Range | None:
+    """Returns the range of a type of whole numbers, None for other types."""
+    if kind is int or kind == int | None:
+        return _USUAL
+    return next((each for each in getattr(kind, "__metadata__", ()) if isinstance(each, Range)), None)

@@ -81,12 +81,14 @@ class Weights:
     """Published weights of a variant: where the file lies, and the accuracy that its authors report, in percent.
 
     `location` is an address, or a file name inside the package's weights folder. `reported` is the top-1 accuracy of a
-    classifier and the average precision (AP) of a detector.
+    classifier and the average precision (AP) of a detector. `sha256` is the file's, in hexadecimal digits, where its
+    authors publish it; a fetched file must have it.
     """
 
     location: str
     source: str
     reported: float | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

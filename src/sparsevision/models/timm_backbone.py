@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import timm
@@ -10,9 +11,16 @@ from jaxtyping import Float
 from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from sparsevision.errors import ConfigError, first_line
+from sparsevision.errors import ConfigError, UnknownNameError, first_line
 from sparsevision.kernels.dispatch import channels_last_on_cpu
+from sparsevision.models.timm_options import check_options
 from sparsevision.packing.folding import fold_fixed_norms
+
+
+def check_name(name: str) -> None:
+    """Raises UnknownNameError unless timm registers an architecture of the name; paths and addresses are none."""
+    if not timm.is_model(name.split(".", 1)[0]) or not re.fullmatch(r"[\w.]+", name):
+        raise UnknownNameError("timm model", name[:80], timm.list_models())
 
 
 class TimmBackbone(nn.Module):
@@ -21,17 +29,21 @@ class TimmBackbone(nn.Module):
     def __init__(self, name: str, num_maps: int, options: dict[str, Any]) -> None:
         super().__init__()
         self.name = name
+        check_name(name)
+        check_options(options)
         try:
             with torch.device("meta"):
                 info: Any = timm.create_model(name, features_only=True, **options).feature_info
             strides = info.reduction()
             last = tuple(range(len(strides)))[-num_maps:]
+            early = max(index for index, stride in enumerate(strides) if stride <= 4)
             body: Any = timm.create_model(name, features_only=True, out_indices=last, **options)
-        except (RuntimeError, TypeError, AttributeError, AssertionError) as error:
+        # timm's models raise nearly anything for options that they do not have, or maps that they do not make.
+        except Exception as error:
             raise ConfigError(
-                f"timm makes no feature maps with {name!r} and {options}: {first_line(error)}."
+                f"timm makes no feature maps of strides 4 to 32 with {name!r} and {options}: {first_line(error)}."
             ) from error
-        self.early = str(info.info[max(i for i, stride in enumerate(strides) if stride <= 4)]["module"])
+        self.early = str(info.info[early]["module"])
         self.channels: list[int] = body.feature_info.channels()
         self.body = freeze_batch_norm_2d(body)
         fold_fixed_norms(self.body)

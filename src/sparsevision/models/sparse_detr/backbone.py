@@ -86,7 +86,8 @@ class LevelNeck(nn.Module):
         ratios = valid_ratios(masks)
         width = maps[0].shape[1]
         positions = [
-            sine_encoding(level, width) + embedding for level, embedding in zip(masks, self.level_embed, strict=True)
+            sine_encoding(level, width).to(embedding.dtype) + embedding
+            for level, embedding in zip(masks, self.level_embed, strict=True)
         ]
         pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),

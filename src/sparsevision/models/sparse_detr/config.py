@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.config_checks import Rate, check_fields
+from sparsevision.models.config_checks import Count, Range, Rate, Repeats, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class SparseDETRConfig:
         width: of tokens and queries (d); the two-stage forms need 256.
         num_levels: feature levels (L): the backbone's last ones, then ones of half the size each.
         num_heads, num_points: heads of an attention (M), and points of a head on a level (P).
+        encoder_points: points of a head on a level in the encoder, where these are others.
         encoder_depth, decoder_depth: layers (E, D).
         ffn_width: inner width of the feed-forward networks (F).
         num_queries: detections in the decoder (Q).
@@ -67,13 +68,14 @@ class SparseDETRConfig:
     backbone_options: tuple[tuple[str, str | int | float | bool], ...] = ()
     frozen_stages: Literal["early", "none"] = "early"
     width: int = 256
-    num_levels: int = 4
+    num_levels: Annotated[int, Range(1, 16)] = 4
     num_heads: int = 8
-    num_points: int = 4
-    encoder_depth: int = 6
-    decoder_depth: int = 6
+    num_points: Count = 4
+    encoder_points: int | None = None
+    encoder_depth: Repeats = 6
+    decoder_depth: Repeats = 6
     ffn_width: int = 1024
-    num_queries: int = 300
+    num_queries: Count = 300
     num_classes: int = 91
     dropout: Rate = 0.1
     selection: Literal["all", "dam", "objectness", "random"] = "dam"

@@ -62,7 +62,7 @@ class ProposedQueries(nn.Module):
         self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]
     ) -> ObjectQueries:
         """Returns the queries for boxes, as fractions of the image, and the tokens that proposed them."""
-        embedded = self.norm(self.project(embed_boxes(boxes)))
+        embedded = self.norm(self.project(embed_boxes(boxes).to(tokens.dtype)))
         if self.from_tokens:
             return ObjectQueries(tokens, embedded, boxes)
         positions, content = embedded.chunk(2, dim=-1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sparsevision.kernels.deformable_cpu import rows_can_be_sampled, sample_rows
 from sparsevision.kernels.dispatch import accelerated
+from sparsevision.models.precision import like_weights
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -41,6 +42,9 @@ def sample_levels(
     if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         # Autocast gives `grid_sample` full precision; the fast form gets the same.
         values, locations, weights = values.float(), locations.float(), weights.float()
+    elif values.dtype != locations.dtype:
+        # Weights in half precision: coordinates are not, and all must be alike.
+        values, weights = values.to(locations.dtype), weights.to(locations.dtype)
     return _sample_maps(values, shapes, locations, weights)
 
 
@@ -106,7 +110,7 @@ class DeformableAttention(nn.Module):
             values = values.masked_fill(padding.unsqueeze(-1), 0)
         looks = self._look(queries, references, shapes)
         read = sample_levels(values.unflatten(-1, (self.num_heads, -1)), shapes, *looks)
-        return self.output(read), looks
+        return self.output(like_weights(read, queries)), looks
 
     def _look(self, queries: Tensor, references: Tensor, shapes: Shapes) -> SamplingLocations:
         grid = (self.num_heads, self.num_levels, self.num_points)

@@ -35,8 +35,9 @@ class SparseEncoderLayer(nn.Module):
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
         self.attn = DeformableAttention(
-            config.width, num_levels=config.num_levels, num_heads=config.num_heads, num_points=config.num_points
-        )
+            config.width, num_levels=config.num_levels, num_heads=config.num_heads,
+            num_points=config.encoder_points or config.num_points,
+        )  # fmt: skip
         self.norm = nn.LayerNorm(config.width)
         self.ffn = PostNormFeedForward(config.width, config.ffn_width, config.dropout)
         self.dropout = nn.Dropout(config.dropout)

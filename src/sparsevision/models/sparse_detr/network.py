@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.jit._trace import is_tracing
 from torchvision.ops import box_convert
 
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -204,6 +205,11 @@ class SparseDETR(nn.Module):
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
         check_images(images, 3)
+        if is_tracing():
+            raise ConfigError(
+                "torch.jit.trace has no form for a detector's output: use torch.export.export, and `sparsevision "
+                "benchmark --macs` or torch's FlopCounterMode to count operations."
+            )
         if keep_ratio is not None and not self.controls:
             raise ConfigError("This model updates all tokens and takes no keep_ratio: omit it.")
         if keep_ratio is not None and not 0 < keep_ratio <= 1:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 from sparsevision.models.layouts import renamed_by
-
-T = TypeVar("T")
 
 # The parts of deformable attention, which transformers calls the same.
 ATTENTION = {
@@ -43,13 +43,21 @@ def is_released_detr(names: Collection[str]) -> bool:
     return "transformer.level_embed" in names and "input_proj.0.0.weight" in names
 
 
-def without_duplicates(state: Mapping[str, T]) -> dict[str, T]:
+def without_duplicates(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leaves out the second and third names of heads, and Swin's index tables, which are computed."""
+    shared = not any(map(_DUPLICATE.match, state)) and shares_heads(state)
+    repeated = {name for name in state if shared and (found := HEAD.fullmatch(name)) and found[2] != "0"}
     return {
         name: tensor
         for name, tensor in state.items()
-        if not _DUPLICATE.match(name) and not name.endswith("relative_position_index")
+        if not _DUPLICATE.match(name) and not name.endswith("relative_position_index") and name not in repeated
     }
+
+
+def shares_heads(state: Mapping[str, Tensor]) -> bool:
+    """Returns whether all layers have one head, which pickled files repeat; refining models have one for each layer."""
+    first, second = (state.get(f"bbox_embed.{index}.layers.0.weight") for index in (0, 1))
+    return first is not None and second is not None and torch.equal(first, second)
 
 
 class DetectorNames:

@@ -36,9 +36,12 @@ def describe(fields: Settings, state: Mapping[str, Tensor], settings: Settings, 
     model = f"deformable_detr_{'two_stage_' if two_stage else 'refined_' if refined else ''}r50"
     heads = _both(settings, "attention_heads", origin) or _HEADS
     told: dict[str, Any] = {"num_heads": heads}
-    weights = state.get("encoder.layers.0.attn.weights.bias")
-    if weights is not None:
-        told["num_points"] = weights.numel() // (heads * fields.get("num_levels", 1))
+    parts = {"num_points": "decoder.layers.0.cross_attn", "encoder_points": "encoder.layers.0.attn"}
+    for field, part in parts.items():
+        if (weights := state.get(f"{part}.weights.bias")) is not None:
+            told[field] = weights.numel() // (heads * fields.get("num_levels", 1))
+    if told.get("encoder_points") == told.get("num_points"):
+        told.pop("encoder_points", None)
     told |= {ours: settings[theirs] for theirs, ours in _taken(two_stage).items() if theirs in settings}
     if backbone := _backbone(settings, origin):
         told["backbone"] = backbone

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparsevision.models.layouts import renamed_by
-from sparsevision.models.sparse_detr.released_layout import ATTENTION, HEAD, WHOLE, DetectorNames
+from sparsevision.models.sparse_detr.released_layout import ATTENTION, HEAD, WHOLE, DetectorNames, shares_heads
 
 _FEED_FORWARD = {
     "mlp.fc1.": "ffn.fc1.", "mlp.fc2.": "ffn.fc2.", "fc1.": "ffn.fc1.", "fc2.": "ffn.fc2.",
@@ -92,8 +92,7 @@ def _shares_heads(state: Mapping[str, Tensor]) -> bool:
     """Returns whether all layers have one head, which pickled files repeat; refining models have one for each layer."""
     if any(name.startswith(f"{_INNER}bbox_embed.") for name in state):
         return False
-    first, second = (state.get(f"bbox_embed.{index}.layers.0.weight") for index in (0, 1))
-    return first is not None and second is not None and torch.equal(first, second)
+    return shares_heads(state)
 
 
 class TransformersNames(DetectorNames):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.models.config_checks import FromZero, Rate, check_fields
+from sparsevision.models.config_checks import Count, FromZero, Rate, Repeats, RepeatsFromZero, check_fields
 from sparsevision.models.sparseformer.rois import RoIInit
 from sparsevision.models.sparseformer.sampling import Padding
 
@@ -73,13 +73,13 @@ class SparseFormerConfig:
         head_bias: "learned" or "none".
     """
 
-    num_tokens: int = 49
-    num_points: int = 36
+    num_tokens: Count = 49
+    num_points: Count = 36
     feature_channels: int = 96
     focusing_width: int = 256
-    focusing_repeats: FromZero = 4
+    focusing_repeats: RepeatsFromZero = 4
     cortex_width: int = 512
-    cortex_depth: int = 8
+    cortex_depth: Repeats = 8
     image_feature: Literal["early_conv", "rgb", "patch"] = "early_conv"
     decoding: Literal["adaptive", "static", "linear"] = "adaptive"
     roi_init: RoIInit = "half"

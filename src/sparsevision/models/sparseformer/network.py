@@ -42,7 +42,9 @@ class TokenTable(nn.Module):
 
     def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:
         """Returns the tokens and their regions, once for every image of the batch."""
-        return self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
+        tokens, rois = self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
+        # Views of parameters ask for gradients even where there are none, and tools that count operations stumble.
+        return (tokens, rois) if torch.is_grad_enabled() else (tokens.detach(), rois.detach())
 
 
 class TokenBridge(nn.Module):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
+from sparsevision.models.precision import at_least_single, like_weights, without_autocast
 from sparsevision.models.sparseformer.attention import TokenFeedForward, TokenSelfAttention
 from sparsevision.models.sparseformer.config import NUMERICS, Operation, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
@@ -50,11 +51,11 @@ class RoIAdjustment(nn.Module):
         nn.init.zeros_(self.fc.weight)
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens 4"]:
-        """Returns the deltas, in fp32."""
+        """Returns the deltas, in fp32 at least."""
         tokens = self.norm(tokens)
         if self.hidden is not None:
             tokens = F.gelu(self.hidden(tokens))
-        return self.fc(tokens).float()
+        return at_least_single(self.fc(tokens))
 
 
 class PointOffsets(nn.Module):
@@ -84,8 +85,8 @@ class PointOffsets(nn.Module):
                 nn.init.uniform_(self.bias, -0.5, 0.5)
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens points 2"]:
-        """Returns the raw offsets, in fp32."""
-        return (self.fc(self.norm(tokens)).float() + self.bias).unflatten(-1, (-1, 2))
+        """Returns the raw offsets, in fp32 at least."""
+        return (at_least_single(self.fc(self.norm(tokens))) + self.bias).unflatten(-1, (-1, 2))
 
 
 class FixedPointOffsets(nn.Module):
@@ -115,12 +116,15 @@ class RoIEncoding(nn.Module):
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
+        self.width = width
         self.norm = nn.LayerNorm(width, eps=eps)
         self.fc = nn.Linear(width, width)
 
-    def forward(self, rois: Float[Tensor, "batch tokens 4"]) -> Float[Tensor, "batch tokens width"]:
+    def forward(
+        self, rois: Float[Tensor, "batch tokens 4"], precision: torch.dtype
+    ) -> Float[Tensor, "batch tokens width"]:
         """Returns what the encoding adds to the tokens."""
-        return self.fc(self.norm(encode_rois(rois, self.fc.in_features)))
+        return self.fc(self.norm(encode_rois(at_least_single(rois), self.width).to(precision)))
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -208,7 +212,7 @@ class SparseFormerUnit(nn.Module):
 
     def locate(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
         """Adds the encoding of the regions."""
-        return tokens + self.pe(rois), rois
+        return tokens + self.pe(rois, like_weights(rois, tokens).dtype), rois
 
     def digest(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> tuple[Tokens, RoIs]:
         """Passes each token through the feed-forward network."""
@@ -216,9 +220,10 @@ class SparseFormerUnit(nn.Module):
 
     def sample(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
+        precision = like_weights(view.features.float(), tokens).dtype
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
-        with torch.autocast(tokens.device.type, enabled=False):
-            offsets = self.offset(tokens.float())
+        with without_autocast(tokens):
+            offsets = self.offset(tokens.to(precision))
             points = decode_points(rois, offsets, eps=self.numerics.offset_eps, scale=self.offset_scale)
             if view.trace is not None:
                 view.trace.record(view.stage, Points(points))
@@ -227,7 +232,8 @@ class SparseFormerUnit(nn.Module):
                 points = clamp_gradient(points, self.gradient_scale / view.features.shape[2])
             if view.valid is not None:
                 points = points * view.valid
-            return sample_points(view.features.float(), points, self.numerics.padding)
+            samples = sample_points(view.features.to(points.dtype), points, self.numerics.padding)
+            return samples.to(precision)
 
 
 _OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {

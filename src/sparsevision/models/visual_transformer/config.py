@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.config_checks import FromZero, Rate, check_fields
+from sparsevision.models.config_checks import Count, FromZero, Rate, Repeats, RepeatsFromZero, check_fields
 
 # Blocks of the stages before the tokens, and how much wider a block comes out than it is inside.
 STAGES: Mapping[int, tuple[tuple[int, int, int], int]] = {
@@ -48,9 +48,9 @@ class VisualTransformerConfig:
 
     depth: Literal[18, 34, 50, 101] = 18
     width: int = 64
-    num_modules: int = 2
+    num_modules: Repeats = 2
     feature_width: int = 512
-    num_tokens: int = 16
+    num_tokens: Count = 16
     token_width: int = 1024
     num_heads: int = 16
     group_width: int = 64
@@ -60,7 +60,7 @@ class VisualTransformerConfig:
     recurrence: Literal["full", "half", "none"] = "full"
     relation: Literal["attention", "graph", "none"] = "attention"
     projector: Literal["attention", "none"] = "attention"
-    kmeans_iterations: FromZero = 1
+    kmeans_iterations: RepeatsFromZero = 1
     dropout: Rate = 0.0
     drop_path_rate: Rate = 0.0
     num_classes: FromZero = 1000

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.kernels.dispatch import channels_last_on_cpu
-from sparsevision.models.classifier import Classifier, Images, check_images
+from sparsevision.models.classifier import Classifier, Images, check_images, unit_indices
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.visual_transformer import tokenizers
 from sparsevision.models.visual_transformer.config import STAGES, VisualTransformerConfig
@@ -96,7 +96,7 @@ class VTResNet(Classifier):
         self.conv1 = nn.Conv2d(config.in_chans, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.act1 = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         block = BasicBlock if expansion == 1 else Bottleneck
         stages, _ = make_blocks((block,) * 3, (width, 2 * width, 4 * width), repeats, width)
         for name, stage in stages:
@@ -130,24 +130,86 @@ class VTResNet(Classifier):
         """The ResNet's stages before the tokens."""
         return self.get_submodule("layer1"), self.get_submodule("layer2"), self.get_submodule("layer3")
 
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """The maps that can be had, as timm describes them: channels, stride, module; tokens are none."""
+        width, expansion = self.config.width, STAGES[self.config.depth][1]
+        stages = ((f"layer{stage}", width * 2 ** (stage - 1) * expansion, 2 ** (stage + 1)) for stage in (1, 2, 3))
+        # The last module has no projector, and leaves the map as it was.
+        projected = self.config.num_modules - 1 if self.config.projector == "attention" else 0
+        modules = ((f"vt.{index}", self.config.feature_width, 16) for index in range(projected))
+        return [
+            {"module": module, "num_chs": channels, "reduction": stride}
+            for module, channels, stride in (("act1", width, 2), *stages, *modules)
+        ]
+
     def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last module."""
+        return self._encode(images, sizes=sizes, trace=trace)
+
+    def _encode(
+        self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None,
+        maps: list[Tensor] | None = None, most: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Returns the tokens; `maps` takes those of `feature_info`, and at `most` of them the last one is returned."""
         check_images(images, self.config.in_chans)
         if sizes is not None and bool((sizes != sizes.new_tensor(images.shape[-2:])).any()):
             raise ConfigError(
                 "A VT-ResNet reads padding as a part of the image: give images of one size, without padding."
             )
-        images = channels_last_on_cpu(images)
-        features = self.maxpool(self.act1(self.bn1(self.conv1(images))))
+        maps = [] if maps is None else maps
+        maps.append(self.act1(self.bn1(self.conv1(channels_last_on_cpu(images)))))
+        if len(maps) == most:
+            return maps[-1]
+        features = self.maxpool(maps[-1])
         if self.training:
             self._check_norms(len(images), images.shape[2:], features.shape[2:])
         for stage in self.stages:
             features = self._run(stage, features)
+            maps.append(features)
+            if len(maps) == most:
+                return features
         tokens = read = None
         for index, module in enumerate(self.vt):
             features, tokens, read = self._run(module, features, tokens, read, trace, f"module.{index + 1}")
-        assert tokens is not None
-        return tokens
+            maps.append(features)
+            if len(maps) == most:
+                return features
+        # Without modules, as `prune_intermediate_layers` may leave it, the map is all there is.
+        return features if tokens is None else tokens
+
+    def forward_intermediates(
+        self, x: Tensor, indices: int | Sequence[int] | None = None, norm: bool = False, stop_early: bool = False,
+        output_fmt: str = "NCHW", intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:  # fmt: skip
+        """Returns chosen maps of `feature_info`, as timm's method of this name does; "NLC" has pixels as tokens.
+
+        `norm` is taken for timm's sake: no norm stands behind the maps.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise ConfigError(f"output_fmt is {output_fmt!r}; maps come out as 'NCHW' or 'NLC'.")
+        chosen, maps = unit_indices(len(self.feature_info), indices), list[Tensor]()
+        most = max(chosen) + 1 if stop_early and intermediates_only else None
+        final = self._encode(x, maps=maps, most=most)
+        found = [maps[index] for index in chosen]
+        if output_fmt == "NLC":
+            found = [each.flatten(2).transpose(1, 2) for each in found]
+        return found if intermediates_only else (final, found)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Removes the layers behind the last of the maps, as timm's method of this name does; returns the indices."""
+        chosen = unit_indices(len(self.feature_info), indices)
+        last = max(chosen)
+        if prune_head:
+            self.vt = self.vt[: max(last - 3, 0)]
+            self.reset_classifier(0, "")
+        for stage in range(last + 1, 4) if prune_head else ():
+            setattr(self, f"layer{stage}", nn.Identity())
+        if prune_head and last == 0:
+            self.maxpool = nn.Identity()
+        return chosen
 
     def _check_norms(self, images: int, size: Sequence[int], grid: Sequence[int]) -> None:
         """Refuses a batch of which a norm would see one value alone."""
