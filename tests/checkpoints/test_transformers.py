@@ -34,7 +34,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         "deformable_detr_two_stage_r50",
         {
             "with_box_refine": True, "two_stage": True, "two_stage_num_proposals": 10, "backbone": "resnet18",
-            "id2label": {0: "cell", 1: "platelet", 2: "debris"}, "num_feature_levels": 3,
+            "encoder_n_points": 3, "id2label": {0: "cell", 1: "platelet", 2: "debris"}, "num_feature_levels": 3,
         },
     ),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -11,15 +12,26 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
+from sparsevision.checkpoints.cost import check_cost
 from sparsevision.checkpoints.hub import with_hub
 from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import public_classes
-from sparsevision.checkpoints.layouts import disagreements, infer_config, layout_named, likely_variants, naming_of
+from sparsevision.checkpoints.layouts import (
+    FREE_FIELDS,
+    disagreements,
+    infer_config,
+    layout_named,
+    likely_variants,
+    naming_of,
+)
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.checkpoints.timm_models import timm_settings
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError
 from sparsevision.models.registry import NamedVariant, variant_named
-from sparsevision.types import ClassMetadata
+from sparsevision.types import ClassMetadata, Preprocessing
+
+# Fields that hardly change what predicting costs.
+_FREE = (*FREE_FIELDS, "dropout", "drop_path_rate", "frozen_stages")
 
 
 def assemble(
@@ -30,7 +42,7 @@ def assemble(
 
     Values that are not given are those of the checkpoint, and then those of the variant.
     """
-    variant = variant_named(name or _name_of(checkpoint))
+    variant = variant_named(name or named_by(checkpoint))
     counts = {"num_classes": num_classes, "in_chans": in_chans}
     asked = {**(config or {}), **{name: count for name, count in counts.items() if count is not None}}
     if checkpoint is None:
@@ -45,7 +57,11 @@ def assemble(
     if checkpoint.config is not None:
         # A description may ask for more than its weights fill; nothing is allocated before that is ruled out.
         with torch.device("meta"):
-            load_into(_construct(variant, wanted), checkpoint, allow_nonfinite=True, **options)
+            probe = _construct(variant, wanted)
+        load_into(probe, checkpoint, allow_nonfinite=True, **options)
+        preprocessing = checkpoint.preprocessing or variant.preprocessing
+        if not _is_usual(variant, wanted, preprocessing):
+            check_cost(probe, getattr(wanted, "in_chans", 3), preprocessing.size, checkpoint.origin)
     model = _construct(variant, wanted)
     return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options))
 
@@ -68,7 +84,8 @@ def configured(base: Any, changes: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _name_of(checkpoint: Checkpoint | None) -> str:
+def named_by(checkpoint: Checkpoint | None) -> str:
+    """Returns the model that weights are of; raises CheckpointError where they do not tell, ConfigError without any."""
     if checkpoint is None:
         raise ConfigError("A model needs a name or a checkpoint that names it.")
     if checkpoint.model_name is not None:
@@ -103,6 +120,13 @@ def _stored_config(variant: NamedVariant, checkpoint: Checkpoint) -> Any:
             f"The configuration in {checkpoint.origin} contradicts its tensors: by shape, {', '.join(wrong[:3])}."
         )
     return stored
+
+
+def _is_usual(variant: NamedVariant, config: Any, preprocessing: Preprocessing) -> bool:
+    """Returns whether a model costs about what the variant does: all but its head and first convolution agree."""
+    free = {name: getattr(variant.config, name) for name in _FREE if hasattr(variant.config, name)}
+    height, width = preprocessing.size
+    return replace(config, **free) == variant.config and height * width <= math.prod(variant.preprocessing.size)
 
 
 def _construct(variant: NamedVariant, config: Any) -> nn.Module:

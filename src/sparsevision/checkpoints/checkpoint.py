@@ -13,6 +13,8 @@ from sparsevision.types import ClassMetadata, Preprocessing
 
 FORMAT_VERSION = 1
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+# What a person may give where weights are needed.
+WANTED = "give a .safetensors or .pth file, or the folder of a checkpoint or of a run"
 METADATA_KEY = "sparsevision"
 
 

@@ -16,7 +16,11 @@ from sparsevision.types import ClassMetadata, Preprocessing
 
 # Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
 _LARGEST_NUMBER = 1_000_000
-_LARGEST_SIDE = 8192
+_LARGEST_SIDE, _LARGEST_AREA = 4096, 1 << 23  # pixels of what a model sees
+
+
+# What timm reads in the same file, so that it can open the folder by timm.create_model("local-dir:FOLDER").
+_TIMMS = ("architecture", "num_classes", "num_features", "pretrained_cfg", "label_names", "model_args")
 
 
 class Description(BaseModel):
@@ -34,15 +38,16 @@ class Description(BaseModel):
 
 def format_description(
     model: str, config: Mapping[str, Any], preprocessing: Preprocessing, labels: Sequence[str] | None,
-    class_metadata: ClassMetadata | None = None,
+    class_metadata: ClassMetadata | None = None, for_timm: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
-    """Writes the JSON of a checkpoint."""
+    """Writes the JSON of a checkpoint; `for_timm` are timm's own keys, which are not read here."""
     content = {
         "format_version": FORMAT_VERSION, "model": model, "config": dict(config),
         "preprocessing": asdict(preprocessing), "labels": None if labels is None else list(labels),
     }  # fmt: skip
     if class_metadata not in (None, ClassMetadata()):
         content["facts"] = asdict(class_metadata)
+    content |= {key: value for key, value in (for_timm or {}).items() if key in _TIMMS}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -62,7 +67,7 @@ def parse_description(text: str, origin: str) -> Description:
             f"{FORMAT_VERSION}: update the package, or save the model again with it."
         )
     try:
-        description = Description.model_validate(content)
+        description = Description.model_validate({key: content[key] for key in content if key not in _TIMMS})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])[:80]
@@ -84,7 +89,8 @@ def _check_classes(description: Description, origin: str) -> None:
     )
     for name, values, count, counted in counts:
         if values is not None and len(values) != count:
-            raise CheckpointError(f"{origin!r} has {len(values)} {name} for {count} {counted}: they must be as many.")
+            given = f"{len(values)} {name} for {str(count)[:40]} {counted}"
+            raise CheckpointError(f"{origin!r} has {given}: they must be as many.")
     if not all(0 <= threshold <= 1 for threshold in metadata.thresholds or ()):
         raise CheckpointError(f"{origin!r} has thresholds that are not scores: each must be from 0 to 1.")
 
@@ -100,13 +106,14 @@ def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
     fits = (
         0 < preprocessing.crop_fraction <= 1
         and all(1 <= side <= _LARGEST_SIDE * preprocessing.crop_fraction for side in sides)
+        and sides[0] * sides[1] <= _LARGEST_AREA
         and all(math.isfinite(value) for value in channels)
         and all(value > 0 for value in preprocessing.std)
         and len(preprocessing.mean) == len(preprocessing.std) > 0
     )
     if not fits:
         raise CheckpointError(
-            f"The preprocessing in {origin!r} is invalid: sizes must be 1 to 8192, "
-            "crop_fraction above 0 and at most 1 (size / crop_fraction at most 8192, too), means finite, as many "
+            f"The preprocessing in {origin!r} is invalid: sizes must be 1 to 4096 and 8 million pixels at most, "
+            "crop_fraction above 0 and at most 1 (size / crop_fraction at most 4096, too), means finite, as many "
             "deviations as means, and all of them positive."
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
-import shutil
+import time
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 
@@ -19,7 +23,8 @@ from sparsevision.errors import CheckpointError
 from sparsevision.files import replacing
 from sparsevision.models.registry import NamedVariant, Weights
 
-_SECONDS_WITHOUT_AN_ANSWER = 30
+_SECONDS_WITHOUT_AN_ANSWER, _SECONDS_IN_ALL = 30, 3600
+_MOST_BYTES = 4 << 30
 
 
 def cache_folder() -> Path:
@@ -48,7 +53,12 @@ def released_weights(variant: NamedVariant) -> Path:
         raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put them at {path}.")
     try:
         with replacing(path) as part:
-            _download(weights.location, part)
+            digest = _download(weights.location, part)
+            if weights.sha256 not in (None, digest):
+                raise CheckpointError(
+                    f"The file from {weights.location} is not the published one: its SHA-256 is {digest}, not "
+                    f"{weights.sha256}."
+                )
             _check(variant, read_checkpoint(part), weights.location)
     # An address that no server answers raises OSError, a broken answer HTTPException, a malformed address ValueError.
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -81,18 +91,55 @@ def _place(weights: Weights) -> Path:
     return Path(str(files("sparsevision") / "weights" / weights.location))
 
 
-def _download(address: str, target: Path) -> None:
-    """Fetches a file with a progress bar on stderr; an answer shorter than announced is an error."""
+def _download(address: str, target: Path) -> str:
+    """Fetches a file and returns its SHA-256; an answer that is shorter than announced, or too large, is an error.
+
+    On a terminal a bar on stderr shows how far it is.
+    """
     from rich.console import Console
-    from rich.progress import wrap_file
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     request = urllib.request.Request(address, headers={"User-Agent": f"sparsevision/{__version__}"})
-    with urllib.request.urlopen(request, timeout=_SECONDS_WITHOUT_AN_ANSWER) as answer, target.open("wb") as file:
+    began, opened = time.monotonic(), _opener().open(request, timeout=_SECONDS_WITHOUT_AN_ANSWER)
+    with opened as answer, target.open("wb") as file:
         total, name = int(answer.headers.get("Content-Length") or 0), address.rsplit("/", 1)[-1]
-        with wrap_file(answer, total, description=name, console=Console(stderr=True)) as watched:
-            shutil.copyfileobj(watched, file, 1 << 20)
+        if total > _MOST_BYTES:
+            raise ValueError(f"the server announces {total >> 20:,} MiB, more than any weights have")
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(name, total=total or None)
+            digest = _copy(answer, file, began, partial(bar.advance, task))
         if file.tell() < total:
             raise http.client.IncompleteRead(b"", total - file.tell())
+    return digest
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Returns what opens addresses of the web alone: a server may send a request on, to files and FTP too."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler, urllib.request.UnknownHandler, urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler, urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPErrorProcessor,
+    ):  # fmt: skip
+        opener.add_handler(handler())
+    return opener
+
+
+def _copy(source: Any, target: BinaryIO, began: float, advance: Callable[[int], None]) -> str:
+    """Copies a bounded number of bytes, in a bounded time since `began`; returns their SHA-256."""
+    digest = hashlib.sha256()
+    # What has arrived, and not a whole part: of a slow server that would take longer than all may take.
+    while part := source.read1(1 << 20):
+        target.write(part)
+        advance(len(part))
+        digest.update(part)
+        if target.tell() > _MOST_BYTES:
+            raise ValueError(f"the server sends more than {_MOST_BYTES >> 20:,} MiB, more than any weights have")
+        if time.monotonic() - began > _SECONDS_IN_ALL:
+            raise TimeoutError(f"after {_SECONDS_IN_ALL // 60:.0f} minutes only {target.tell() >> 20:,} MiB were there")
+    return digest.hexdigest()
 
 
 def _check(variant: NamedVariant, checkpoint: Checkpoint, address: str) -> None:

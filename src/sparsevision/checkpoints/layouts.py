@@ -15,7 +15,7 @@ from sparsevision.models.registry import FAMILIES, Family, variants
 OURS, OTHER = "sparsevision", "other"
 T = TypeVar("T")
 # Fields that a user changes without it becoming another model.
-_FREE_FIELDS = ("num_classes", "in_chans")
+FREE_FIELDS = ("num_classes", "in_chans")
 
 
 def naming_of(family: Family) -> Any:
@@ -80,7 +80,7 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def likely_variants(state: Mapping[str, Tensor], layout: str) -> list[str]:
     """Names the registered models whose configuration agrees with everything that the shapes determine."""
     fields = infer_config(state)
-    wanted = {name: value for name, value in fields.items() if name not in _FREE_FIELDS}
+    wanted = {name: value for name, value in fields.items() if name not in FREE_FIELDS}
     if len(wanted) < 4:
         return []
     configs = {

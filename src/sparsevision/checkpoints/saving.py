@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, METADATA_KEY, WEIGHTS_FILE
 from sparsevision.checkpoints.description import format_description
 from sparsevision.checkpoints.identity import config_of, unwrapped
+from sparsevision.checkpoints.timm_models import timm_description
 from sparsevision.errors import CheckpointError
 from sparsevision.files import replacing
 from sparsevision.packing import is_packed
@@ -53,7 +54,8 @@ def save_checkpoint(
         raise CheckpointError(
             f"The model has {outputs} outputs and was given {len(labels)} labels: they must be as many."
         )
-    text = format_description(name, config_of(model), preprocessing, labels, class_metadata)
+    for_timm = timm_description(name, model, preprocessing, labels)
+    text = format_description(name, config_of(model), preprocessing, labels, class_metadata, for_timm)
     state = {key: _stored(key, tensor, dtype) for key, tensor in model.state_dict().items()}
     path = Path(target).expanduser()
     alone = path.suffix == ".safetensors"

@@ -6,17 +6,22 @@ none of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import Checkpoint
+from sparsevision.checkpoints.cost import check_cost
 from sparsevision.checkpoints.identity import Identity
 from sparsevision.checkpoints.labels import imagenet_labels
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, first_line
-from sparsevision.models.registry import NamedVariant
+from sparsevision.models.registry import NamedVariant, variants
+from sparsevision.models.timm_options import check_options
 from sparsevision.types import Preprocessing
 
 PREFIX = "timm/"
@@ -33,11 +38,25 @@ def make_timm_model(
 ) -> nn.Module:  # fmt: skip
     """Makes timm's model of the name after "timm/", as `create_model` does, from timm's weights or a checkpoint."""
     check_timm_name(name)
+    check_options(config or {})
     stored = dict(checkpoint.config or {}) if checkpoint else {}
+    try:
+        check_options(stored)
+    except ConfigError as error:
+        assert checkpoint is not None
+        raise CheckpointError(f"The configuration in {checkpoint.origin} is refused. {error}") from error
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}
-    model: Any = make_bare(name.removeprefix(PREFIX), pretrained=pretrained, **options)
+    bare = name.removeprefix(PREFIX)
+    if checkpoint is not None and checkpoint.config is not None:
+        # A description may ask for more than its weights fill; nothing is allocated before that is ruled out.
+        probe = _shapes_of(bare, options, checkpoint.origin)
+        load_into(probe, checkpoint, fresh_head=num_classes is not None, allow_nonfinite=True)
+        usual = set(options) <= {"num_classes", "in_chans"} and checkpoint.preprocessing == timm_preprocessing(name)
+        if checkpoint.preprocessing is not None and not usual:
+            check_cost(probe, options.get("in_chans", 3), checkpoint.preprocessing.size, checkpoint.origin)
+    model: Any = make_bare(bare, pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
         report = load_into(model, checkpoint, fresh_head=num_classes is not None)
@@ -48,6 +67,18 @@ def make_timm_model(
     labels = None if report and report.fresh else labels
     model.identity = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
     return model
+
+
+def _shapes_of(bare: str, options: Mapping[str, Any], origin: str) -> nn.Module:
+    """Makes a model on the meta device."""
+    try:
+        with torch.device("meta"):
+            return make_bare(bare, **options)
+    # timm's models raise nearly anything for values that they cannot have.
+    except Exception as error:
+        raise CheckpointError(
+            f"The configuration in {origin} is refused: timm makes no {bare} of it ({first_line(error)})."
+        ) from error
 
 
 def timm_preprocessing(name: str) -> Preprocessing:
@@ -81,6 +112,23 @@ def timm_settings(variant: NamedVariant) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def timm_description(
+    name: str, model: Any, preprocessing: Preprocessing, labels: Sequence[str] | None
+) -> dict[str, Any]:
+    """Returns what timm reads in a folder's config.json; nothing for a model that timm has not, or has itself."""
+    variant = variants().get(name)
+    if variant is None or not variant.family.answers_timm or not hasattr(model, "config"):
+        return {}
+    settings = timm_settings(replace(variant, preprocessing=preprocessing, weights=None))
+    named, own = asdict(variant.config), asdict(model.config)
+    changed = {field: value for field, value in own.items() if value != named[field] and field != "num_classes"}
+    return {
+        "architecture": name, "num_classes": model.num_classes, "num_features": model.num_features,
+        "pretrained_cfg": settings, "label_names": None if labels is None else list(labels),
+        "model_args": changed,
+    }  # fmt: skip
+
+
 def timm_names(pattern: str) -> list[str]:
     """Lists timm's models whose "timm/NAME" fits a glob pattern."""
     import timm
@@ -93,8 +141,8 @@ def check_timm_name(name: str) -> None:
     import timm
 
     bare = name.removeprefix(PREFIX)
-    if not timm.is_model(bare.split(".", 1)[0]):
-        raise UnknownNameError("timm model", bare, timm.list_models())
+    if not re.fullmatch(r"[\w.]+", bare) or not timm.is_model(bare.split(".", 1)[0]):
+        raise UnknownNameError("timm model", bare[:80], timm.list_models())
 
 
 def published_settings(name: str) -> dict[str, Any]:
@@ -112,7 +160,7 @@ def make_bare(name: str, *, pretrained: bool = False, **options: Any) -> nn.Modu
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except TypeError as error:
-        raise ConfigError(f"timm's {name} does not take an option that was given: {error}.") from error
+        raise ConfigError(f"timm's {name} does not take an option that was given: {first_line(error)}.") from error
     # timm fetches through several libraries, each with its own errors.
     except Exception as error:
         if not pretrained:
