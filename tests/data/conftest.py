@@ -7,20 +7,11 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from small_images import jpeg
 
 CLASSES = ("ant", "bee", "cat")
-
-
-def jpeg(number: int, width: int = 40, height: int = 32) -> bytes:
-    """One of endlessly many different images."""
-    draws = np.random.default_rng(number)
-    coarse = Image.fromarray(draws.integers(0, 256, (4, 5, 3), dtype=np.uint8))
-    file = io.BytesIO()
-    coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from pydantic import ValidationError
 
 from coco_folder import draw_coco_folder
@@ -104,7 +101,7 @@ def _of(key: str, row: int, **values: Any) -> Callable[[dict[str, Any]], None]:
         (_of("annotations", 0, bbox=[1, 2, float("nan"), 4]), "not finite"),
         (_of("annotations", 0, bbox="all"), "not four numbers"),
         (_of("categories", 0, name="disc"), "'disc' twice"),
-        (_of("categories", 0, id="seven"), "no whole number"),
+        (_of("categories", 0, id="seven"), "not a whole number"),
         (_of("images", 0, width=0), "a size of 0"),
         (lambda content: content.pop("images"), "no list 'images'"),
         (lambda content: content.update(images=[]), "no images"),
@@ -118,7 +115,7 @@ def test_what_cannot_be_meant_is_a_sentence(folder: Path, change: Callable[[dict
 
 
 def test_a_missing_folder_json_split_or_image_is_a_sentence(folder: Path) -> None:
-    for root, split, said in ((folder / "no", "train", "does not exist"), (folder, "test", "no json for the split")):
+    for root, split, said in ((folder / "no", "train", "does not exist"), (folder, "test", "no split 'test'")):
         with pytest.raises(DataError, match=said):
             DetectionTask.open(root, split)
     (folder / "train" / "001.png").unlink()

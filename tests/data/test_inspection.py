@@ -56,7 +56,8 @@ def test_what_is_good_to_know_is_noted(make_folder: Make) -> None:
     Image.new("L", (5200, 5000)).save(root / "train" / "ant" / "gigantic.png")
     for number in range(3):
         (root / "train" / "bee" / f"{number:03}.jpg").unlink()
-    tiny, gigantic, few = inspect_dataset(str(root)).notes
+    crop, tiny, gigantic, few = inspect_dataset(str(root)).notes
+    assert "more than 40% of 1 of 20" in crop
     assert "tiny.png" in tiny
     assert "gigantic.png" in gigantic
     assert "bee" in few

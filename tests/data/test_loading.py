@@ -87,6 +87,7 @@ def test_workers_change_nothing(root: Path) -> None:
         assert same(alone, list(loader_of(root, num_workers=workers)))
 
 
+@pytest.mark.slow
 def test_a_spawned_worker_changes_nothing(root: Path) -> None:
     # A fresh process imports what it is sent: parts without timm, whose import takes seconds; mixing is random enough.
     transform = EvaluationTransform(Preprocessing(size=(24, 24)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from sparsevision.cli import main
 from sparsevision.tasks.detection.inspection import BoxesSplit

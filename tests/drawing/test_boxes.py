@@ -51,6 +51,13 @@ def test_small_images_are_enlarged_so_that_labels_can_be_read() -> None:
     assert result(size=96).annotate(Image.new("RGB", (900, 700), GREY)).size == (900, 700)
 
 
+@pytest.mark.parametrize("size", [(1, 30_000), (2, 2500), (2500, 2), (1, 1)])
+def test_a_strip_is_enlarged_within_bounds(size: tuple[int, int]) -> None:
+    drawn = result((0, 0, 1, 1)).annotate(Image.new("RGB", size, GREY))
+    assert max(drawn.size) == max(*size, 480 if size == (1, 1) else 4096)
+    assert min(drawn.size) <= 480
+
+
 def test_labels_of_the_same_place_do_not_hide_each_other() -> None:
     box = (150.0, 150.0, 250.0, 250.0)
     one = result(box, size=480).annotate(Image.new("RGB", (480, 480), GREY))

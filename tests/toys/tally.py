@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from sparsevision.data.caching import cached
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.errors import DataError
@@ -45,5 +44,9 @@ def recognises(spec: str) -> bool:
     return (Path(spec) / "tally.csv").is_file()
 
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
-    return cached(TallyImages(Path(spec), split, opening.side), opening.cache)
+def splits(spec: str) -> tuple[str, ...]:
+    return ("train", "val")
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+    return TallyImages(Path(spec), split or "all", opening.side)

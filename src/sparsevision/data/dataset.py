@@ -11,8 +11,7 @@ from PIL import Image
 
 from sparsevision.errors import DataError
 
-Split = Literal["train", "val", "all"]
-ObjectSplit = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ class Dataset(Protocol):
     """Annotated images by index.
 
     `read` raises UnreadableImageError for an image that cannot be decoded. Layouts may offer more, which their tasks
-    know.
+    know; data sets of files also `digest(index)`, which identifies an image without reading all of it,
+    `part(indices, origin)`, the data set of some of the images, `files`, the paths that are read, and `notes`,
+    sentences about what is not read.
     """
 
     @property
@@ -92,15 +93,14 @@ def fingerprint_of(classes: Iterable[str], rows: Iterable[tuple[object, ...]]) -
     return digest.hexdigest()[:16]
 
 
+def files_of(dataset: Any) -> list[str]:
+    """Returns the files that the images of a data set, or of what it is a part of or joined from, are read from."""
+    parts = [*getattr(dataset, "parts", ()), *([dataset.dataset] if hasattr(dataset, "dataset") else [])]
+    return [*getattr(dataset, "files", ()), *(path for part in parts for path in files_of(part))]
+
+
 def check_split(split: str) -> Split:
     """Returns the split if there is one of that name."""
     if split not in get_args(Split):
-        raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'all'.")
+        raise DataError(f"The split {split!r} does not exist: use 'train', 'val', 'test' or 'all'.")
     return cast(Split, split)
-
-
-def check_object_split(split: str) -> ObjectSplit:
-    """Returns the split of a data set with boxes if there is one of that name."""
-    if split not in get_args(ObjectSplit):
-        raise DataError(f"The split {split!r} does not exist: use 'train', 'val' or 'test'.")
-    return cast(ObjectSplit, split)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsevision.errors import UnreadableImageError
+from sparsevision.data.reading import largest_deep_value
+from sparsevision.data.texts import alike
+from sparsevision.errors import DataError, UnreadableImageError
 from sparsevision.types import Skipped, Table
 
 TINY_SIDE = 16
 FEW_IMAGES = 5
+_TWELVE_BITS = 1 << 12
 Sides = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
@@ -70,6 +73,49 @@ class Inspection(ABC):
         return asdict(self)
 
 
+def open_splits(
+    open_split: Callable[[str], Any], splits_of: Callable[[], Sequence[str]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Opens every split of a data set; returns them by name, and what is wrong with those that cannot be opened."""
+    opened: dict[str, Any] = {}
+    refused: list[str] = []
+    try:
+        splits = splits_of()
+    except DataError:
+        splits = ("train", "val")  # opening tells what is wrong
+    for split in splits:
+        try:
+            opened[split] = open_split(split)
+        except DataError as error:
+            refused.append(str(error))
+    return opened, list(dict.fromkeys(refused))
+
+
+def refusals(check: Callable[[str, Any, Any], None], spec: str, opened: Mapping[str, Any]) -> list[str]:
+    """Returns what training would refuse, by a task's check of train and val."""
+    if "train" not in opened or "val" not in opened:
+        return []
+    try:
+        check(spec, opened["train"], opened["val"])
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def dark_notes(examinations: Sequence[Examination]) -> list[str]:
+    """Returns a sentence about images of 12 bits in files of 16, which are read as nearly black."""
+    dark = [name for one in examinations for name in one.dark]
+    what = f"of 16 bits with values below {_TWELVE_BITS:,} alone, read as nearly black: scale them to 16 bits, or to 8"
+    return listed(dark, what)
+
+
+def notes_of(datasets: Iterable[Any]) -> list[str]:
+    """Returns what data sets say about how they were read, and classes that look alike; each sentence once."""
+    every = list(datasets)
+    notes = [note for dataset in every for note in getattr(dataset, "notes", ())]
+    return list(dict.fromkeys([*notes, *(note for dataset in every for note in alike(dataset.classes))]))
+
+
 class Seen(NamedTuple):
     """An image that was read: its place, its class and the hash of its file."""
 
@@ -87,6 +133,7 @@ class Examination(ABC):
         self.seen: list[Seen] = []
         self.sizes: list[tuple[int, int]] = []
         self.broken: list[Skipped] = []
+        self.dark: list[str] = []
 
     @abstractmethod
     def take(self, index: int) -> None:
@@ -95,7 +142,10 @@ class Examination(ABC):
     def read(self, index: int, name: str, label: int) -> tuple[int, int] | None:
         """Reads one image, keeps it as `name`, and returns its height and width; None where it is broken."""
         try:
-            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
+            content = self.dataset.content(index)
+            digest = hashlib.blake2b(content, digest_size=16).digest()
+            if (most := largest_deep_value(content)) is not None and most < _TWELVE_BITS:
+                self.dark.append(name)
             record = self.dataset.read(index)
         except UnreadableImageError as error:
             self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))

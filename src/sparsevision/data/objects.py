@@ -30,5 +30,6 @@ class Objects:
 
 
 def commonest(objects: Objects) -> int:
-    """Returns the class that most of the objects are of, -1 where there are none."""
-    return Counter(objects.labels.tolist()).most_common(1)[0][0] if len(objects) else -1
+    """Returns the class that most of the objects are of, -1 where there are none but crowds."""
+    single = objects.labels[~objects.crowds].tolist()
+    return Counter(single).most_common(1)[0][0] if single else -1

@@ -120,9 +120,11 @@ def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[
     DETR's rule: the long side is cut to whole pixels.
     """
     least, most = min(height, width), max(height, width)
-    if most / least * short > longest:
-        short = max(round(longest * least / most), 1)
     long = max(int(short * most / least), 1)
+    if most / least * short > longest:
+        # Of a strip not one whole pixel is left of the short side, and the long one is still bounded.
+        short = max(round(longest * least / most), 1)
+        long = int(short * most / least) if longest * least >= most else longest
     return (short, long) if height <= width else (long, short)
 
 

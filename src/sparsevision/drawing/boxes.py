@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 
 # Smaller images are enlarged to a short side of this many pixels: letters need room.
 LEAST_SIDE = 480
+_LONGEST_ENLARGED = 4096
 _DARK = (18, 18, 18)
 _PAPER = (240, 240, 240)
 _LETTER_SHARE = 1 / 38  # of the image's short side
@@ -68,8 +69,9 @@ def on_image(boxes: Sequence[Box], size: tuple[int, int]) -> list[Box]:
 
 
 def enlarged(image: Image.Image, least_side: int) -> Image.Image:
-    """Returns a new RGB image whose short side has at least so many pixels."""
-    scale = max(least_side / min(image.size), 1.0)
+    """Returns a new RGB image whose short side has at least so many pixels, if the long one then stays bounded."""
+    # A strip of a thousand times its width would take gigabytes.
+    scale = max(min(least_side / min(image.size), _LONGEST_ENLARGED / max(image.size)), 1.0)
     size = (round(image.width * scale), round(image.height * scale))
     canvas = image.convert("RGB")
     return canvas.resize(size, Image.Resampling.BICUBIC) if size != image.size else canvas.copy()

@@ -6,6 +6,7 @@ table of `tasks.registry`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ from torch import Tensor
 
 from sparsevision.data.dataset import Dataset, Opening, Record
 from sparsevision.data.inspection import Inspection
+from sparsevision.data.layouts.registry import DataLayout
+from sparsevision.data.splitting import open_part, splits_of
 from sparsevision.errors import DataError
 from sparsevision.tasks.settings import TaskSettings
-from sparsevision.types import Batch, ClassMetadata, Option, Preprocessing, Result, Sample, Table
+from sparsevision.types import Batch, ClassMetadata, Option, Preprocessing, Result, Sample, Skipped, Table
 
 Progress = Callable[[int, int], None]
 Transform = Callable[[Record], Sample]
@@ -38,13 +41,15 @@ class Measure:
     higher_is_better: bool = True
 
     def text(self, value: float | None) -> str:
-        """Writes a value; measures in per cent are below 0 where there was nothing to measure."""
-        if value is None or (self.percent and value < 0):
-            return "–"
+        """Writes a value, None being that of a measure of nothing."""
+        if value is None:
+            return "not defined"
         return f"{value:.2%}" if self.percent else f"{value:.4g}"
 
-    def rank(self, value: float) -> float:
+    def rank(self, value: float | None) -> float:
         """Returns a number that is larger for a better value."""
+        if value is None:
+            return -math.inf
         return value if self.higher_is_better else -value
 
 
@@ -55,8 +60,8 @@ class Report(Protocol):
     def images(self) -> int:
         """The number of images that were scored."""
 
-    def scalars(self) -> dict[str, float]:
-        """Returns the measures that are one number."""
+    def scalars(self) -> dict[str, float | None]:
+        """Returns the measures that are one number, None where there was nothing to measure."""
 
     def tables(self) -> Sequence[Table]:
         """Returns the report as tables of text."""
@@ -85,7 +90,12 @@ class Metrics(Protocol):
 
 
 class Writer(ABC, Generic[R]):
-    """Takes results one after another, inside a `with` block that completes or discards the file at its end."""
+    """Takes results one after another, inside a `with` block that completes or discards the file at its end.
+
+    `omitted` are the results that could not be written.
+    """
+
+    omitted: Sequence[Skipped] = ()
 
     @abstractmethod
     def add(self, result: R) -> None:
@@ -112,11 +122,15 @@ class Writer(ABC, Generic[R]):
 
 @dataclass(frozen=True, kw_only=True)
 class WriterEntry:
-    """A file that `predict` can write: `open(path, task, **options)`, `options` being further paths by name."""
+    """A file that `predict` can write: `open(path, task, **options)`, `options` being further paths by name.
+
+    Those are of files that are read. `beside(path, **options)` names further files that are written beside the path.
+    """
 
     description: str
     open: Callable[..., Writer[Any]]
     options: Mapping[str, str] = field(default_factory=dict)
+    beside: Callable[..., tuple[Path, ...]] = lambda path, **options: ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,17 +183,22 @@ class Task(ABC):
     # ------------------------------------------------------------------------------------------------------ data
 
     @classmethod
+    @abstractmethod
+    def layout(cls, spec: str) -> DataLayout:
+        """Returns the layout of a data set on disk; raises DataError, one sentence, for what has none of the task's."""
+
+    @classmethod
     def open(cls, spec: str, split: str = "train", **options: Any) -> Dataset:
-        """Opens a split ("train", "val", "test" or "all", as far as there is one); `options` are those of `Opening`.
+        """Opens a split ("train", "val", "test" or "all"); `options` are those of `Opening`.
 
         Raises DataError, one sentence, for what cannot be such a data set.
         """
-        return cls.open_split(spec, split, Opening(**options))
+        return open_part(cls.layout(spec), spec, split, Opening(**options))
 
     @classmethod
-    @abstractmethod
-    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
-        """Opens a split; see `open`."""
+    def splits(cls, spec: str) -> tuple[str, ...]:
+        """Returns the splits of a data set: train, val, and test if there is one."""
+        return splits_of(cls.layout(spec), spec)
 
     @classmethod
     @abstractmethod
@@ -196,6 +215,10 @@ class Task(ABC):
         """Raises DataError for data sets that nothing can be learned from."""
         if not len(train) or not len(val):
             raise DataError(f"{spec!r} has {len(train)} images to train on and {len(val)} to score: add some.")
+
+    def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
+        """Returns what a person should know about data sets and a model before training, in sentences."""
+        return []
 
     @classmethod
     @abstractmethod
@@ -260,11 +283,11 @@ class Task(ABC):
         """Returns a function from an output and its batch to one result an image; `options` are checked values."""
 
     @classmethod
-    def score(cls, report: Report) -> float:
+    def score(cls, report: Report) -> float | None:
         """Returns the value of the first measure."""
         return report.scalars()[cls.measures[0].name]
 
     @classmethod
-    def rank(cls, score: float) -> float:
+    def rank(cls, score: float | None) -> float:
         """Returns a number that is larger for a better score."""
         return cls.measures[0].rank(score)

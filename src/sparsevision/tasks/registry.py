@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
-from sparsevision.data.dataset import Dataset
+from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout, layout_named
-from sparsevision.errors import UnknownNameError
+from sparsevision.errors import DataError, UnknownNameError
 from sparsevision.tasks.contract import Progress, Task
 
 
@@ -58,9 +58,21 @@ def task_of_data(spec: str | os.PathLike[str]) -> str:
 
 
 def layout_of(task: str, spec: str | os.PathLike[str]) -> DataLayout | None:
-    """Returns the first of a task's layouts that recognises a data set; None where none does."""
-    layouts = map(layout_named, TASKS[task].layouts)
-    return next((layout for layout in layouts if layout.recognises(os.fspath(spec))), None)
+    """Returns the first of a task's layouts that recognises a data set; None where none does.
+
+    Raises DataError for a data set that is marked as one for another task, and is none for this one.
+    """
+    spec, layouts = os.fspath(spec), map(layout_named, TASKS[task].layouts)
+    found = next((layout for layout in layouts if layout.recognises(spec)), None)
+    if found is not None and found.UNMARKED and (other := task_of_data(spec)) != task:
+        try:
+            found.open_split(spec, next(iter(found.splits(spec)), None), Opening())
+        except DataError as error:
+            raise DataError(
+                f"{spec} is annotated for {other}, and the model is one for {task}: name another --model. As a data "
+                f"set for {task} it is not usable: {error}"
+            ) from None
+    return found
 
 
 def open_dataset(

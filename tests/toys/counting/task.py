@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.layouts.registry import DataLayout
 from sparsevision.data.loading import batch_of
 from sparsevision.data.preprocessing import EvaluationTransform
 from sparsevision.errors import DataError
@@ -40,11 +40,11 @@ class CountingTask(Task):
     settings: CountingSettings
 
     @classmethod
-    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
-        layout = layout_of(cls.name, spec)
-        if layout is None:
+    def layout(cls, spec: str) -> DataLayout:
+        found = layout_of(cls.name, spec)
+        if found is None:
             raise DataError(f"{spec} has no tally.csv: write one.")
-        return layout.open_split(spec, split, opening)
+        return found
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import cached_property, lru_cache
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Self
+from unicodedata import normalize
+from urllib.parse import unquote
 
 import numpy as np
 
 from sparsevision.data.dataset import Record, fingerprint_of
-from sparsevision.data.layouts.class_folders import SPLIT_FOLDERS
+from sparsevision.data.layouts.class_folders import file_digest
 from sparsevision.data.objects import Objects, commonest
 from sparsevision.data.reading import decode_image, read_bytes
-from sparsevision.errors import DataError, MissingExtraError
+from sparsevision.data.texts import composed
+from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {**SPLIT_FOLDERS, "test": ("test",)}
 # Annotations are rounded: what leaves the image by less than this share of its side does so for that.
 _ROUNDING = 0.005
 
@@ -38,8 +41,8 @@ class AnnotatedImages:
     `things` has what every image shows. Boxes are clipped to the image, and those without area are left out:
     `sticking_out` and `without_area` have the index of the image for each such box. `image_ids` and `category_ids`
     are the data set's own numbers; `declared_sizes` the (width, height) in pixels that its annotations give an image,
-    None where they give none. `layout` says in a word how it lies on disk. Raises DataError where a class's name is not
-    text.
+    None where they give none. `layout` says in a word how it lies on disk, and `notes` in sentences how annotations
+    were read where that is not plain. Raises DataError where a class's name is not text.
     """
 
     layout = ""
@@ -48,9 +51,9 @@ class AnnotatedImages:
         self, classes: Sequence[str], paths: Sequence[Path], things: Sequence[Sequence[Annotation]], *,
         names: Sequence[str], origin: str, category_ids: Sequence[int] | None = None,
         image_ids: Sequence[int] | None = None, declared_sizes: Sequence[tuple[float, float] | None] | None = None,
-        side: int | None = None,
+        side: int | None = None, notes: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        self.classes = tuple(classes)
+        self.classes, self.notes = tuple(map(composed, classes)), list(notes)
         for name in self.classes:
             if any("\ud800" <= letter <= "\udfff" for letter in name):  # half a letter, as JSON may have it
                 raise DataError(f"The name of the class {name!r} is not UTF-8: rename it.")
@@ -67,6 +70,16 @@ class AnnotatedImages:
     def labels(self) -> Sequence[int]:
         """The commonest class of every image, -1 without objects: what a stratified choice of images goes by."""
         return [commonest(objects) for objects in self._objects]
+
+    @property
+    def most_objects(self) -> int:
+        """The largest number of objects in an image, crowds apart."""
+        return max((int((~objects.crowds).sum()) for objects in self._objects), default=0)
+
+    @property
+    def files(self) -> list[str]:
+        """The files that images are read from."""
+        return list(map(os.fspath, self._paths))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -95,6 +108,22 @@ class AnnotatedImages:
         """The bytes of the image's file; raises UnreadableImageError."""
         return read_bytes(os.fspath(self.path(index)))
 
+    def digest(self, index: int) -> bytes:
+        """Identifies an image by the beginning of its file and its size."""
+        path = os.fspath(self.path(index))
+        return file_digest(path, os.path.getsize(path) if os.path.exists(path) else 0)
+
+    def part(self, indices: Sequence[int], origin: str) -> Self:
+        """Returns the data set of some of the images."""
+        chosen, places = copy(self), {index: place for place, index in enumerate(indices)}
+        chosen.__dict__.pop("fingerprint", None)
+        for name in ("names", "image_ids", "declared_sizes", "_paths", "_objects"):
+            setattr(chosen, name, [getattr(self, name)[index] for index in indices])
+        for name in ("without_area", "sticking_out"):
+            setattr(chosen, name, [places[index] for index in getattr(self, name) if index in places])
+        chosen.origin = origin
+        return chosen
+
     def _clipped(self, index: int, things: Sequence[Annotation]) -> Objects:
         """Joins what an image shows."""
         corners = np.array([thing.corners for thing in things], dtype=np.float64).reshape(-1, 4)
@@ -116,6 +145,63 @@ def annotations_of(boxes: np.ndarray, labels: Sequence[int], crowds: Sequence[bo
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     rows = zip(boxes.tolist(), labels, areas, crowds or [False] * len(boxes), strict=True)
     return [Annotation(*row) for row in rows]
+
+
+def measured_size(path: Path) -> tuple[float, float]:
+    """Returns an image's upright (width, height); 1 x 1 for one that will be skipped when it is read."""
+    try:
+        height, width = decode_image(os.fspath(path), side=1)[1]
+    except UnreadableImageError:
+        return 1.0, 1.0
+    return float(width), float(height)
+
+
+def located(folder: Path, name: str) -> Path:
+    """Returns the path of a file that annotations name, also as other systems and servers write it.
+
+    Names may have backslashes between folders, "%20" for a space, and any spelling in Unicode. A file that is not found
+    keeps the name that it was given.
+    """
+    if name.isascii() and "\\" not in name and "%" not in name:
+        return folder / name
+    return next((folder / each for each in _spellings(name) if os.path.exists(folder / each)), folder / name)
+
+
+def located_image(folder: Path, name: str) -> Path:
+    """Returns the path of an image that annotations name, as `located` does.
+
+    Where there is none, folders that the name begins with, as those of another machine, are left out one by one, and
+    the case of the image's own name does not count.
+    """
+    # Not Path.exists, which raises for names that are too long.
+    if os.path.exists(path := located(folder, name)):
+        return path
+    parts = PurePath(unquote(name.replace("\\", "/"))).parts
+    ends = [folder.joinpath(*parts[first:]) for first in range(1 if name.startswith("/") else 0, len(parts))]
+    tried = (each for end in ends for each in (end, end.parent / _names_in(end.parent).get(end.name.casefold(), "")))
+    return next((each for each in tried if os.path.isfile(each)), path)
+
+
+@lru_cache(maxsize=64)
+def _names_in(folder: Path) -> dict[str, str]:
+    """Returns the names of a folder's files by their names without case."""
+    try:
+        return {name.casefold(): name for name in sorted(os.listdir(folder))}
+    except OSError:
+        return {}
+
+
+def named_twice(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """Returns a sentence about images that annotations list more than once."""
+    first: dict[Path, str] = {}
+    twice = [name for path, name in zip(paths, names, strict=True) if first.setdefault(path, name) is not name]
+    return [f"{len(twice):,} images are listed more than once, first {twice[0][:80]!r}."] if twice else []
+
+
+def _spellings(name: str) -> Iterable[str]:
+    for parts in (name, name.replace("\\", "/")):
+        for decoded in (parts, unquote(parts)):
+            yield from (decoded, normalize("NFC", decoded), normalize("NFD", decoded))
 
 
 def supervision_reader(layout: str, module: str, name: str) -> Callable[..., Any]:

@@ -1,59 +1,70 @@
-"""A folder of class folders, with train/ and val/ inside or without."""
+"""A folder of class folders, or of a folder of these for each split."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Self
 
-from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.reading import decode_image, is_image_name, read_bytes
-from sparsevision.data.subset import HEAD_BYTES, digest_of, held_out
+from sparsevision.data.splitting import split_and_rest, split_of_folder
+from sparsevision.data.subset import HEAD_BYTES, digest_of
+from sparsevision.data.texts import composed, read_text
+from sparsevision.data.walking import Walked, is_passed_over, notes_on, walk_images
 from sparsevision.errors import DataError
+from sparsevision.files import WHOLE, recorded_in
 
 UNMARKED = True  # any folder of folders may be one
-SPLIT_FOLDERS: dict[str, tuple[str, ...]] = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+# Folders of data sets with boxes.
+_OF_BOXES = ("annotations", "labels", "imagesets", "jpegimages")
 
 
 class ImageFolder:
     """Images whose label is the name of the folder they lie in; a `Dataset`.
 
-    `root` holds either class folders, or `train` and `val` folders (also `training`, `valid`, `validation`) that hold
-    class folders. Without both, a stratified `val_fraction` is held out by the hash of the files' content and `seed`.
+    `root` holds either class folders, or folders for splits that hold class folders: `split` is one of them, or None.
     Images may lie deeper inside their class folder. A file `classes.txt` in `root` with lines `folder<TAB>name` gives
-    folders readable names. `side` is the short side below which a JPEG is not reduced while decoding.
+    folders readable names. `side` is the short side below which a JPEG is not reduced while decoding. `notes` says in
+    sentences what is not read.
     Raises DataError for what is not such a folder.
     """
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split: Split = "train",
-        opening: Opening = Opening(),
-    ) -> None:
-        self.root = Path(root)
-        self.split = check_split(split)
-        self.side = opening.side
-        parts = _split_folders(self.root)
-        homes = [parts[name] for name in ("train", "val") if name in parts] or [self.root]
-        self._folders = _class_folders(homes, required=homes[0])
-        self.classes = _readable_names(self.root, self._folders)
-        divided = "val" in parts
-        if divided and split != "all":
-            if split not in parts:
-                raise DataError(f"{self.root} has a folder of validation images but no 'train' folder: add it.")
-            homes = [parts[split]]
-        self.names, self.labels, self._sizes = _images(self.root, homes, self._folders)
-        self.origin = f"{self.root}, split {split!r} as its folders have it"
-        if not divided and split != "all":
-            self._hold_out(opening)
-            self.origin = (
-                f"{self.root}, split {split!r} of a stratified split by file hash "
-                f"({opening.val_fraction:.0%} of each class for validation, seed {opening.seed})"
+    def __init__(self, root: str | os.PathLike[str], split: str | None = None, *, side: int | None = None) -> None:
+        self.root, self.side = Path(root), side
+        homes = _split_folders(self.root)
+        if split is not None and split not in homes:
+            raise DataError(f"{self.root} has no folder for the split {split!r}.")
+        first = next(iter(homes.values()), self.root)
+        own = self.root if split is None else homes[split]
+        # Classes are those of train, and no split has others. What only test has is told when test is scored.
+        checked = [home for name, home in homes.items() if name in ("train", "val")]
+        folders = _class_folders(first, [*checked, own])
+        self.classes = _readable_names(self.root, folders)
+        # A folder may be spelled otherwise in Unicode here than there.
+        paths = {composed(os.path.basename(path)): path for path in _folders(own)}
+        found = [walk_images(paths[folder]) if folder in paths else Walked() for folder in folders]
+        if split in (None, "train") and not all(walked.images for walked in found):
+            empty = next(folder for folder, walked in zip(folders, found, strict=True) if not walked.images)
+            if empty.casefold() in _OF_BOXES:
+                raise DataError(f"The folder {own / empty} is one of annotations: {own} is no folder of class folders.")
+            raise DataError(
+                f"The class folder {own / empty} has no images (.jpg, .png, .webp, ...): put some in or remove it."
             )
+        _refuse_boxes(own, found)
+        rows = [(path, label, size) for label, walked in enumerate(found) for path, size in walked.images]
+        self.names = [os.path.relpath(path, self.root) for path, _, _ in rows]
+        self.labels = [label for _, label, _ in rows]
+        self._sizes = [size for _, _, size in rows]
+        self.notes = [
+            *notes_on([*found, _passed_over(own)]), *_beside(own), *_beside_splits(self.root, homes),
+            *_unused_names(self.root, folders),
+        ]  # fmt: skip
+        self.origin = f"{self.root}" if split is None else f"{self.root}, split {split!r} as its folders have it"
         if not self.names:
             raise DataError(f"The split {split!r} of {self.root} has no images: put some in or choose another split.")
 
@@ -64,6 +75,11 @@ class ImageFolder:
     def fingerprint(self) -> str:
         """Changes with the classes, and with the path, size or label of any image."""
         return fingerprint_of(self.classes, zip(self.names, self.labels, self._sizes, strict=True))
+
+    @property
+    def files(self) -> list[str]:
+        """The files that images are read from."""
+        return [os.path.join(self.root, name) for name in self.names]
 
     def path(self, index: int) -> Path:
         """Returns where an image lies."""
@@ -79,13 +95,18 @@ class ImageFolder:
         """The bytes of the image's file; raises UnreadableImageError."""
         return read_bytes(os.fspath(self.path(index)))
 
-    def _hold_out(self, opening: Opening) -> None:
-        digests = [_digest(os.fspath(self.path(index)), size) for index, size in enumerate(self._sizes)]
-        validation = held_out(digests, self.labels, opening.val_fraction, opening.seed)
-        kept = [index for index, is_val in enumerate(validation) if is_val == (self.split == "val")]
-        self.names = [self.names[index] for index in kept]
-        self.labels = [self.labels[index] for index in kept]
-        self._sizes = [self._sizes[index] for index in kept]
+    def digest(self, index: int) -> bytes:
+        """Identifies an image by the beginning of its file and its size."""
+        return file_digest(os.fspath(self.path(index)), self._sizes[index])
+
+    def part(self, indices: Sequence[int], origin: str) -> Self:
+        """Returns the data set of some of the images."""
+        chosen = copy(self)
+        chosen.__dict__.pop("fingerprint", None)
+        for name in ("names", "labels", "_sizes"):
+            setattr(chosen, name, [getattr(self, name)[index] for index in indices])
+        chosen.origin = origin
+        return chosen
 
 
 def recognises(spec: str) -> bool:
@@ -93,14 +114,19 @@ def recognises(spec: str) -> bool:
     return os.path.isdir(spec)
 
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
-    """Opens a split of class folders; see `ImageFolder`."""
-    dataset = ImageFolder(spec, check_split(split), opening)
-    return cached(dataset, opening.cache)
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits that have a folder."""
+    return tuple(_split_folders(Path(spec)))
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+    """Opens the class folders of a split, or those of a folder without splits; see `ImageFolder`."""
+    return ImageFolder(spec, split, side=opening.side)
 
 
 @lru_cache(maxsize=1 << 18)
-def _digest(path: str, size: int) -> bytes:
+def file_digest(path: str, size: int) -> bytes:
+    """Identifies a file by its beginning and its size."""
     try:
         with open(path, "rb") as file:
             return digest_of(file.read(HEAD_BYTES), size)
@@ -110,81 +136,124 @@ def _digest(path: str, size: int) -> bytes:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Finds the train and val folders inside a data set's folder; raises DataError where the folder does not exist."""
+    """Finds the folders of splits in a data set's folder, train first; raises DataError where that does not exist.
+
+    A folder of images with such a name is a class: trains are photographed, too.
+    """
     if not root.exists():
         raise DataError(f"The data set {root} does not exist: give a folder of class folders, tar shards or 'digits'.")
     if not root.is_dir():
-        raise DataError(f"The data set {root} is a file: give a folder of class folders or .tar shards.")
-    found = {}
-    for split, candidates in SPLIT_FOLDERS.items():
-        for candidate in candidates:
-            # A folder of images with such a name is a class: trains are photographed, too.
-            if (root / candidate).is_dir() and any(entry.is_dir() for entry in _entries(root / candidate)):
-                found[split] = root / candidate
-                break
+        raise DataError(
+            f"The data set {root} is a file: give the folder of the data set, such as {root.parent}, or .tar shards."
+        )
+    found: dict[str, Path] = {}
+    for folder in map(Path, _folders(root)):
+        split = split_of_folder(folder.name)
+        if split is None or not _folders(folder):
+            continue
+        if split in found:
+            raise DataError(
+                f"{root} has two folders for the split {split!r}, {found[split].name!r} and {folder.name!r}: put them "
+                "together, or rename one."
+            )
+        found[split] = folder
+    if len(found) == 1 and (others := _others(root, found)):
+        [folder] = found.values()
+        raise DataError(
+            f"{root} has the folder {folder.name!r}, which may be a split or a class, beside {others[0]!r}: rename it, "
+            "or give the folder of the images alone."
+        )
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def _others(root: Path, homes: Mapping[str, Path]) -> list[str]:
+    """Names the folders with images beside those of splits."""
+    beside = (path for path in map(Path, _folders(root)) if path not in homes.values())
+    return [path.name for path in beside if walk_images(os.fspath(path)).images]
+
+
+def _passed_over(home: Path) -> Walked:
+    """Counts the images in folders beside class folders that are none themselves."""
+    found = Walked()
+    for entry in _entries(home):
+        if entry.is_dir() and is_passed_over(entry.name):
+            found.pass_over(entry.path)
     return found
 
 
-def _class_folders(homes: Sequence[Path], required: Path) -> tuple[str, ...]:
-    """Lists the class folders, by name; those of `required` are all there are."""
-    names = sorted(entry.name for entry in _entries(required) if entry.is_dir() and not entry.name.startswith("."))
+def _beside(home: Path) -> list[str]:
+    """Returns a sentence about images that lie in no class folder."""
+    loose = [entry.name for entry in _entries(home) if is_image_name(entry.name) and not entry.name.startswith(".")]
+    if not loose:
+        return []
+    return [f"{len(loose):,} images beside the class folders of {home} are not read, first {min(loose)}."]
+
+
+def _beside_splits(root: Path, homes: Mapping[str, Path]) -> list[str]:
+    """Returns a sentence about folders of images that belong to no split."""
+    others = _others(root, homes) if homes else []
+    return [f"Folders of images beside the splits are not read: {', '.join(others)}."] if others else []
+
+
+def _refuse_boxes(home: Path, found: Sequence[Walked]) -> None:
+    """Raises DataError for images with an xml each: they are annotated with boxes, in a place where none are read."""
+    pages = sum(each.texts[".xml"] for each in found)
+    if pages * 2 > sum(len(each.images) for each in found):
+        raise DataError(
+            f"{pages:,} xml files lie among the images of {home}: if they are boxes of Pascal VOC, put them into a "
+            "folder Annotations, or into the folder of their split itself."
+        )
+
+
+def _refuse_splits(home: Path) -> None:
+    """Raises DataError for class folders that are the splits of something, as "train" and "test" or "seg_train"."""
+    by_rest: dict[str, dict[str, str]] = {}
+    paths = _folders(home)
+    for name in map(os.path.basename, paths):
+        for split, rest in split_and_rest(name):
+            by_rest.setdefault(rest, {}).setdefault(split, name)
+    if pair := next((list(each.values()) for each in by_rest.values() if len(each) > 1), None):
+        raise DataError(
+            f"The folders {pair[0]!r} and {pair[1]!r} in {home} seem to be splits, not classes: name them train and "
+            "val or test, with a folder for each class in them."
+        )
+    for path in paths:
+        inside = {os.path.basename(each).casefold() for each in _folders(Path(path))}
+        if inside >= {"annotations", "jpegimages"}:
+            raise DataError(f"{path} is a data set with boxes of its own: give that folder.")
+
+
+def _class_folders(required: Path, homes: Sequence[Path]) -> tuple[str, ...]:
+    """Lists the class folders of `required` by name; raises DataError where one of `homes` has images of another."""
+    names = [composed(os.path.basename(path)) for path in _folders(required)]
     if not names:
-        loose = sum(1 for entry in _entries(required) if is_image_name(entry.name))
+        loose = sum(is_image_name(entry.name) for entry in _entries(required))
         has = f"has {loose} images but no class folders" if loose else "has no class folders"
         raise DataError(f"{required} {has}: put the images of each class into a folder named after the class.")
+    _refuse_splits(required)
     for name in names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are not UTF-8
             raise DataError(f"The name of the class folder {str(required / name)!r} is not UTF-8: rename it.")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(
+            f"{required} has two class folders named {repeated[0]!r}, in two spellings that look the same: put their "
+            "images together."
+        )
     for home in homes:
-        for entry in _entries(home):
-            if (
-                entry.is_dir()
-                and not entry.name.startswith(".")
-                and entry.name not in names
-                and walk_images(entry.path)
-            ):
+        for path in _folders(home):
+            name = composed(os.path.basename(path))
+            if name not in names and walk_images(path).images:
                 raise DataError(
-                    f"{home} has images of a class {entry.name!r} that {required} has not: every class needs a "
+                    f"{home} has images of a class {name!r} that {required} has not: every class needs a "
                     f"folder in {required}."
                 )
-    return tuple(names)
+    return tuple(sorted(names))
 
 
-def _images(root: Path, homes: Sequence[Path], folders: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
-    """Lists (path relative to root, label, bytes) of all images in the class folders of `homes`."""
-    paths: list[str] = []
-    labels: list[int] = []
-    sizes: list[int] = []
-    for home in homes:
-        is_training = home is homes[0]
-        for label, folder in enumerate(folders):
-            found = walk_images(os.fspath(home / folder))
-            if not found and is_training and home.name not in SPLIT_FOLDERS["val"]:
-                raise DataError(
-                    f"The class folder {home / folder} has no images (.jpg, .png, .webp, ...): put some in or "
-                    f"remove it."
-                )
-            paths.extend(os.path.relpath(path, root) for path, _ in found)
-            labels.extend([label] * len(found))
-            sizes.extend(size for _, size in found)
-    return paths, labels, sizes
-
-
-def walk_images(folder: str) -> list[tuple[str, int]]:
-    """Lists (path, bytes) of the images under a folder, sorted by path."""
-    found = []
-    for parent, _, files in os.walk(folder, onerror=_refuse):
-        for file in files:
-            if is_image_name(file) and not file.startswith("."):
-                path = os.path.join(parent, file)
-                found.append((path, os.stat(path).st_size if os.path.exists(path) else 0))
-    return sorted(found)
-
-
-def _refuse(error: OSError) -> None:
-    # A folder whose images cannot be listed would be left out without a word.
-    if not isinstance(error, FileNotFoundError):
-        raise DataError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
+def _folders(folder: Path) -> list[str]:
+    """Lists the folders in a folder, sorted, without hidden ones, those of systems, and those of training runs."""
+    paths = (entry.path for entry in _entries(folder) if entry.is_dir() and not is_passed_over(entry.name))
+    return sorted(path for path in paths if WHOLE not in recorded_in(path))
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -197,13 +266,30 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _readable_names(root: Path, folders: Sequence[str]) -> tuple[str, ...]:
     """Reads class names from `classes.txt` where it has `folder<TAB>name`; a name for two folders says which."""
-    try:
-        lines = (root / "classes.txt").read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return tuple(folders)
-    pairs = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    pairs = _pairs(root)
     names = [pairs.get(folder, folder).strip() for folder in folders]
     times = Counter(names)
     return tuple(
         name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(names, folders, strict=True)
     )
+
+
+def _pairs(root: Path) -> dict[str, str]:
+    """Returns the readable name of each folder that `classes.txt` has one for."""
+    path = root / "classes.txt"
+    lines = read_text(path).splitlines() if path.is_file() else []
+    return {composed(key).strip(): name for key, name in (line.split("\t", 1) for line in lines if "\t" in line)}
+
+
+def _unused_names(root: Path, folders: Sequence[str]) -> list[str]:
+    """Returns a sentence about a `classes.txt` that names folders which are not there, or none at all."""
+    if not (root / "classes.txt").is_file():
+        return []
+    pairs = _pairs(root)
+    if not pairs:
+        plain = {composed(line).strip() for line in read_text(root / "classes.txt").splitlines()} - {""}
+        known = plain <= {*folders}
+        return [] if known else [f"{root / 'classes.txt'} is not used: its lines are not 'folder<TAB>name'."]
+    others = sorted(pairs.keys() - {*folders})
+    what = f"{len(others):,} lines of {root / 'classes.txt'} are of folders that are not there"
+    return [f"{what}, first {others[0][:80]!r}."] if others else []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_object_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.layouts.digits import Digits
 from sparsevision.data.layouts.placed_digits import draw_digit, open_photographs, random_crop
 from sparsevision.data.objects import Objects, commonest
@@ -34,10 +34,10 @@ def splits(spec: str) -> tuple[str, ...]:
     return ("train", "val", "test")
 
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens scenes of a split; `seed` holds out photographs where they are not divided, which val and test share."""
-    place = ("train", "val", "test").index(check_object_split(split))
-    part: Split = "train" if split == "train" else "val"
+    split = split or "train"
+    place, part = splits(spec).index(split), "train" if split == "train" else "val"
     photographs, digits = open_photographs(spec.removeprefix(PREFIX), part, opening), Digits(part, seed=opening.seed)
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
     return DigitScenes(photographs, digits, length=_LENGTHS[split], share=_SHARES[split], seed=3 * opening.seed + place)

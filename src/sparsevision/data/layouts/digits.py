@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, check_split, fingerprint_of
 from sparsevision.data.subset import digest_of, held_out
 from sparsevision.errors import MissingExtraError
 
@@ -17,9 +17,14 @@ def recognises(spec: str) -> bool:
     return spec == "digits"
 
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits."""
+    return ("train", "val")
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens a split of the digits, which are in memory and are not reduced."""
-    return Digits(check_split(split), seed=opening.seed, val_fraction=opening.val_fraction)
+    return Digits(split or "all", seed=opening.seed, val_fraction=opening.val_fraction)
 
 
 class Digits:
@@ -28,7 +33,7 @@ class Digits:
     Source: the test part of Alpaydin and Kaynak's Optical Recognition of Handwritten Digits (UCI), in scikit-learn.
     """
 
-    def __init__(self, split: Split = "train", *, seed: int = 0, val_fraction: float = 0.2) -> None:
+    def __init__(self, split: str = "train", *, seed: int = 0, val_fraction: float = 0.2) -> None:
         check_split(split)
         try:
             from sklearn.datasets import load_digits

@@ -7,9 +7,10 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from sparsevision.data.dataset import Dataset, Opening, Record, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.layouts import class_folders, digits, shards
 from sparsevision.data.layouts.digits import Digits
+from sparsevision.data.splitting import open_part
 from sparsevision.errors import ConfigError
 
 UNMARKED = False
@@ -24,10 +25,16 @@ def recognises(spec: str) -> bool:
     return spec.startswith(PREFIX)
 
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits."""
+    return ("train", "val")
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens scenes on the photographs of a split; those of train are a lesson in which digits shrink."""
-    photographs = open_photographs(spec.removeprefix(PREFIX), split, opening)
-    digits, seed = Digits(check_split(split), seed=opening.seed, val_fraction=opening.val_fraction), opening.seed
+    part = split or "all"
+    photographs = open_photographs(spec.removeprefix(PREFIX), part, opening)
+    digits, seed = Digits(part, seed=opening.seed, val_fraction=opening.val_fraction), opening.seed
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
     if split == "val":
         return PlacedDigits(photographs, digits, length=_TO_SCORE, seed=2 * seed + 1)
@@ -37,7 +44,7 @@ def open_split(spec: str, split: str, opening: Opening) -> Dataset:
 def open_photographs(spec: str, split: str, opening: Opening) -> Dataset:
     """Opens a split of class folders, shards or digits, as grounds for scenes; their labels are not used."""
     layout = next((each for each in (digits, shards) if each.recognises(spec)), class_folders)
-    return layout.open_split(spec, split, opening)
+    return open_part(layout, spec, split, opening)
 
 
 class PlacedDigits:

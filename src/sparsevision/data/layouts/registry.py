@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -13,8 +12,8 @@ from sparsevision.errors import UnknownNameError
 class DataLayout(Protocol):
     """The contents of a layout's module.
 
-    `UNMARKED` is true for a layout without a file or a form of name by which it is told from others. One whose data
-    sets may have other splits than "train" and "val" also has `splits(spec)`, which lists them.
+    `UNMARKED` is true for a layout without a file or a form of name by which it is told from others. Data sets are
+    opened through `splitting.open_part`, which knows what to do where they are not divided.
     """
 
     UNMARKED: bool
@@ -22,8 +21,11 @@ class DataLayout(Protocol):
     def recognises(self, spec: str) -> bool:
         """Returns whether a data set has this layout."""
 
-    def open_split(self, spec: str, split: str, opening: Opening) -> Dataset:
-        """Opens a split."""
+    def splits(self, spec: str) -> tuple[str, ...]:
+        """Returns the splits that are named on disk: "train", "val" and "test"; none where nothing is divided."""
+
+    def open_split(self, spec: str, split: str | None, opening: Opening) -> Dataset:
+        """Opens a split that is named on disk, or the whole of an undivided data set for None."""
 
 
 LAYOUTS: dict[str, str] = {
@@ -37,9 +39,3 @@ def layout_named(name: str) -> DataLayout:
     if name not in LAYOUTS:
         raise UnknownNameError("layout", name, LAYOUTS)
     return cast(DataLayout, import_module(LAYOUTS[name]))
-
-
-def splits_of(layout: DataLayout, spec: str) -> tuple[str, ...]:
-    """Returns the splits of a data set, "train" and "val" even where they are missing."""
-    found: Callable[[str], tuple[str, ...]] | None = getattr(layout, "splits", None)
-    return ("train", "val") if found is None else found(spec)

@@ -6,22 +6,27 @@ import json
 import os
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from glob import escape, glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from sparsevision.data.caching import cached
-from sparsevision.data.dataset import Dataset, Opening, Record, Split, check_split, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.reading import decode_image, is_image_name, read_bytes
-from sparsevision.data.subset import HEAD_BYTES, digest_of, held_out
+from sparsevision.data.splitting import split_of_file, split_of_folder
+from sparsevision.data.subset import HEAD_BYTES, digest_of
+from sparsevision.data.texts import composed, decoded, read_text
 from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 
 UNMARKED = False
 _LABEL_KEYS = ("label", "cls", "class")
-_SPLIT_NAMES = {"train": r"(^|[^a-z])train(ing)?([^a-z]|$)", "val": r"(^|[^a-z])val(id|idation)?([^a-z]|$)"}
+_NOT_IMAGES = {"mask", "masks", "depth", "seg", "segmentation", "label", "labels", "annotation", "normal", "edges"}
+_ORDER = ("train", "val", "test")
+_TAR = "*.[tT][aA][rR]"
 
 
 @dataclass(frozen=True)
@@ -40,35 +45,25 @@ class Shards:
 
     `pattern` is a path, a glob or has braces, `shards/train-{000..146}.tar`; or a folder of tar files. Members that
     share their name up to the first dot are one sample: an image, and a label in `.cls` (a number or a class name) or
-    in `.json` under "label", "cls" or "class". Class names come from `classes.txt` (a line each, or `key<TAB>name`) or
-    `classes.json` (a list, or number to name) beside the shards or one folder up; without, from the labels themselves.
-    Shards whose names say train or val are the splits; without such names a stratified `val_fraction` is held out by
-    the hash of the images' bytes and `seed`. Every shard is indexed once, from its headers, when it is opened.
+    in `.json` under "label", "cls" or "class". Of several images the one without further words in its name is taken, as
+    `0.jpg` beside `0.depth.png`. Class names come from `classes.txt` (a line each, or `key<TAB>name`) or `classes.json`
+    (a list, or number to name) beside the shards or one folder up; without, from the labels themselves. The split of a
+    shard is told by its own name, or else by its folder's; `split` is one of them, None for all shards.
+    Every shard is indexed once, from its headers, when it is opened.
     Raises DataError for everything that does not fit.
     """
 
-    def __init__(
-        self,
-        pattern: str | os.PathLike[str],
-        split: Split = "train",
-        opening: Opening = Opening(),
-    ) -> None:
-        self.split, self.side = check_split(split), opening.side
-        paths = shard_paths(pattern)
-        by_split = _by_split(paths)
-        if by_split and split != "all" and not by_split[split]:
-            raise DataError(f"None of the shards {pattern} is for {split!r}: give shards whose names say {split!r}.")
+    def __init__(self, pattern: str | os.PathLike[str], split: str | None = None, *, side: int | None = None) -> None:
+        self.side = side
+        by_split = _by_split(shard_paths(pattern))
+        paths = [path for group in by_split.values() for path in group]
+        chosen = set(paths if split is None else by_split.get(split, ()))
         named = _named_classes(Path(paths[0]).parent)
-        chosen = set(by_split[split]) if by_split and split != "all" else set(paths)
-        # Without a list of classes all shards together say which there are, so that both splits agree.
+        # Without a list of classes all shards together tell which there are, so that the splits agree.
         entries = [entry for path in paths if named is None or path in chosen for entry in _index(path)]
         self.classes, numbers = _numbered(named, entries)
         pairs = [(entry, number) for entry, number in zip(entries, numbers, strict=True) if entry.shard in chosen]
-        self.origin = f"{pattern}, split {split!r} as the shards' names have it"
-        if not by_split and split != "all":
-            pairs = _held_out_part(pairs, split == "val", opening)
-            share = f"{opening.val_fraction:.0%} of each class for validation, seed {opening.seed}"
-            self.origin = f"{pattern}, split {split!r} of a stratified split by file hash ({share})"
+        self.origin = f"{pattern}" if split is None else f"{pattern}, split {split!r} as the shards' names have it"
         if not pairs:
             raise DataError(f"The split {split!r} of the shards {pattern} has no images.")
         self._entries = [entry for entry, _ in pairs]
@@ -88,6 +83,11 @@ class Shards:
         rows = ((entry.name, label, entry.size) for entry, label in zip(self._entries, self.labels, strict=True))
         return fingerprint_of(self.classes, rows)
 
+    @property
+    def files(self) -> list[str]:
+        """The files that images are read from."""
+        return sorted({entry.shard for entry in self._entries})
+
     def read(self, index: int) -> Record:
         """Decodes one image; raises UnreadableImageError."""
         entry = self._entries[index]
@@ -105,10 +105,29 @@ class Shards:
             raise UnreadableImageError(f"{name} cannot be read: {error.strerror}.") from error
         return read_bytes(data, name)
 
+    def digest(self, index: int) -> bytes:
+        """Identifies an image by the beginning of its file and its size."""
+        entry = self._entries[index]
+        return digest_of(_part(entry, min(entry.size, HEAD_BYTES)), entry.size)
 
-def open_split(spec: str, split: str, opening: Opening) -> Dataset:
-    """Opens a split of tar shards; see `Shards`."""
-    return cached(Shards(spec, check_split(split), opening), opening.cache)
+    def part(self, indices: Sequence[int], origin: str) -> Self:
+        """Returns the data set of some of the images."""
+        chosen = copy(self)
+        for name in ("names", "fingerprint"):
+            chosen.__dict__.pop(name, None)
+        chosen._entries = [self._entries[index] for index in indices]
+        chosen.labels, chosen.origin = [self.labels[index] for index in indices], origin
+        return chosen
+
+
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits that names of shards tell."""
+    return tuple(split for split in _by_split(shard_paths(spec)) if split)
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+    """Opens the shards of a split, or all of them; see `Shards`."""
+    return Shards(spec, split, side=opening.side)
 
 
 def recognises(spec: str) -> bool:
@@ -116,12 +135,12 @@ def recognises(spec: str) -> bool:
     # A folder's own name may hold what would be a pattern.
     if not os.path.isdir(spec) and (has_magic(spec) or "{" in spec):
         return True
-    if re.search(r"\.(tar(\.\w+)?|tgz)$", spec):
+    if re.search(r"\.(tar(\.\w+)?|tgz)$", spec, re.IGNORECASE):
         return True
     if not _tars_in(spec):
         return False
     # A tar file may lie beside the class folders that were unpacked from it.
-    return all(glob(os.path.join(escape(folder), "*.tar")) for folder in glob(os.path.join(escape(spec), "*/")))
+    return all(glob(os.path.join(escape(folder), _TAR)) for folder in glob(os.path.join(escape(spec), "*/")))
 
 
 def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
@@ -138,7 +157,7 @@ def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
             raise DataError(f"The shard {part}, which {pattern!r} asks for, does not exist: correct the pattern.")
         found.update(matches)
     for path in found:
-        if not path.endswith(".tar"):
+        if not path.lower().endswith(".tar"):
             raise DataError(
                 f"The shard {path} is not a .tar file: unpack compressed shards, which cannot be read at random."
             )
@@ -147,7 +166,7 @@ def shard_paths(pattern: str | os.PathLike[str]) -> list[str]:
 
 def _tars_in(folder: str) -> list[str]:
     """Lists the tar files in a folder, or in the folders of its splits."""
-    return sorted(path for inner in ("*.tar", "*/*.tar") for path in glob(os.path.join(folder, inner)))
+    return sorted(path for inner in (_TAR, f"*/{_TAR}") for path in glob(os.path.join(escape(folder), inner)))
 
 
 def _expanded(pattern: str) -> list[str]:
@@ -166,15 +185,27 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Groups shards by the split that their name or folder says; {} where none says any."""
-    groups: dict[str, list[str]] = {"train": [], "val": []}
-    for path in paths:
-        said = f"{Path(path).parent.name}/{Path(path).name}".lower()
-        for split, expression in _SPLIT_NAMES.items():
-            if re.search(expression, said):
-                groups[split].append(path)
-                break
-    return groups if groups["val"] else {}
+    """Groups shards by the split that their names tell, train first, or else their folders' names; "" where none does.
+
+    Raises DataError where only some of them tell one.
+    """
+    told = [split_of_file(Path(path).stem) for path in paths]
+    if not any(told):
+        folders = [Path(path).parent.name for path in paths]
+        whole = [split_of_folder(folder) for folder in folders]
+        told = whole if any(whole) else [split_of_file(folder) for folder in folders]
+        # One folder for all is no division: it may be the whole data set's.
+        told = told if len(set(told)) > 1 else [None] * len(paths)
+    groups = {split: [path for path, name in zip(paths, told, strict=True) if name == split] for split in _ORDER}
+    if rest := [path for path, name in zip(paths, told, strict=True) if name is None]:
+        if any(told):
+            split = next(name for name in told if name)
+            raise DataError(
+                f"The name of the shard {rest[0]} tells no split, as others do ({split!r}): rename it, or give a "
+                "pattern without it."
+            )
+        return {"": rest}
+    return {split: group for split, group in groups.items() if group}
 
 
 def _index(path: str) -> list[_Entry]:
@@ -195,42 +226,62 @@ def _index(path: str) -> list[_Entry]:
 def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
     key = ""
     members: dict[str, tarfile.TarInfo] = {}
+    seen: set[str] = set()
     for member in shard:
-        if not member.isfile():
-            continue
         folder, _, base = member.name.rpartition("/")
+        if not member.isfile() or base.startswith("."):
+            continue
         stem, _, extension = base.partition(".")
-        if f"{folder}/{stem}" != key and members:
-            yield _entry(path, shard, members)
-            members = {}
-        key = f"{folder}/{stem}"
+        if f"{folder}/{stem}" != key:
+            if members:
+                yield _entry(path, shard, members)
+            key, members = f"{folder}/{stem}", {}
+            if key in seen:
+                raise DataError(f"The shard {path} has two samples named {key.lstrip('/')!r}: rename one.")
+            seen.add(key)
+        if extension.lower() in members:
+            raise DataError(f"The shard {path} has two members named {member.name!r}: rename one.")
         members[extension.lower()] = member
     if members:
         yield _entry(path, shard, members)
 
 
 def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> _Entry:
-    images = [member for extension, member in members.items() if is_image_name(f"image.{extension}")]
     some = next(iter(members.values())).name
-    if not images:
-        raise DataError(f"The sample of {some} in the shard {path} has no image (.jpg, .png, .webp, ...): add it.")
-    label = None
-    if "cls" in members:
-        text = _text(shard, members["cls"])
-        label = int(text) if text.removeprefix("-").isdecimal() else text
-    elif "json" in members:
-        label = _json_label(_text(shard, members["json"]))
+    told = _json_label(_text(path, shard, members["json"])) if "json" in members else None
+    label: int | str | None = composed(_text(path, shard, members["cls"])) if "cls" in members else told
+    if told is not None and label is not None and label != told and _is_number(label) == _is_number(told):
+        raise DataError(
+            f"The sample of {some} in the shard {path} has the label {str(label)[:80]!r} in .cls and "
+            f"{str(told)[:80]!r} in .json: correct one of the two."
+        )
     if label is None or label == "":
         raise DataError(
             f"The sample of {some} in the shard {path} has no label: add a .cls member, or .json with 'label'."
         )
-    image = images[0]
+    image = _image(path, some, members)
     return _Entry(path, image.name, image.offset_data, image.size, label)
 
 
-def _text(shard: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+def _image(path: str, some: str, members: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
+    """Returns the image of a sample: "0.jpg", not "0.depth.png" beside it; raises DataError where that is not one."""
+    images = [extension for extension in members if is_image_name(f"image.{extension}")]
+    plain = [extension for extension in images if "." not in extension]
+    # Without a plain one, an image with a further word, but not what is drawn beside images.
+    plain = plain or [extension for extension in images if not _NOT_IMAGES & {*extension.split(".")}]
+    if not plain:
+        raise DataError(f"The sample of {some} in the shard {path} has no image (.jpg, .png, .webp, ...): add it.")
+    if len(plain) > 1:
+        raise DataError(
+            f"The sample of {some} in the shard {path} has {len(plain)} images (.{', .'.join(plain)}), and which one "
+            "is meant is not known: leave one, or give the others a further word in their names, as in 0.mask.png."
+        )
+    return members[plain[0]]
+
+
+def _text(path: str, shard: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     file = shard.extractfile(member)
-    return "" if file is None else file.read(1 << 20).decode("utf-8", errors="replace").strip()
+    return "" if file is None else decoded(file.read(1 << 20), f"{path}:{member.name}").strip()
 
 
 def _json_label(text: str) -> int | str | None:
@@ -240,26 +291,21 @@ def _json_label(text: str) -> int | str | None:
         return None
     if isinstance(value, dict):
         value = next((value[key] for key in _LABEL_KEYS if key in value), None)
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+    if isinstance(value, str):
+        return composed(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _named_classes(folder: Path) -> dict[int | str, tuple[int, str]] | None:
-    """Reads what labels may be, {number or key: (number, name)}, from the list of classes that lies with the shards."""
-    for home in (folder, folder.parent):
-        for file in (home / "classes.txt", home / "classes.json"):
-            if file.is_file():
-                pairs = _listed(file)
-                named: dict[int | str, tuple[int, str]] = {}
-                for number, (key, name) in enumerate(pairs):
-                    named |= {number: (number, name), key: (number, name), name: (number, name)}
-                return named
-    return None
+def _named_classes(folder: Path) -> list[tuple[str, str]] | None:
+    """Reads (key, name) of each class from the list that lies with the shards, None where there is none."""
+    files = (home / name for home in (folder, folder.parent) for name in ("classes.txt", "classes.json"))
+    return next((_listed(file) for file in files if file.is_file()), None)
 
 
 def _listed(file: Path) -> list[tuple[str, str]]:
     """Returns (key, name) of each class in order."""
+    text = composed(read_text(file))
     try:
-        text = file.read_text(encoding="utf-8")
         if file.suffix == ".txt":
             rows = [line.split("\t", 1) for line in text.splitlines() if line.strip()]
             return [(row[0].strip(), row[-1].strip()) for row in rows]
@@ -267,28 +313,19 @@ def _listed(file: Path) -> list[tuple[str, str]]:
         if isinstance(value, dict):
             value = [value[str(number)] for number in range(len(value))]
         return [(str(name), str(name)) for name in value]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"The list of classes {file} cannot be used: give a name a line, or as JSON a list or "
             f'{{"0": "first name", ...}}.'
         ) from error
 
 
-def _numbered(
-    named: dict[int | str, tuple[int, str]] | None, entries: Sequence[_Entry]
-) -> tuple[tuple[str, ...], list[int]]:
+def _numbered(named: Sequence[tuple[str, str]] | None, entries: Sequence[_Entry]) -> tuple[tuple[str, ...], list[int]]:
     """Turns labels into numbers of classes; raises DataError for one that the classes do not have."""
     if named is not None:
-        for entry in entries:
-            if entry.label not in named:
-                raise DataError(
-                    f"{entry.shard}:{entry.name} has the label {entry.label!r}, which the list of classes beside the "
-                    f"shards does not have: correct one of the two."
-                )
-        classes = tuple(name for _, name in sorted(set(named.values())))
-        return classes, [named[entry.label][0] for entry in entries]
+        return tuple(name for _, name in named), _looked_up(named, entries)
     labels = {entry.label for entry in entries}
-    if all(isinstance(label, int) for label in labels):
+    if all(_is_number(label) for label in labels):
         least, most = min(map(int, labels), default=0), max(map(int, labels), default=-1)
         if least < 0 or most > 1_000_000:
             raise DataError(
@@ -299,10 +336,42 @@ def _numbered(
     return tuple(order), [order[str(entry.label)] for entry in entries]
 
 
-def _held_out_part(pairs: list[tuple[_Entry, int]], validation: bool, opening: Opening) -> list[tuple[_Entry, int]]:
-    digests = [digest_of(_part(entry, min(entry.size, HEAD_BYTES)), entry.size) for entry, _ in pairs]
-    held = held_out(digests, [label for _, label in pairs], opening.val_fraction, opening.seed)
-    return [pair for pair, is_val in zip(pairs, held, strict=True) if is_val == validation]
+def _looked_up(named: Sequence[tuple[str, str]], entries: Sequence[_Entry]) -> list[int]:
+    """Returns the numbers of classes from a list of them: labels are names (or keys), or else places in the list.
+
+    Raises DataError where numbers may be either and do not mean the same.
+    """
+    by_name = {text: number for number, pair in enumerate(named) for text in pair}
+    if repeated := [name for name, count in Counter(name for _, name in named).items() if count > 1]:
+        raise DataError(f"The list of classes beside the shards has {repeated[0]!r} twice: rename one.")
+    by_place = {str(number): number for number in range(len(named))}
+    labels = {str(entry.label): entry for entry in entries}
+    names, places = (all(label in table for label in labels) for table in (by_name, by_place))
+    if names and places and any(by_name[label] != by_place[label] for label in labels):
+        written = [label for label, entry in labels.items() if isinstance(entry.label, int)]
+        if written:  # a number in JSON; digits in a text are a name that is written there
+            raise DataError(
+                f"Labels of the shards such as {written[0]} may be names of classes or places in their list, which is "
+                "another class: write labels as names."
+            )
+    if not (names or places):
+        mixed = {**by_place, **by_name}
+        strange = next((entry for label, entry in labels.items() if label not in mixed), None)
+        if strange is not None:
+            raise DataError(
+                f"{strange.shard}:{strange.name} has the label {str(strange.label)[:80]!r}, which the list of classes "
+                "beside the shards does not have: correct one of the two."
+            )
+        raise DataError("Some labels of the shards are names of classes and some are numbers: write names in all.")
+    table = by_name if names else by_place
+    return [table[str(entry.label)] for entry in entries]
+
+
+def _is_number(label: int | str) -> bool:
+    # "01" is a name: as a number it would be the class "1".
+    return isinstance(label, int) or (
+        len(label) < 20 and label.removeprefix("-").isdecimal() and str(int(label)) == label
+    )
 
 
 def _part(entry: _Entry, length: int) -> bytes:

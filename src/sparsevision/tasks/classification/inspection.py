@@ -15,14 +15,18 @@ from sparsevision.data.inspection import (
     SplitInspection,
     copies,
     count_of,
+    dark_notes,
     first_copies,
     listed,
+    notes_of,
+    open_splits,
+    refusals,
     take_all,
 )
-from sparsevision.errors import DataError
-from sparsevision.types import Table
+from sparsevision.types import Preprocessing, Table
 
 GIGANTIC_PIXELS = 25_000_000
+_MUCH = 0.4  # of an image that is not shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,30 +58,59 @@ class LabelledInspection(Inspection):
 
 
 def inspect_labelled(
-    open_split: Callable[[str], Dataset], spec: str, progress: Callable[[int, int], None] | None = None
-) -> LabelledInspection:
-    """Decodes every image of both splits once and reports faults; `progress(done, total)` is called along the way.
+    open_split: Callable[[str], Dataset], splits_of: Callable[[], Sequence[str]],
+    check: Callable[[str, Dataset, Dataset], None], spec: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> LabelledInspection:  # fmt: skip
+    """Decodes every image of every split once and reports faults; `progress(done, total)` is called along the way.
 
-    A data set that cannot be opened gives a report with that one sentence in `harmful`, not an exception.
+    A split that cannot be opened gives its one sentence in `harmful`, not an exception; so does what training would
+    refuse, by the task's `check` of train and val.
     """
-    try:
-        examined = [_LabelledExamination(split, open_split(split)) for split in ("train", "val")]
-    except DataError as error:
-        return LabelledInspection(spec=spec, harmful=(str(error),))
+    opened, refused = open_splits(open_split, splits_of)
+    if not opened:
+        return LabelledInspection(spec=spec, harmful=tuple(refused))
+    examined = [_LabelledExamination(split, dataset) for split, dataset in opened.items()]
     seen = take_all(examined, progress)
+    sizes = [size for one in examined for size in one.sizes]
     splits, classes = [one.report() for one in examined], examined[0].dataset.classes
     leaked, contradictory = copies(seen, "split"), copies(seen, "label")
     harmful = (
+        *refused,
+        *refusals(check, spec, opened),
         *_unreadable(splits),
-        *first_copies(leaked, "in train and in val, so the score would be too good"),
+        *first_copies(leaked, "in more than one split, so the score would be too good"),
         *first_copies(contradictory, "with more than one label"),
         *(sentence for split in splits for sentence in _absent(split)),
-        *([f"There is only one class ({classes[0]}), so there is nothing to learn."] if len(classes) < 2 else []),
     )
     return LabelledInspection(
         spec=spec, classes=classes, splits=splits, leaked=leaked, contradictory=contradictory, harmful=harmful,
-        notes=tuple(_notes(splits)),
+        notes=(
+            *notes_of(opened.values()), *dark_notes(examined), *crop_remarks(sizes, Preprocessing()), *_notes(splits),
+        ),
     )  # fmt: skip
+
+
+def crop_remarks(sizes: Sequence[tuple[int, int]], preprocessing: Preprocessing) -> list[str]:
+    """Returns a sentence about the parts of images, (height, width) each, that a centre crop never shows."""
+    if preprocessing.fit != "crop" or not sizes:
+        return []
+    hidden = sorted(1 - _shown(size, preprocessing) for size in sizes)
+    many = sum(share > _MUCH for share in hidden)
+    if not many:
+        return []
+    return [
+        f"The centre crop never shows {hidden[len(hidden) // 2]:.0%} of the median image, and more than {_MUCH:.0%} of "
+        f"{many:,} of {len(hidden):,}: where objects are not in the middle, train with --set "
+        "transforms.evaluation.fit=whole, which shows all of it."
+    ]
+
+
+def _shown(size: tuple[int, int], preprocessing: Preprocessing) -> float:
+    """Returns the share of an image's area that the centre crop shows."""
+    (height, width), (high, wide) = size, preprocessing.size
+    scale = max(high / height, wide / width) / preprocessing.crop_fraction
+    return high * wide / (scale**2 * height * width)
 
 
 class _LabelledExamination(Examination):

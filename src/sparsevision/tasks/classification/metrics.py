@@ -33,7 +33,7 @@ class ClassificationReport:
     per_class: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
 
-    def scalars(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, float | None]:
         """Returns the measures that are one number."""
         names = ("images", "loss", "top1", "top5", "mean_class")
         return {name: getattr(self, name) for name in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -10,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Opening, check_split
+from sparsevision.data.dataset import Dataset
 from sparsevision.data.inspection import Inspection
-from sparsevision.data.layouts import class_folders
+from sparsevision.data.layouts.registry import DataLayout, layout_named
 from sparsevision.data.loading import batch_of
 from sparsevision.data.preprocessing import EvaluationTransform
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.errors import ConfigError, DataError, UnreadableImageError
+from sparsevision.outputs import at_least_single
 from sparsevision.tasks.classification.metrics import ClassificationMetrics, write_confusion
 from sparsevision.tasks.classification.result import ClassificationResult
 from sparsevision.tasks.classification.transforms import (
@@ -27,6 +29,8 @@ from sparsevision.tasks.classification.transforms import (
 from sparsevision.tasks.contract import Collate, Measure, Progress, ReportWriterEntry, Task, Transform
 from sparsevision.tasks.registry import layout_of
 from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
+
+_SAMPLED = 100  # images that are opened for a remark on all
 
 
 class ClassificationTask(Task):
@@ -69,16 +73,17 @@ class ClassificationTask(Task):
         self.label_smoothing = loss.label_smoothing
 
     @classmethod
-    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
-        """Opens a split ("train", "val", or "all" of both) of class folders, shards or digits."""
-        return (layout_of(cls.name, spec) or class_folders).open_split(spec, check_split(split), opening)
+    def layout(cls, spec: str) -> DataLayout:
+        """Returns the layout of shards or digits, else that of class folders."""
+        return layout_of(cls.name, spec) or layout_named("class_folders")
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
         """Decodes every image once and reports faults."""
         from sparsevision.tasks.classification.inspection import inspect_labelled
 
-        return inspect_labelled(partial(cls.open, spec, seed=seed), spec, progress)
+        opener = partial(cls.open, spec, seed=seed)
+        return inspect_labelled(opener, partial(cls.splits, spec), cls.check_sets, spec, progress)
 
     @classmethod
     def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
@@ -88,6 +93,17 @@ class ClassificationTask(Task):
             raise DataError(
                 f"{spec!r} has the class {train.classes[0]!r} alone, so there is nothing to learn: add another."
             )
+
+    def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
+        """Tells how much of the images a centre crop never shows, by some of those that are scored."""
+        from sparsevision.tasks.classification.inspection import crop_remarks
+
+        sizes = []
+        for index in range(0, len(val), max(len(val) // _SAMPLED, 1)):
+            with suppress(UnreadableImageError):
+                record = val.read(index)
+                sizes.append(record.original_size or (record.image.height, record.image.width))
+        return crop_remarks(sizes, preprocessing)
 
     @classmethod
     def relabel(cls, target: int, labels: Sequence[int]) -> int:
@@ -133,10 +149,10 @@ class ClassificationTask(Task):
 
     def loss(self, output: Tensor, batch: Batch, count: Tensor) -> dict[str, Tensor]:
         """Returns {"classification": cross entropy summed over the batch's images / count}."""
-        weights = None if self.class_weights is None else self.class_weights.to(output.device)
-        total = F.cross_entropy(
-            output.float(), batch.targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum"
-        )
+        logits, targets = at_least_single(output), batch.targets
+        weights = None if self.class_weights is None else self.class_weights.to(logits)
+        shares = targets.to(logits.dtype) if targets.is_floating_point() else targets
+        total = F.cross_entropy(logits, shares, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
         return {self.name: total / count.squeeze().clamp(min=1)}
 
     def metrics(self) -> ClassificationMetrics:
@@ -162,7 +178,7 @@ class ClassificationTask(Task):
                 ClassificationResult(name=name, labels=(), scores=(), geometry=geometry)
                 for name, geometry in zip(batch.names, geometries, strict=True)
             ]
-        scores, indices = output.float().softmax(-1).topk(min(top_k, len(self.classes)))
+        scores, indices = at_least_single(output).softmax(-1).topk(min(top_k, len(self.classes)))
         rows = zip(batch.names, indices.tolist(), scores.tolist(), geometries, strict=True)
         return [
             ClassificationResult(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
-from sparsevision.outputs import DetectionHead, DetectionOutput
+from sparsevision.outputs import DetectionHead, DetectionOutput, at_least_single
 from sparsevision.tasks.detection.matching import ALPHA, GAMMA, HungarianMatcher, Matches, SetWeights
 
 Target = dict[str, Tensor]
@@ -56,8 +56,8 @@ class SetCriterion:
             classes = _cross_entropy(head, matches, wanted, objects, images)
         else:
             classes = _focal_loss(head, matches, wanted) / objects.clamp(min=1)
-        found = head.boxes[matches.images, matches.queries].float()
-        true = torch.cat(boxes)[matches.objects].float()
+        found = at_least_single(head.boxes[matches.images, matches.queries])
+        true = torch.cat(boxes)[matches.objects].to(found.dtype)
         corners = [box_convert(some, "cxcywh", "xyxy") for some in (found, true)]
         return {
             "classes": classes,
@@ -68,9 +68,10 @@ class SetCriterion:
 
 def _focal_loss(head: DetectionHead, matches: Matches, labels: Tensor) -> Tensor:
     """Returns the focal loss of independent classes, summed over rows and classes."""
-    wanted = torch.zeros_like(head.logits)
+    logits = at_least_single(head.logits)
+    wanted = torch.zeros_like(logits)
     wanted[matches.images, matches.queries, labels] = 1
-    focal = sigmoid_focal_loss(head.logits.float(), wanted.float(), alpha=ALPHA, gamma=GAMMA)
+    focal = sigmoid_focal_loss(logits, wanted, alpha=ALPHA, gamma=GAMMA)
     if head.valid is not None:
         focal = focal.masked_fill(~head.valid.unsqueeze(-1), 0)
     return focal.sum()
@@ -81,7 +82,7 @@ def _cross_entropy(head: DetectionHead, matches: Matches, labels: Tensor, object
 
     The sum of the weights follows from the numbers of the whole step, so that the mean is the same in parts.
     """
-    logits = head.logits.float()
+    logits = at_least_single(head.logits)
     background = logits.shape[-1] - 1
     wanted = torch.full(logits.shape[:2], background, device=logits.device)
     wanted[matches.images, matches.queries] = labels

@@ -19,19 +19,24 @@ from sparsevision.data.inspection import (
     SplitInspection,
     copies,
     count_of,
+    dark_notes,
     first_copies,
     listed,
+    notes_of,
+    open_splits,
+    refusals,
     some_of,
     take_all,
 )
 from sparsevision.data.objects import Objects
-from sparsevision.errors import DataError
+from sparsevision.tasks.detection.post_processing import BEST
 from sparsevision.types import Table
 
 SAME_BOX = 0.95
 NEARLY_ALL = 0.95
 THIN_BOX = 2.0
 _MOST_CLASSES = 100  # of a table
+_MOST_COMPARED = 2000  # boxes, each with each
 # COCO's bounds between small, medium and large objects, in pixels of the original image.
 _SMALL, _LARGE = 32.0, 96.0
 
@@ -40,13 +45,15 @@ _SMALL, _LARGE = 32.0, 96.0
 class BoxesSplit(SplitInspection):
     """One split. `per_class` has (objects, images with any) of every class; crowds are counted apart.
 
-    `box_sides` are (least, median, most) of the square roots of the boxes' areas in pixels; `box_sizes` the numbers of
-    small, medium and large ones as COCO has it. `resized` are images of another size than was declared. Four name
-    images once for each box: that leaves the image, has no area, has a side under 2 pixels, is there twice. `empty` are
-    images without objects; `without` those that show nothing of a class which nearly all others show.
+    `most_objects` is the largest number in an image. `box_sides` are (least, median, most) of the square roots of the
+    boxes' areas in pixels; `box_sizes` the numbers of small, medium and large ones as COCO has it. `resized` are images
+    of another size than was declared. Four name images once for each box: that leaves the image, has no area, has a
+    side under 2 pixels, is there twice. `empty` are images without objects; `without` those that show nothing of a
+    class which nearly all others show.
     """
 
     objects: int
+    most_objects: int
     crowds: int
     per_class: dict[str, tuple[int, int]]
     box_sides: tuple[int, int, int] | None
@@ -94,35 +101,28 @@ class BoxesInspection(Inspection):
 
 
 def inspect_boxes(
-    open_split: Callable[[str], Dataset], splits_of: Callable[[], tuple[str, ...]], spec: str,
+    open_split: Callable[[str], Dataset], splits_of: Callable[[], Sequence[str]],
+    check: Callable[[str, Dataset, Dataset], None], spec: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> BoxesInspection:  # fmt: skip
     """Decodes every image of every split once and reports faults; `progress(done, total)` is called along the way.
 
-    A split that cannot be opened gives its one sentence in `harmful`, not an exception.
+    A split that cannot be opened gives its one sentence in `harmful`, not an exception; so does what training would
+    refuse, by the task's `check` of train and val.
     """
-    opened: dict[str, Any] = {}
-    refused: list[str] = []
-    try:
-        splits = splits_of()
-    except DataError:
-        splits = ("train", "val")  # opening tells what is wrong
-    for split in splits:
-        try:
-            opened[split] = open_split(split)
-        except DataError as error:
-            refused.append(str(error))
+    opened, refused = open_splits(open_split, splits_of)
     examined = [_BoxesExamination(split, dataset) for split, dataset in opened.items()]
     leaked = copies(take_all(examined, progress), "split")
     reports = [one.report() for one in examined]
     if not opened:
-        return BoxesInspection(spec=spec, harmful=tuple(dict.fromkeys(refused)))
+        return BoxesInspection(spec=spec, harmful=tuple(refused))
     first = next(iter(opened.values()))
     within = [sentence for report in reports for sentence in _harm_in(report)]
     return BoxesInspection(
         spec=spec, layout=first.layout, classes=first.classes, category_ids=first.category_ids, splits=reports,
-        leaked=leaked, harmful=(*dict.fromkeys(refused), *within, *_harm_between(opened, reports, leaked)),
-        notes=tuple(_notes(first.category_ids, reports)),
+        leaked=leaked,
+        harmful=(*refused, *refusals(check, spec, opened), *within, *_harm_between(opened, reports, leaked)),
+        notes=(*notes_of(opened.values()), *dark_notes(examined), *_notes(first.category_ids, reports)),
     )  # fmt: skip
 
 
@@ -160,9 +160,7 @@ class _BoxesExamination(Examination):
         self.crowds += len(objects) - len(single)
         self.counts.append(np.bincount(single.labels, minlength=len(self.dataset.classes)))
         self.empty += [name] * (not len(objects))
-        boxes = torch.from_numpy(single.boxes)
-        same = (box_iou(boxes, boxes) > SAME_BOX) & torch.from_numpy(single.labels[:, None] == single.labels[None])
-        self.repeated += [name] * int(same.triu(1).sum())
+        self.repeated += [name] * _repeated(single)
 
     def report(self) -> BoxesSplit:
         """Sums up."""
@@ -170,7 +168,8 @@ class _BoxesExamination(Examination):
         objects, images = counts.sum(axis=0).tolist(), (counts > 0).sum(axis=0).tolist()
         small, large = int((sides < _SMALL).sum()), int((sides >= _LARGE).sum())
         return BoxesSplit(
-            **self.basics(), objects=sum(objects), crowds=self.crowds,
+            **self.basics(), objects=sum(objects), most_objects=int(counts.sum(axis=1).max(initial=0)),
+            crowds=self.crowds,
             per_class=dict(zip(classes, zip(objects, images, strict=True), strict=True)),
             box_sides=(round(sides.min()), round(np.median(sides)), round(sides.max())) if len(sides) else None,
             box_sizes=(small, len(sides) - small - large, large), resized=tuple(self.resized),
@@ -190,6 +189,16 @@ class _BoxesExamination(Examination):
             if absent and here.mean() >= NEARLY_ALL:
                 found[name] = self._named(absent)
         return found
+
+
+def _repeated(objects: Objects) -> int:
+    """Counts boxes that are drawn twice; among very many only those that are equal."""
+    if len(objects) > _MOST_COMPARED:
+        rows = np.concatenate([objects.boxes.round(4), objects.labels[:, None]], axis=1)
+        return len(rows) - len(np.unique(rows, axis=0))
+    boxes = torch.from_numpy(objects.boxes)
+    same = (box_iou(boxes, boxes) > SAME_BOX) & torch.from_numpy(objects.labels[:, None] == objects.labels[None])
+    return int(same.triu(1).sum())
 
 
 def _boxes(names: Sequence[str], what: str) -> list[str]:
@@ -231,6 +240,11 @@ def _notes(ids: Sequence[int], reports: Sequence[BoxesSplit]) -> list[str]:
     if ids and max(ids) - min(ids) >= len(ids):
         notes.append(f"The category ids have holes ({min(ids)} to {max(ids)}); they are mapped, and results lead back.")
     for report in reports:
+        if report.most_objects > BEST:
+            notes.append(
+                f"An image of {report.split} shows {report.most_objects:,} objects, more than the {BEST} that are "
+                "scored and reported by default, and perhaps more than the model has queries (its num_queries)."
+            )
         notes += _perhaps_forgotten(report)
         notes += _boxes(report.thin, f"of {report.split} with a side under {THIN_BOX:g} pixels")
         if report.sides is not None and report.sides[0][0] < TINY_SIDE:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou
 
-from sparsevision.outputs import DetectionHead
+from sparsevision.outputs import DetectionHead, at_least_single
 
 ALPHA, GAMMA = 0.25, 2.0
 # A logarithm of a score of exactly 0 or 1 stays finite.
@@ -66,7 +66,7 @@ class HungarianMatcher:
         self, head: DetectionHead, index: int, labels: Int[Tensor, " objects"], objects: Float[Tensor, "objects 4"]
     ) -> Float[Tensor, "queries objects"]:
         """Returns the cost of each query of one image as the answer for each object."""
-        logits, boxes = head.logits[index].float(), head.boxes[index].float()
+        logits, boxes = at_least_single(head.logits[index]), at_least_single(head.boxes[index])
         if head.scores == "softmax":
             classes = -logits.softmax(dim=-1)[:, labels]
         else:
@@ -74,8 +74,8 @@ class HungarianMatcher:
             right = ALPHA * (1 - score) ** GAMMA * -(score + EPS).log()
             wrong = (1 - ALPHA) * score**GAMMA * -(1 - score + EPS).log()
             classes = right - wrong
-        l1 = torch.cdist(boxes, objects.float(), p=1)
-        giou = generalized_box_iou(*(box_convert(some.float(), "cxcywh", "xyxy") for some in (boxes, objects)))
+        l1 = torch.cdist(boxes, objects.to(boxes.dtype), p=1)
+        giou = generalized_box_iou(*(box_convert(some.to(boxes.dtype), "cxcywh", "xyxy") for some in (boxes, objects)))
         # Two boxes without any area at one place have no defined overlap: they do not overlap.
         return self.weights.classes * classes + self.weights.l1 * l1 - self.weights.giou * giou.nan_to_num(0.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -49,17 +49,17 @@ class DetectionReport:
     """The measures of a detector: average precisions and recall as COCO defines them, as fractions.
 
     `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
-    under 96 squared and more pixels (-1 without such objects), `recall` is of 100 detections an image.
+    under 96 squared and more pixels, `recall` is of 100 detections an image; all None without such objects.
     """
 
     images: int
-    ap: float
-    ap50: float
-    ap75: float
-    small: float
-    medium: float
-    large: float
-    recall: float
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    small: float | None
+    medium: float | None
+    large: float | None
+    recall: float | None
     per_class: tuple[ClassReport, ...]
     category_ids: tuple[int, ...]
 
@@ -68,9 +68,9 @@ class DetectionReport:
         """The classes' names."""
         return tuple(one.name for one in self.per_class)
 
-    def scalars(self) -> dict[str, float]:
-        """Returns the measures that are one number."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.type in ("int", "float")}
+    def scalars(self) -> dict[str, float | None]:
+        """Returns the measures that are one number, None where there was nothing to measure."""
+        return {name: getattr(self, name) for name in ("images", *_LABELS, "recall")}
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON takes it."""
@@ -78,7 +78,8 @@ class DetectionReport:
 
     def headline(self) -> str:
         """Returns the measures that matter in one line."""
-        return f"AP {self.ap:.2%}, AP50 {self.ap50:.2%}, AP75 {self.ap75:.2%}, recall {self.recall:.2%}"
+        shown = (*MEASURES[:3], Measure(name="recall", label="recall"))
+        return ", ".join(f"{measure.label} {measure.text(getattr(self, measure.name))}" for measure in shown)
 
     def class_metadata(self) -> ClassMetadata:
         """Returns the data set's own numbers of the classes, and the thresholds that suit these weights."""
@@ -137,11 +138,11 @@ class DetectionMetrics:
             scored = {index: one for part in parts for index, one in part.items()}
         curves = _evaluated(scored, self.classes) if scored else None
         per_class = tuple(self._class_report(label, curves, scored) for label in range(len(self.classes)))
-        stats = [0.0] * 9 if curves is None else curves.stats
-        ap, ap50, ap75, small, medium, large = (float(value) for value in stats[:6])
-        return DetectionReport(
-            len(scored), ap, ap50, ap75, small, medium, large, float(stats[8]), per_class, self.category_ids
-        )
+        stats = [-1.0] * 9 if curves is None else curves.stats
+        # COCO has -1 for what is not defined.
+        values = [float(value) if value >= 0 else None for value in (*stats[:6], stats[8])]
+        measured = dict(zip((*_LABELS, "recall"), values, strict=True))
+        return DetectionReport(images=len(scored), per_class=per_class, category_ids=self.category_ids, **measured)
 
     def _class_report(self, label: int, curves: _Curves | None, scored: Mapping[int, _Scored]) -> ClassReport:
         precision = np.empty((0, 0)) if curves is None else curves.precision[:, :, label]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_convert
 
-from sparsevision.outputs import DetectionHead
+from sparsevision.outputs import DetectionHead, at_least_single
 from sparsevision.types import Batch
 
 # Detections of an image that are kept, by score, before any threshold.
@@ -38,7 +38,7 @@ class PostProcess:
         scores = head.probabilities()
         classes = scores.shape[-1]
         values, places = scores.flatten(1).topk(min(self.keep, scores[0].numel()), dim=1)
-        boxes = box_convert(head.boxes.float(), "cxcywh", "xyxy")
+        boxes = box_convert(at_least_single(head.boxes), "cxcywh", "xyxy")
         boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
         boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
         return [Detections(*found) for found in zip(values, places % classes, boxes, strict=True)]

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsevision.data.dataset import Dataset, Opening, check_object_split
+from sparsevision.data.dataset import Dataset
 from sparsevision.data.inspection import Inspection
-from sparsevision.data.layouts.registry import DataLayout, splits_of
+from sparsevision.data.layouts.registry import DataLayout
 from sparsevision.data.loading import batch_of
 from sparsevision.data.objects import Objects
 from sparsevision.errors import DataError
@@ -31,11 +31,12 @@ from sparsevision.tasks.detection.transforms import (
     evaluation_transform,
     train_transform,
 )
-from sparsevision.tasks.detection.writers import open_coco
-from sparsevision.tasks.registry import layout_of
+from sparsevision.tasks.detection.writers import beside_coco, open_coco
+from sparsevision.tasks.registry import layout_of, task_of_data
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
+SCORED = "that are scored and, unless --max-objects is given, reported"
 
 
 class DetectionTask(Task):
@@ -56,6 +57,7 @@ class DetectionTask(Task):
             "beside it lists, unless --annotations is given",
             open=open_coco,
             options={"annotations": "a COCO json whose ids of images (by file name) and categories (by name) are used"},
+            beside=beside_coco,
         )
     }
     settings: DetectionSettings
@@ -71,37 +73,51 @@ class DetectionTask(Task):
         self.criterion = SetCriterion(SetWeights(**self.settings.loss.model_dump()))
 
     @classmethod
-    def open_split(cls, spec: str, split: str, opening: Opening) -> Dataset:
-        """Opens a split ("train", "val" or "test") in COCO's, YOLO's or Pascal VOC's layout, or of drawn scenes."""
-        return cls._layout(spec).open_split(spec, check_object_split(split), opening)
-
-    @classmethod
-    def splits(cls, spec: str) -> tuple[str, ...]:
-        """Returns the splits of a data set, train and val even where they are missing."""
-        return splits_of(cls._layout(spec), spec)
-
-    @classmethod
-    def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
-        """Decodes every image once, and reports faults of images and boxes."""
-        from sparsevision.tasks.detection.inspection import inspect_boxes
-
-        return inspect_boxes(partial(cls.open, spec, seed=seed), partial(cls.splits, spec), spec, progress)
-
-    @classmethod
-    def _layout(cls, spec: str) -> DataLayout:
+    def layout(cls, spec: str) -> DataLayout:
+        """Returns COCO's layout, YOLO's or Pascal VOC's, or that of drawn scenes."""
         if (found := layout_of(cls.name, spec)) is not None:
             return found
         if not Path(spec).is_dir():
             raise DataError(f"The folder {spec} does not exist: give one with images and their boxes.")
         raise DataError(
             f"{spec} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal "
-            "VOC's xml files into Annotations."
+            f"VOC's xml files into Annotations. If it is a data set for {task_of_data(spec)}, name another --model."
         )
+
+    @classmethod
+    def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
+        """Decodes every image once, and reports faults of images and boxes."""
+        from sparsevision.tasks.detection.inspection import inspect_boxes
+
+        opener = partial(cls.open, spec, seed=seed)
+        return inspect_boxes(opener, partial(cls.splits, spec), cls.check_sets, spec, progress)
 
     @classmethod
     def metadata_of(cls, dataset: Dataset) -> ClassMetadata:
         """Returns the data set's own numbers of its classes."""
         return ClassMetadata(category_ids=getattr(dataset, "category_ids", None))
+
+    @classmethod
+    def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
+        """Refuses empty sets, and sets of images without a single object."""
+        super().check_sets(spec, train, val)
+        for what, dataset in (("train on", train), ("score", val)):
+            if all(label < 0 for label in dataset.labels):
+                raise DataError(
+                    f"None of the {len(dataset)} images of {spec!r} to {what} shows an object: see that annotations "
+                    "lie where the layout has them (`sparsevision doctor` examines them)."
+                )
+
+    def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
+        """Tells where an image shows more objects than the model can find, or than are scored."""
+        queries = getattr(getattr(model, "config", None), "num_queries", None)
+        counts = {name: getattr(each, "most_objects", 0) for name, each in (("train", train), ("val", val))}
+        return [
+            f"An image of {name} shows {most:,} objects, more than the {limit} {what}."
+            for name, most in counts.items()
+            for limit, what in ((queries, "queries of the model, which find one each"), (BEST, SCORED))
+            if limit is not None and most > limit
+        ]
 
     @classmethod
     def relabel(cls, target: Objects, labels: Sequence[int]) -> Objects:
@@ -169,9 +185,13 @@ class DetectionTask(Task):
 
     @property
     def options(self) -> Mapping[str, Option]:
-        """The minimum score of an object."""
+        """The minimum score of an object, and the largest number of objects in a result."""
         about = "minimum score of an object, in place of each class's own that the weights carry"
-        return {"threshold": Control("threshold", NEUTRAL_THRESHOLD, 0.0, 1.0, about)}
+        most = "largest number of objects in a result, of which the model finds no more than it has queries and classes"
+        return {
+            "threshold": Control("threshold", NEUTRAL_THRESHOLD, 0.0, 1.0, about),
+            "max_objects": Control("max_objects", BEST, 1, 1_000_000, most, whole=True),
+        }
 
     def reader(self, **options: Any) -> Callable[[DetectionOutput, Batch], list[DetectionResult]]:
         """Returns a function from outputs and their batches to results above the threshold.
@@ -179,7 +199,7 @@ class DetectionTask(Task):
         Without one, each class has the threshold that the weights carry, or else 0.5.
         """
         threshold = options.get("threshold", None if self.thresholds is not None else NEUTRAL_THRESHOLD)
-        return partial(self.results, threshold=threshold)
+        return partial(self.results, threshold=threshold, keep=int(options.get("max_objects", BEST)))
 
     def results(
         self, output: DetectionOutput, batch: Batch, *, keep: int = BEST, threshold: float | None = None

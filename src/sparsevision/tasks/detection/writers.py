@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Self, TextIO
 
+from sparsevision.data.layouts.coco import read_ids
 from sparsevision.errors import DataError
 from sparsevision.files import check_folder_of, replacing
 from sparsevision.tasks.contract import Task, Writer
 from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.types import Skipped
 
 
 @dataclass(frozen=True)
@@ -25,37 +27,24 @@ class CocoNumbers:
     images: Mapping[str, int]
     categories: Mapping[str, int]
 
-    def image(self, name: str) -> int:
-        """Returns an image's id: that of the file name which most of the end of the path agrees with."""
+    def image(self, name: str) -> int | None:
+        """Returns an image's id, None if it is not listed: most of the end of its path agrees with the file name."""
         parts = PurePath(name).parts
-        for first in range(len(parts)):
-            found = self.images.get("/".join(parts[first:]))
-            if found is not None:
-                return found
-        raise DataError(f"{self.source} does not list the image {name!r}: give the annotations of these images.")
+        ends = ("/".join(parts[first:]) for first in range(len(parts)))
+        return next((self.images[end] for end in ends if end in self.images), None)
 
-    def category(self, label: str) -> int:
-        """Returns a category's id."""
-        if label not in self.categories:
-            known = ", ".join(map(repr, [*self.categories][:5]))
-            raise DataError(f"{self.source} has no category named {label!r} as the model has; it has {known}.")
-        return self.categories[label]
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raises DataError unless every class has an id."""
+        for name in classes:
+            if name not in self.categories:
+                known = ", ".join(map(repr, [*self.categories][:5]))
+                raise DataError(f"{self.source} has no category named {name!r} as the model has; it has {known}.")
 
 
 def read_numbers(path: Path) -> CocoNumbers:
-    """Reads the ids of images and categories from a COCO json.
-
-    Raises:
-        DataError: the file does not exist, or is of another kind.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [(PurePath(str(row["file_name"])), int(row["id"])) for row in content["images"]]
-        categories = {str(row["name"]): int(row["id"]) for row in content["categories"]}
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise DataError(f"{path} is not in COCO's layout: it needs 'images' and 'categories' with ids.") from None
+    """Reads the ids of images and categories from a COCO json; raises DataError if it is none."""
+    listed, categories = read_ids(path)
+    rows = [(PurePath(name), number) for name, number in listed]
     # A name alone stands for an image where no other folder has one of that name.
     alone = Counter(name.name for name, _ in rows)
     images = {name.name: number for name, number in rows if alone[name.name] == 1}
@@ -67,7 +56,8 @@ class CocoResults(Writer[DetectionResult]):
 
     Each entry has image_id, category_id, bbox (x, y, width, height in pixels of the original) and score. With
     `numbers`, ids are those of a COCO json. Without, categories have the ids that the weights carry, and images are
-    numbered from 1 in their order; which number is which file stands in a second file, `NAME.images.json`.
+    numbered from 1 in their order; which number is which file stands in a second file, `NAME.images.json`. Images that
+    `numbers` does not list are `omitted`.
 
     Raises:
         ConfigError: the folder is not there.
@@ -76,6 +66,7 @@ class CocoResults(Writer[DetectionResult]):
     def __init__(self, path: Path, numbers: CocoNumbers | None = None) -> None:
         check_folder_of(path, "the detections")
         self.path, self.numbers = path, numbers
+        self.omitted: list[Skipped] = []
         self._names: list[str] = []
         self._rows = 0
         self._open = ExitStack()
@@ -89,9 +80,12 @@ class CocoResults(Writer[DetectionResult]):
         """Takes the detections of one image."""
         self._names.append(result.name)
         image = len(self._names) if self.numbers is None else self.numbers.image(result.name)
+        if image is None:
+            self.omitted.append(Skipped(result.name, f"{result.name} is not listed in the annotations."))
+            return
         for label, row in zip(result.labels, result.to_coco(image), strict=True):
             if self.numbers is not None:
-                row["category_id"] = self.numbers.category(label)
+                row["category_id"] = self.numbers.categories[label]
             self._file.write(("[\n" if not self._rows else ",\n") + json.dumps(row))
             self._rows += 1
 
@@ -107,10 +101,21 @@ class CocoResults(Writer[DetectionResult]):
     def _write_names(self) -> None:
         if self.numbers is None:
             rows = [{"id": number, "file_name": name} for number, name in enumerate(self._names, start=1)]
-            with replacing(self.path.with_suffix(".images.json")) as part:
+            with replacing(*beside_coco(self.path)) as part:
                 part.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def open_coco(path: Path, task: Task, *, annotations: Path | None = None) -> CocoResults:
-    """Opens a file of results; `annotations` is a COCO json whose ids are used."""
-    return CocoResults(path, read_numbers(annotations) if annotations else None)
+    """Opens a file of results; `annotations` is a COCO json whose ids are used.
+
+    Raises DataError if the file of annotations cannot be read, or has no category for one of the classes.
+    """
+    numbers = read_numbers(annotations) if annotations else None
+    if numbers is not None:
+        numbers.check_classes(task.classes)
+    return CocoResults(path, numbers)
+
+
+def beside_coco(path: Path, *, annotations: Path | None = None) -> tuple[Path, ...]:
+    """Returns the file of names that is written where no annotations are given."""
+    return () if annotations else (path.with_suffix(".images.json"),)

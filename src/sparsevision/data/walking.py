@@ -1,0 +1,137 @@
+"""Folders searched for images: links are followed, and what no person put there is passed over and counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sparsevision.data.reading import is_image_name
+from sparsevision.errors import DataError
+from sparsevision.files import WHOLE, recorded_in
+
+# Beside hidden folders: those of recycle bins, archives of other systems, and small copies of images.
+_OF_SYSTEMS = frozenset(
+    (
+        "@eadir",
+        "@recycle",
+        "@recently-snapshot",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "recycler",
+        "network trash folder",
+        "temporary items",
+        "lost+found",
+        "found.000",
+        "system volume information",
+        "__macosx",
+        "_vti_cnf",
+        "__pycache__",
+        "thumbnails",
+        "thumbnail",
+        "_thumbs",
+    )
+)
+# Files of descriptions and of systems that lie beside images.
+_OF_TEXT = frozenset((".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".db", ".ini", ".cache", ".html"))
+
+
+def is_passed_over(name: str) -> bool:
+    """Returns whether a folder is a hidden one, or one that a system made for itself."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
+
+
+def walk(
+    folder: str, refused: Callable[[OSError], None], passed: Callable[[str], None] = lambda folder: None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yields every folder at any depth with the names of its files, sorted; each folder once, however it is linked.
+
+    The outputs of this package's commands are left out. `refused` receives the errors of folders that cannot be
+    listed, and `passed` the folders that are passed over.
+    """
+    seen = {os.path.realpath(folder)}
+    above = os.path.realpath(folder) + os.sep
+    for parent, folders, files in os.walk(folder, onerror=refused, followlinks=True):
+        outputs = recorded_in(parent)
+        if WHOLE in outputs and parent != folder:
+            folders.clear()
+            continue
+        kept = []
+        for name in sorted(folders):
+            path = os.path.join(parent, name)
+            if is_passed_over(name):
+                passed(path)
+            # A link that leads up would bring everything beside the folder into it.
+            elif (place := os.path.realpath(path)) not in seen and not above.startswith(place.rstrip(os.sep) + os.sep):
+                seen.add(place)
+                kept.append(name)
+        # os.walk goes on with this very list.
+        folders[:] = kept
+        yield parent, sorted(name for name in files if name not in outputs)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """The images under a folder, (path, bytes), and what else lies there.
+
+    `passed` counts images in hidden folders and in folders of systems, by the folder's name, and hidden images under
+    ""; `unread` counts files of other formats by suffix, and `texts` those of descriptions.
+    """
+
+    images: list[tuple[str, int]] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    texts: Counter[str] = field(default_factory=Counter)
+
+    def pass_over(self, folder: str) -> None:
+        """Counts the images under a folder that is passed over."""
+        files = (name for _, _, files in os.walk(folder) for name in files)
+        self.passed[os.path.basename(folder)] += sum(map(is_image_name, files))
+
+    def leave_out(self, name: str) -> None:
+        """Counts a file that is not read."""
+        if is_image_name(name):
+            self.passed[""] += 1
+        elif not name.startswith("."):
+            suffix = os.path.splitext(name)[1]
+            if suffix.lower() in _OF_TEXT:
+                self.texts[suffix.lower()] += 1
+            else:
+                self.unread[suffix] += 1
+
+
+def walk_images(folder: str) -> Walked:
+    """Lists the images under a folder, sorted by path; raises DataError where a folder cannot be listed."""
+    found = Walked()
+    for parent, files in walk(folder, _refuse, found.pass_over):
+        for name in files:
+            if is_image_name(name) and not name.startswith("."):
+                path = os.path.join(parent, name)
+                found.images.append((path, os.stat(path).st_size if os.path.exists(path) else 0))
+            else:
+                found.leave_out(name)
+    found.images.sort()
+    return found
+
+
+def notes_on(walked: Sequence[Walked]) -> list[str]:
+    """Returns a sentence about the images that were passed over, and one about files of formats that are not read."""
+    notes = []
+    passed = sum((each.passed for each in walked), Counter[str]())
+    if total := passed.total():
+        names = ", ".join(sorted(name for name in passed if name and passed[name])) or "hidden files"
+        notes.append(f"{total:,} images in hidden folders, or in those of systems, are not read ({names}).")
+    unread = sum((each.unread for each in walked), Counter[str]())
+    if total := unread.total():
+        kinds = ", ".join(f"{suffix or 'no suffix'} {number:,}" for suffix, number in unread.most_common(8))
+        notes.append(f"{total:,} files beside the images are not read, by their suffix ({kinds}).")
+    return notes
+
+
+def _refuse(error: OSError) -> None:
+    # A folder whose images cannot be listed would be left out without a word.
+    if not isinstance(error, FileNotFoundError):
+        raise DataError(f"The folder {error.filename} cannot be listed: {error.strerror}.") from error
