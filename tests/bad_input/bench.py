@@ -283,7 +283,7 @@ class Bench:
         """A tar of two samples of each class; `changes` replace members (m3_cls is 3.cls); None leaves one out."""
         members: dict[str, bytes | None] = {}
         for number, label in enumerate((0, 0, 1, 1, 2, 2)):
-            members[f"{number}.jpg"] = encoded(photograph(40 + number), "JPEG")
+            members[f"{number}.jpg"] = encoded(photograph(30 + number), "JPEG")
             members[f"{number}.cls"] = str(label).encode()
         members |= {key[1:].replace("_", "."): value for key, value in changes.items()}
         file = io.BytesIO()
@@ -424,6 +424,12 @@ class Bench:
     def full_disk(self, kibibytes: int) -> Path:
         """A disk with so many KiB left."""
         return self.disk(f"size={kibibytes}k") or pytest.skip("mounting a disk is not permitted here")
+
+    def filled_disk(self) -> Path:
+        """A disk with nothing left, but for the names of empty files."""
+        place = self.full_disk(8)
+        (place / "filling").write_bytes(bytes(8 << 10))
+        return place
 
     def read_only_disk(self) -> Path:
         """A folder on a disk that is mounted read-only: one of our own, or one that is there."""

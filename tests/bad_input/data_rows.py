@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import Bench, encoded, photograph
 from PIL import Image
-from rows import ALIKE, EVALUATE, PREDICT, RECIPE, SCORE, SET, TRAIN, Row, nothing, read, refused, skipped
+from rows import ALIKE, EVALUATE, PREDICT, RECIPE, SCORE, SET, TRAIN, Row, noted, nothing, read, refused, skipped
 
 IMAGES = [
     Row("empty", "an image of 0 bytes",
@@ -92,7 +92,7 @@ FOLDERS = [
     Row("class of train only", "a class without images in val",
         TRAIN, lambda b: b.without("val/ant"), read("finished")),
     Row("no train", "val without train",
-        TRAIN, lambda b: b.without("train"), refused("no 'train' folder")),
+        TRAIN, lambda b: b.without("train"), refused("called val", "none called train")),
     Row("no val", "train without val: a part is held out",
         TRAIN, lambda b: b.without("val"), read("finished")),
     Row("class name of no utf-8", "a class folder whose name is not text",
@@ -125,10 +125,11 @@ FOLDERS = [
     Row("other classes", "classes that the model was not trained on",
         EVALUATE, lambda b: b.with_class("dog"), refused("'dog'")),
     Row("few images", "fewer images than a batch has",
-        TRAIN + " --set data.batch=99", lambda b: b.data, refused("6 images", "99")),
+        TRAIN + " --set data.batch=99", lambda b: b.data,
+        noted("6 images do not fill a step of data.batch=99: a step has 6")),
     Row("few images in parts", "fewer images than the parts of a batch have together",
         TRAIN + " --set data.batch=8 --set run.accumulation=2", lambda b: b.data,
-        refused("6 images", "data.batch=8")),
+        noted("6 images do not fill a step of data.batch=8: a step has 6")),
     Row("unknown word", "a word that is neither a folder nor a known data set",
         "evaluate {model} --data digts", nothing, refused("digts does not exist")),
     Row("photographs of scenes", "no photographs to place digits on",
@@ -162,7 +163,7 @@ SHARDS = [
         TRAIN, lambda b: b.shard(m3_cls=b"9999999999"), refused("9999999999")),
     Row("label of no class", "a label that the list of classes has not",
         TRAIN, lambda b: (b.file("classes.txt", "ant\nbee\ncat"), b.shard(m3_cls=b"9"))[1],
-        refused("3.jpg has the label 9")),
+        refused("3.jpg has the label '9'")),
     Row("damaged list", "a list of classes that is damaged JSON",
         TRAIN, lambda b: (b.file("classes.json", "{"), b.shard())[1], refused("classes.json")),
     Row("no matches", "a pattern that fits nothing",
@@ -172,7 +173,7 @@ SHARDS = [
     Row("gap", "a number among the braces that is missing",
         TRAIN, lambda b: (b.shard("bad-0.tar"), b.place / "bad-{0..1}.tar")[1], refused("bad-1.tar", "does not exist")),
     Row("val only", "shards of val alone",
-        TRAIN, lambda b: b.shard("val-0.tar"), refused("'train'", "val-0.tar")),
+        TRAIN, lambda b: b.shard("val-0.tar"), refused("val-0.tar", "none called train")),
     Row("folder like a shard", "an empty folder with a shard's name",
         TRAIN, lambda b: b.folder("bad.tar"), refused("bad.tar has no .tar files")),
     Row("damaged image", "a damaged image in a shard",
@@ -242,7 +243,9 @@ RECIPES = [
     Row("odd width", "a width that heads cannot share",
         f"{SET} model.config.focusing_width=65", nothing, refused("65")),
     Row("too large", "a model larger than any memory",
-        f"{SET} model.config.num_tokens=10000000000000", nothing, refused("Memory ran out")),
+        f"{SET} model.config.num_tokens=10000000000000", nothing, refused("num_tokens is", "at most 4,096")),
+    Row("too wide", "a model of no impossible value that no memory holds",
+        f"{SET} model.config.cortex_width=65536", nothing, refused("Memory ran out")),
     Row("too large images", "images larger than any memory",
         f"{SET} transforms.size=1000000000", nothing, refused("Memory ran out", "data.batch=3", "[transforms]")),
     Row("augmentation", "an augmentation in nobody's spelling",
@@ -266,7 +269,7 @@ RECIPES = [
     Row("no GPU", "fp16 where there is no GPU",
         f"{SET} run.precision=fp16", lambda b: b.without_gpu(), refused("run.precision=fp16")),
     Row("option of timm's", "an option that timm's model has not",
-        f"{SET} model.name=timm/test_resnet", nothing, refused("test_resnet", "num_tokens")),
+        f"{SET} model.name=timm/test_resnet", nothing, refused("'num_tokens' of a timm model is not accepted")),
     Row("non-finite loss", "a learning rate at which numbers overflow",
         f"{SET} optimiser.lr=1e30", nothing, refused("NaN or infinite", "data/train/", ".jpg'", "optimiser.lr")),
     Row("starting weights", "no checkpoint where the run is to start",

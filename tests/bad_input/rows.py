@@ -11,9 +11,9 @@ from bench import Bench
 
 @dataclass(frozen=True)
 class Outcome:
-    """`words` are said by the sentence (refused), on stderr (skipped) or on stdout (read)."""
+    """`words` are said by the sentence (refused), on stderr (skipped, noted) or on stdout (read)."""
 
-    kind: Literal["refused", "skipped", "read", "read alike"]
+    kind: Literal["refused", "skipped", "noted", "read", "read alike"]
     words: tuple[str, ...]
 
 
@@ -34,6 +34,11 @@ def refused(*words: str) -> Outcome:
 def skipped(*words: str) -> Outcome:
     """The work goes on; at the end it is counted and named."""
     return Outcome("skipped", words)
+
+
+def noted(*words: str) -> Outcome:
+    """It is used, and a line on stderr says how."""
+    return Outcome("noted", words)
 
 
 def read(*words: str) -> Outcome:

@@ -16,6 +16,8 @@ from table import TABLE
 
 from sparsevision.cli import main
 
+pytestmark = pytest.mark.slow  # whole commands, by the hundred
+
 
 @pytest.mark.parametrize("name", TABLE)
 def test_bad_input(
@@ -58,8 +60,8 @@ def _show(message: Warning | str, category: type[Warning], filename: str, lineno
 
 
 def is_progress(line: str) -> bool:
-    """Says whether a line on stderr belongs to any run: which recipe it took, and how an epoch went."""
-    return line.startswith(("Recipe: ", "epoch "))
+    """Says whether a line on stderr belongs to any run: its recipe and data, and how an epoch went."""
+    return line.startswith(("Recipe: ", "Training on ", "Scoring ", "Resuming ", "epoch "))
 
 
 def check_refused(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
@@ -77,7 +79,14 @@ def check_skipped(status: int, out: str, err: str, words: tuple[str, ...]) -> No
     assert status == 0, err
     assert [word for word in words if word not in err] == [], err
     assert re.search(r"\b1 of \d+ could not be used|^1 images could not be read", out + err, re.MULTILINE)
-    assert all(line.startswith(("  ", "skipped ", "1 of ")) or is_progress(line) for line in err.splitlines())
+    assert all(line.startswith(("  ", "skipped ", "1 of ")) or is_progress(line) for line in err.splitlines()), err
+
+
+def check_noted(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
+    assert status == 0, err
+    lines = [line for line in err.splitlines() if not is_progress(line)]
+    assert all(any(word in line for line in lines) for word in words), err
+    assert len(lines) == len(words), err
 
 
 def check_read(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
@@ -97,7 +106,10 @@ def scores(lines: str) -> list[dict[str, float]]:
     return [{one["label"]: one["score"] for one in json.loads(line)["classes"]} for line in lines.splitlines()]
 
 
-CHECKS = {"refused": check_refused, "skipped": check_skipped, "read": check_read, "read alike": check_read_alike}
+CHECKS = {
+    "refused": check_refused, "skipped": check_skipped, "noted": check_noted, "read": check_read,
+    "read alike": check_read_alike,
+}  # fmt: skip
 TOLERANCE = 0.001
 
 

@@ -118,3 +118,37 @@ def test_a_reader_who_leaves_early_hears_nothing() -> None:
     with os.fdopen(write, "w") as gone:
         ended = _sparsevision("--help", stdout=gone, stderr=subprocess.PIPE)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed otherwise here")
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("how", ["closed", "of the wrong direction"])
+def test_streams_that_were_closed_before_the_start_are_no_failure(
+    number: int, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = ("stdin", "stdout", "stderr")[number]
+    kept = os.dup(number)
+    os.close(number)
+    if how == "closed":
+        monkeypatch.setattr(sys, name, None)
+    else:
+        assert os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY) == number
+
+    def command(tokens: list[str], **settings: object) -> int:
+        if number:
+            os.write(number, b"text of a library")
+            print("text", file=getattr(sys, name), flush=True)
+        else:
+            assert os.read(0, 9) == b""
+        with open(os.devnull) as other:
+            assert other.fileno() > 2
+        return 0
+
+    monkeypatch.setattr(cli, "app", command)
+    if how == "closed" and number:
+        monkeypatch.setattr(sys, "stdin", sys.__stdin__)
+    try:
+        assert cli.main(["predict"]) == 0
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)

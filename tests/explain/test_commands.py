@@ -56,7 +56,7 @@ def test_explain_draws_what_is_asked_for_and_names_it(checkpoint, data, tmp_path
         ]
     )
     assert status == 0
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.glob("[!.]*")}
     ends = ("-stages.png", "-tokens.png", "-disturbed.png", "-annotated.png", ".gif")
     assert names == {f"{stem}{end}" for stem in ("0", "0-2") for end in ends} | {"page.html"}
     lines = capsys.readouterr().out.splitlines()
@@ -101,6 +101,8 @@ def test_faithfulness_divides_a_folder_as_the_run_did(checkpoint, tmp_path, monk
         path = images / CLASSES[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40), (10 * index, 60, 90)).save(path)
+    parts = [open_dataset(images, split, seed=7).fingerprint for split in ("train", "val")]
+    (tmp_path / "run" / "data.json").write_text(json.dumps({"fingerprint": "-".join(parts)}))
     measured = []
 
     def note(scores, batches, *_, **__):

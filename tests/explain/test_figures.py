@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -109,3 +110,14 @@ def test_padding_surrounds_the_image_and_erasing_blackens_a_part():
     assert DISTURBANCES["reflected"](image).getpixel((0, 0)) == (255, 255, 255)
     black = (np.asarray(DISTURBANCES["erased"](image)) == 0).mean()
     assert 0.03 < black < 0.2
+
+
+def test_letters_that_the_font_lacks_are_told_once(make_explanation, tmp_path):
+    figure = stages_figure(make_explanation())
+    figure.text(0, 0, "\ue123 \ue124 \ue123")
+    with pytest.warns(UserWarning, match="^The font of figures lacks the letters \ue123\ue124.$") as told:
+        save_figure(figure, tmp_path / "a.png", dpi=40)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_figure(figure, tmp_path / "b.png", dpi=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ from PIL import Image
 
 from sparsevision import Predictor, explain_images, explain_sweep
 from sparsevision.cli import main
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_detector import save_tiny_detector
 
 
@@ -36,9 +33,10 @@ def explain(capsys, *words: object) -> list[str]:
 
 
 def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.glob("[!.]*")}
 
 
+@pytest.mark.slow
 def test_explain_draws_what_is_asked_for_and_names_it(detector, image, tmp_path, capsys) -> None:
     given = ("--model", detector, "--out", tmp_path, "--figure", "all", "--object", 2, "--gif", "--page")
     lines = explain(capsys, image, image, *given)

@@ -190,9 +190,9 @@ def explained(checkpoint: Path, out: Path, *more: str) -> int:
 
 def test_explain_draws_attention_by_default(checkpoint: Path, tmp_path: Path) -> None:
     assert explained(checkpoint, tmp_path / "a") == 0
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {"a-attention.png"}
+    assert {path.name for path in (tmp_path / "a").glob("[!.]*")} == {"a-attention.png"}
     assert explained(checkpoint, tmp_path / "b", "--figure", "all", "--page") == 0
-    assert {path.name for path in (tmp_path / "b").iterdir()} == {
+    assert {path.name for path in (tmp_path / "b").glob("[!.]*")} == {
         "b-annotated.png", "b-attention.png", "b-interaction.png", "page.html"
     }  # fmt: skip
 

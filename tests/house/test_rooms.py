@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from names import folders, mentions
 
 # The rooms from the ground up: each may import those below it on its own chain, as docs/design.md draws them.
-GROUND = {"errors", "types", "files"}
+GROUND = {"errors", "types", "files", "limits", "stopping"}
 NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "factory"]
 INPUTS = [*GROUND, "outputs", "drawing", "data", "tasks"]
 USES = ["inference", "measure", "evaluation", "training"]
@@ -30,6 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "files": {"errors"},
+    "limits": {"errors"},
+    "stopping": {"errors"},
     "outputs": GROUND,
     "drawing": GROUND,
     **{room: _below(NETWORKS, room) for room in ("kernels", "packing", "models", "checkpoints", "factory")},

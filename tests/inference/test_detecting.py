@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision import cli
 from sparsevision.inference import Predictor
@@ -73,13 +71,14 @@ def test_cocos_results_take_ids_from_annotations(weights: str, data: Path, tmp_p
     content["images"] = content["images"][1:]
     annotations.write_text(json.dumps(content))
     capsys.readouterr()
-    assert cli.main([*words, "--annotations", str(annotations)]) == 2
-    assert "does not list the image" in capsys.readouterr().err
+    assert cli.main([*words, "--annotations", str(annotations), "--overwrite"]) == 0
+    assert {row["image_id"] for row in json.loads(target.read_text())} == set(range(101, 106))
+    assert "000.png is not listed in the annotations." in capsys.readouterr().err
 
 
 def test_drawn_images_are_named_as_theirs(weights: str, data: Path, tmp_path: Path, capsys) -> None:
     Image.open(data / "val" / "001.png").save(tmp_path / "001.jpg")
     sources = [str(data / "train" / "001.png"), str(data / "val" / "001.png"), str(tmp_path / "001.jpg")]
     assert cli.main(["predict", *sources, "--model", weights, "--draw", str(tmp_path / "drawn")]) == 0
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["001-2.png", "001-3.jpg", "001.png"]
+    assert sorted(path.name for path in (tmp_path / "drawn").glob("0*")) == ["001-2.png", "001-3.jpg", "001.png"]
     assert Image.open(tmp_path / "drawn" / "001.png").size == (640, 480)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
 from sparsevision.factory import load_model
@@ -135,7 +133,7 @@ def test_supervision_takes_the_result(predictor: Predictor, images: list[Path]) 
         ({"threshold": 1.5}, "threshold is 1.5"),
         ({"keep_ratio": 0}, r"keep_ratio is 0; it must be from 0\.01 to 1"),
         ({"keep_ratio": float("nan")}, "keep_ratio is nan"),
-        ({"top_k": 3}, "takes no top_k: what may be chosen for it is threshold, keep_ratio"),
+        ({"top_k": 3}, "takes no top_k: what may be chosen for it is threshold, max_objects"),
         ({"features": True}, "has no pooled features"),
     ],
 )

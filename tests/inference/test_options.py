@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from sparsevision.cli.names import split_options
 from sparsevision.errors import ConfigError, UnknownNameError
@@ -52,6 +54,22 @@ def test_what_cannot_be_meant_is_a_sentence(given: dict[str, Any], said: str) ->
     assert said in str(caught.value)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.array(0.5), np.float32(0.5), torch.tensor(0.5), torch.tensor(0.5).half()])
+def test_numbers_of_other_libraries_are_numbers(value: Any) -> None:
+    assert checked_value(RATIO, value) == 0.5
+
+
+@pytest.mark.parametrize(("value", "said"), [("0.5", "keep_ratio is '0.5'; it must be a number from"), (2, "is 2; it")])
+def test_what_is_no_number_is_told_so(value: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        checked_value(RATIO, value)
+
+
+def test_options_of_the_command_stand_before_the_names_of_files() -> None:
+    with pytest.raises(ConfigError, match="--batch-size stands behind --, where names of files stand"):
+        resolve_options({"batch-size": "1"}, KNOWN, others=("batch-size", "out"))
 
 
 @pytest.mark.parametrize("value", [True, "0.5", None, math.inf, 0, 1.01])

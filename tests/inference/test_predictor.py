@@ -17,11 +17,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sparsevision.checkpoints import save_checkpoint
 from sparsevision.errors import ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import create_model
 from sparsevision.inference import Predictor
+from sparsevision.inference.images import Frame
+from sparsevision.packing import is_packed
 from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.types import Preprocessing
+from sparsevision.types import Preprocessing, UnreadResult
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 LABELS = ("ant", "bee", "cat")
@@ -88,7 +91,7 @@ def test_an_endless_stream_is_read_one_batch_ahead() -> None:
     stream.close()
 
 
-def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tmp_path: Path) -> None:
+def test_what_cannot_be_read_keeps_its_place_and_is_counted_and_named(files: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not an image")
     predictor = _predictor()
@@ -100,12 +103,22 @@ def test_what_cannot_be_read_is_left_out_counted_and_named(files: list[Path], tm
         files[1],
         7,
         np.zeros((0, 4, 3), np.uint8),
+        Image.new("RGB", (0, 0)),
+        Image.new("L", (0, 5)),
+        Frame(image=Image.new("RGBA", (3, 0)), video="a.mp4", number=7, time=0.2),
     ]
     results = predictor(images)
-    assert [result.name for result in results] == [str(files[0]), str(files[1])]
-    names = [str(broken), str(tmp_path / "nix.jpg"), "image 3", "image 5", "image 6"]
+    assert [isinstance(result, UnreadResult) for result in results] == [number not in (0, 4) for number in range(10)]
+    assert [results[0].name, results[4].name] == [str(files[0]), str(files[1])]
+    names = [str(broken), str(tmp_path / "nix.jpg"), "image 3", "image 5", "image 6", "image 7", "image 8"]
+    names.append("a.mp4#frame 7")
     assert [one.name for one in predictor.skipped] == names
     assert all(one.reason and "\n" not in one.reason for one in predictor.skipped)
+    unread = [result for result in results if isinstance(result, UnreadResult)]
+    assert [(one.name, one.reason) for one in predictor.skipped] == [(one.name, one.reason) for one in unread]
+    assert unread[0].to_dict() == {"name": str(broken), "error": unread[0].reason}
+    with pytest.raises(UnreadableImageError, match=r"broken\.jpg"):
+        predictor([files[0], broken], unreadable="raise")
     assert len(list(predictor.stream([broken, files[0]]))) == 1
     assert len(predictor.skipped) == 1
     with pytest.raises(UnreadableImageError, match=r"broken\.jpg"):
@@ -179,6 +192,7 @@ def test_a_predictor_can_be_sent_to_another_process_and_copied(tmp_path: Path) -
             assert again.preprocessing == predictor.preprocessing
 
 
+@pytest.mark.slow
 def test_two_spawned_processes_give_the_results_of_one(tmp_path: Path) -> None:
     _predictor().model.save_pretrained(tmp_path / "x")
     predictor = Predictor(str(tmp_path / "x"), "cpu", labels=LABELS)
@@ -211,3 +225,21 @@ def test_a_peer_predicts_too() -> None:
 def test_a_wrong_request_is_one_sentence(make, said: str) -> None:
     with pytest.raises((ConfigError, UnknownNameError), match=said):
         make()
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_of_another_precision_gets_its_images_in_it(precision: torch.dtype, tmp_path: Path) -> None:
+    predictor = _predictor()
+    expected = predictor(_array())
+    predictor.model.to(precision)
+    found = predictor(_array(), trace=True, features=True)
+    assert found.scores == pytest.approx(expected.scores, abs=0.02)
+    torch.manual_seed(0)
+    model = create_model("sparseformer_nano", num_classes=3, cortex_depth=1, **SMALL)
+    view = Preprocessing(size=(32, 32))
+    path = save_checkpoint(tmp_path / "own", model, name="sparseformer_nano", preprocessing=view, labels=LABELS)
+    packed = Predictor(path, "cpu")
+    if is_packed(packed.model):
+        packed.model.to(precision)
+        with pytest.raises(ConfigError, match=r"packed in torch.float32 and cannot become .*: convert the model"):
+            packed(_array())

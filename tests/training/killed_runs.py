@@ -1,4 +1,4 @@
-"""Trains in child processes that kill themselves at given events; run by test_killed.py, not imported by it.
+"""Trains in child processes that signal themselves at given events; run by test_killed.py, not imported by it.
 
 Events are what a run does to the disk (before and after each file operation, and half-way through the state) and its
 optimiser steps, so that which moment a number means does not depend on the machine's speed.
@@ -22,6 +22,7 @@ import torchmetrics.classification  # noqa: F401
 from stand_ins import parts, recipe
 from torch.utils.tensorboard import SummaryWriter  # noqa: F401
 
+from sparsevision.errors import RunStoppedError
 from sparsevision.training import fit, loop, state
 from sparsevision.training.session import Session
 
@@ -29,10 +30,10 @@ MOMENTS = 20
 
 
 class Fuse:
-    """Counts events and kills the process, as kill -9 does, at number `at`."""
+    """Counts events and sends the process a signal at number `at`."""
 
-    def __init__(self, at: int | None) -> None:
-        self.at, self.count = at, 0
+    def __init__(self, at: int | None, number: int) -> None:
+        self.at, self.number, self.count = at, number, 0
 
     def event(self) -> bool:
         self.count += 1
@@ -41,10 +42,10 @@ class Fuse:
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             if self.event():
-                kill()
+                self.blow()
             result = function(*arguments, **options)
             if self.event():
-                kill()
+                self.blow()
             return result
 
         return wrapped
@@ -53,18 +54,18 @@ class Fuse:
         def saved(tensors: Any, path: Path, **options: Any) -> None:
             save(tensors, path, **options)
             if self.event():
-                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-                kill()
+                if self.number == signal.SIGKILL:
+                    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+                self.blow()
 
         return saved
 
+    def blow(self) -> None:
+        os.kill(os.getpid(), self.number)
 
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
-
-def train(out: Path, at: int | None) -> int:
-    fuse = Fuse(at)
+def train(out: Path, at: int | None, number: int) -> int:
+    fuse = Fuse(at, number)
     os.replace, os.rename, os.fsync = fuse.wrap(os.replace), fuse.wrap(os.rename), fuse.wrap(os.fsync)
     state.save_file = fuse.half_written(state.save_file)
     Session.finish_step = fuse.wrap(Session.finish_step)
@@ -74,29 +75,39 @@ def train(out: Path, at: int | None) -> int:
     return fuse.count
 
 
-def in_child(out: Path, at: int | None) -> int:
-    """Runs one training; returns the events it counted, or -9 when it was killed."""
+def in_child(out: Path, at: int | None, number: int = signal.SIGKILL) -> int:
+    """Runs one training; returns the events it counted, or minus the signal that ended it."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            os.write(writer, str(train(out, at)).encode())
+            os.write(writer, str(train(out, at, number)).encode())
             status = 0
+        except RunStoppedError as stopped:
+            status = stopped.status
         finally:
             os._exit(status)
     os.close(writer)
     _, status = os.waitpid(child, 0)
     with os.fdopen(reader) as pipe:
         text = pipe.read()
-    return int(text) if os.waitstatus_to_exitcode(status) == 0 else os.waitstatus_to_exitcode(status)
+    code = os.waitstatus_to_exitcode(status)
+    return int(text) if code == 0 else code if code < 0 else 128 - code
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     events = in_child(folder / "unbroken", None)
     moments = sorted(random.Random(0).sample(range(1, events + 1), MOMENTS))
-    outcome = [(at, in_child(folder / str(at), at), in_child(folder / str(at), None)) for at in moments]
+    outcome = []
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        for at in moments:
+            out = folder / f"{number:d}-{at}"
+            ended = in_child(out, at, number)
+            written = state.read_state(out / "last")
+            step = 0 if written is None else written[1]["progress"]["step"]
+            outcome.append((out.name, ended, step, in_child(out, None)))
     print(json.dumps({"events": events, "runs": outcome}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,8 @@ class TinyLoaders:
     batches = 6
     origin = MappingProxyType({"train": "drawn", "scored": "drawn"})
     scored_names = ("drawn",)
+    sentences: ClassVar[list[str]] = []
+    files = ()
 
     def __init__(self, *, size: int = 4, skipped: dict[int, list[Skipped]] | None = None) -> None:
         self.size, self.skipped = size, skipped or {}

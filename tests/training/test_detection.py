@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision.data.loading import make_loader
 from sparsevision.errors import CheckpointError, ConfigError

@@ -171,3 +171,9 @@ def test_optimisers_without_betas_can_be_named() -> None:
     groups = parameter_groups(TinyNet(), OptimiserSection())
     section = OptimiserSection(name="sgd", betas=None, eps=None, momentum=0.9)
     assert make_optimiser(groups, section, 0.1).param_groups[0]["momentum"] == 0.9
+
+
+def test_a_run_of_one_step_has_no_remarks_of_a_library(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(rates("shifted", 1, epochs=1)) == 1
+    assert rates("shifted", 1, iterations=1) == [1.0]
+    assert not caplog.records

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from coco_folder import draw_coco_folder
 from sparsevision.errors import ConfigError
 from sparsevision.training.recipe import Recipe, read_recipe, recipe_names

@@ -75,9 +75,11 @@ def test_a_resumed_run_keeps_its_recipe_and_its_data(finished: Path) -> None:
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
+    for place in (tmp_path / "file" / "run", Path("/proc/run")):
         with pytest.raises(DataError, match="cannot be written"):
             run(recipe(), place)
+    with pytest.raises(ConfigError, match="is a file: give --out a folder"):
+        run(recipe(), tmp_path / "file")
 
 
 def test_a_full_disk_leaves_the_last_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

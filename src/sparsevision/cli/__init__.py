@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 
 from cyclopts import App
 
 from sparsevision import __version__
+from sparsevision.errors import ConfigError
+from sparsevision.stopping import stopping_in_order
 
 COMMANDS = {
     "demo": "Recognise photographs with the shipped weights and draw where the model looked.",
@@ -34,18 +40,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns the process's exit status.
 
     0: done. 1: a finding (`doctor`), or a bug in this package. 2: something that the user can mend, said in one
-    line on stderr. 130: interrupted. 141: whoever read the output went away.
+    line on stderr. 130, 129, 143: stopped by Ctrl-C, a closed terminal or SIGTERM. 141: whoever read the output went
+    away.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in options or os.environ.get("SPARSEVISION_DEBUG", "") not in ("", "0")
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # What a console cannot show is escaped: paths may hold any bytes, and consoles know few letters.
+            stream.reconfigure(errors="backslashreplace")
     tokens = [token for token in options if token != "--debug"] + given[len(options) :]
     try:
-        status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
+        _check_not_empty(tokens)
+        with stopping_in_order(), _plain_warnings():
+            status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+            sys.stdout.flush()
     except BaseException as failure:
         # Imported here: a command that succeeds pays nothing for the words about failures.
         from sparsevision.cli.failures import report
 
         return report(failure, tokens, debug=debug)
     return status if isinstance(status, int) else 0
+
+
+def _check_not_empty(tokens: Sequence[str]) -> None:
+    """Raises ConfigError for an empty word, which would mean the current folder: an unset variable leaves one."""
+    for before, token in pairwise(["", *tokens]):
+        option = token[:-1] if token.startswith("--") and token.endswith("=") else before if not token else ""
+        if option.startswith("--") and option != "--":
+            raise ConfigError(f"{option} is empty: give it a value, or omit it.")
+        if not token:
+            raise ConfigError("One of the arguments is empty: give a name in its place, or omit it.")
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows warnings as one line without the place in the code, which is for programmers."""
+    usual, warnings.formatwarning = warnings.formatwarning, _one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def _one_line(message: Warning | str, *place: object, **more: object) -> str:
+    from sparsevision.cli.names import sentence
+
+    return f"sparsevision: {sentence(' '.join(str(message).split()))}\n"
+
+
+def _open_closed_streams() -> None:
+    """Opens standard streams that were closed before the start, as by `>&-`, on nothing.
+
+    Otherwise the next file that is opened would get a stream's number, and what libraries print would go into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            # Of no bytes: some programs that start others put a stream there that cannot be written.
+            os.write(number, b"") if number else os.read(number, 0)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                _open_on_nothing(number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+
+
+def _open_on_nothing(number: int) -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from sparsevision.cli.tables import print_table, show_status
 from sparsevision.errors import ConfigError, naming
+from sparsevision.files import check_different, check_new
 from sparsevision.types import Table
 
 if TYPE_CHECKING:
@@ -33,13 +34,12 @@ def benchmark(
     plain: Annotated[bool, _Flag] = False, train_step: Annotated[bool, _Flag] = False,
     memory: Annotated[bool, _Flag] = False, peer: str | None = None, rounds: int = 15, threads: int | None = None,
     device: str = "cpu", loader: str | None = None, workers: int = 0, macs: Annotated[bool, _Flag] = False,
-    out: Annotated[list[Path] | None, _Several] = None,
+    out: Annotated[list[Path] | None, _Several] = None, overwrite: Annotated[bool, _Flag] = False,
 ) -> int:  # fmt: skip
     """Measure speed, memory, multiply-adds and parameters, beside other models.
 
-    All models of one size, batch and precision take turns in one run, so that the ratios hold although machines
-    drift. With --macs alone, the published rows of every family's tables are counted and compared; status 1 if any is
-    off.
+    All models of one size, batch and precision take turns in one run, so that ratios hold although machines drift.
+    With --macs alone, the published rows of all families are counted and compared; status 1 if any is off.
 
     Args:
         models: Names of models; timm/NAME is timm's model NAME. Default: sparseformer_tiny and timm's swin_tiny.
@@ -55,14 +55,14 @@ def benchmark(
         rounds: Turns of each candidate; medians are taken over them.
         threads: Threads to compute with. Default: as torch chooses.
         device: cpu, or cuda.
-        loader: A data set: measure how fast its training images can be loaded. Without --models, nothing else is
-            measured.
+        loader: A data set: measure how fast its training images are loaded; without --models, nothing else.
         workers: Processes that load images for --loader.
         macs: Count multiply-adds instead of measuring time.
         out: Files to write: .json, .md, or one of each.
+        overwrite: Replace files that exist already.
     """
     paths, shapes = out or [], [_size(text) for text in sizes or ["224"]]
-    _check_outputs(paths)
+    _check_outputs(paths, overwrite)
     if macs:
         if sizes and models is None:
             raise ConfigError("--macs alone counts the published models at their own sizes: name --models for --sizes.")
@@ -118,12 +118,14 @@ def _check(candidates: Sequence[Candidate], device: str) -> None:
     check_candidates(candidates)
 
 
-def _check_outputs(paths: Sequence[Path]) -> None:
+def _check_outputs(paths: Sequence[Path], overwrite: bool) -> None:
     for path in paths:
         if path.suffix not in (".json", ".md"):
             raise ConfigError(f"--out {path}: the name must end in .json or .md.")
         if not path.absolute().parent.is_dir():
             raise ConfigError(f"--out {path}: the folder {path.absolute().parent} does not exist; make it first.")
+        check_new(path, overwrite=overwrite)
+    check_different(paths)
 
 
 def _write(paths: Sequence[Path], json_text: str, markdown: str) -> None:

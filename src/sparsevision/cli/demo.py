@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from sparsevision.cli.names import printable, report_skipped
 from sparsevision.cli.tables import print_table
@@ -25,19 +27,24 @@ _PHOTOGRAPHS = (
 )
 
 
-def demo(*images: str, out: Path = Path("demo-output")) -> int:
+def demo(
+    *images: str, out: Path = Path("demo-output"), overwrite: Annotated[bool, Parameter(negative="")] = False
+) -> int:
     """Recognise photographs with the shipped weights and draw where the model looked.
 
     Args:
         images: Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
-        out: The folder that is written.
+        out: The folder that is written. What `demo` wrote there before is replaced.
+        overwrite: Replace other files there, too. Files that are read are never replaced.
     """
     from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor
     from sparsevision.inference.explaining import explain_images
+    from sparsevision.inference.sources import inputs_in
 
     predictor = Predictor(_MODEL, "cpu")
-    writer = ExplanationWriter(out, page=True)
+    inputs = inputs_in(out, images)
+    writer = ExplanationWriter(out, page=True, command="demo", overwrite=overwrite, inputs=inputs)
     results: list[Result] = []
     for explanation in explain_images(predictor, images or photographs(), top_k=3):
         # All figures once; each takes a second.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import printable
+from sparsevision.cli.names import printable, sentence
 from sparsevision.cli.tables import print_table, progress_bar, show_status
 from sparsevision.types import Table
 
@@ -64,12 +64,14 @@ def _print(findings: list[Finding], report: Inspection | None, harmful: list[str
         for table in report.tables():
             print()
             print_table(table)
+        for each in report.splits:
+            print(f"{each.split}: {sentence(each.origin)}")
         for split, broken in report.broken.items():
             for skipped in broken[:_MOST_NAMED]:
-                print(f"- {split}: {printable(skipped.name)}: {printable(skipped.reason)}")
+                print(f"- {split}: {printable(skipped.name)}: {sentence(skipped.reason)}")
             if len(broken) > _MOST_NAMED:
                 print(f"- {split}: and {len(broken) - _MOST_NAMED} more (--json lists all)")
-        for sentence in report.notes:
-            print(f"Note: {printable(sentence)}")
-    lines = ["Faults:", *(f"- {printable(sentence)}" for sentence in harmful)]
+        for note in report.notes:
+            print(f"Note: {sentence(note)}")
+    lines = ["Faults:", *(f"- {sentence(fault)}" for fault in harmful)]
     print("\n".join(lines) if harmful else "No faults found.")

@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_skipped
+from sparsevision.cli.names import report_skipped, sentence
 from sparsevision.cli.tables import print_table, progress_bar
-from sparsevision.errors import ConfigError, naming
-from sparsevision.files import replacing
+from sparsevision.errors import ConfigError
+from sparsevision.files import OutputFolder, check_new, names_of, replacing
 
 if TYPE_CHECKING:
     from sparsevision.evaluation.evaluate import Evaluation
     from sparsevision.evaluation.sweep import Sweep
+    from sparsevision.tasks import Report
+    from sparsevision.types import Skipped
 
-_OWN = ("data", "split", "batch-size", "workers", "device", "json", "out")
+_OWN = ("data", "split", "batch-size", "workers", "device", "json", "out", "overwrite")
+_TABLE, _FIGURE = "sweep.json", "sweep.png"  # of a sweep
 
 
 def evaluate(
-    checkpoint: str, *, data: str, split: Literal["train", "val", "test", "all"] = "val", batch_size: int | None = None,
-    workers: int = 0, device: str | None = None, json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    out: Path | None = None, **options: Annotated[list[str], Parameter(consume_multiple=True)],
+    checkpoint: str, *, data: str, split: Literal["train", "val", "test", "all"] | None = None,
+    batch_size: int | None = None, workers: int = 0, device: str | None = None,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False, out: Path | None = None,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    **options: Annotated[list[str], Parameter(consume_multiple=True)],
 ) -> int:  # fmt: skip
     """Score a checkpoint on an annotated data set, or sweep it over values of its controls.
 
@@ -36,16 +41,19 @@ def evaluate(
         checkpoint: A run folder, a checkpoint folder or file, or a model's name for its published weights.
         data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
             in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
-        split: The part of the data set; data sets with boxes may have "test", and have no "all".
+        split: The part of the data set. Default: val (held out of train where nothing is called val); everything in a
+            data set that is not divided, unless the model was trained on it.
         batch_size: Images that are run together, where they have one size. Default: the task's own number.
         workers: Processes that read images.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
         json_: Print one JSON object with everything instead of tables.
         out: Sweep, and write sweep.json and sweep.png into this folder.
+        overwrite: Replace files that exist already. Files that are read are never replaced.
         options: Values of the model's controls and choices, and files of the task's report, each by its name:
             `sparsevision models MODEL` lists them. Default in a sweep: the first control's range, and all values of
             choices.
     """
+    from sparsevision.data.dataset import files_of
     from sparsevision.evaluation.evaluate import Evaluation
     from sparsevision.inference.options import options_of, resolve_options
     from sparsevision.types import TextOption
@@ -55,35 +63,53 @@ def evaluate(
     chosen = resolve_options(options, [*options_of(evaluation.model).values(), *files], others=_OWN)
     writers = evaluation.task.report_writers
     controls = {name: values for name, values in chosen.items() if name not in writers}
-    written = {name: Path(values[0]) for name, values in chosen.items() if name in writers}
+    written = {name: _only_path(name, values) for name, values in chosen.items() if name in writers}
+    read = files_of(evaluation.dataset)
     if out is not None or any(len(values) > 1 for values in controls.values()):
         if written or batch_size is not None:
             raise ConfigError("A sweep runs images one by one and writes its own files: omit --batch-size and reports.")
-        return _sweep(evaluation, controls, workers, json_, out)
+        folder = None if out is None else OutputFolder(out, "evaluate", overwrite=overwrite, inputs=names_of(out, read))
+        return _sweep(evaluation, controls, workers, json_, folder)
+    for path in written.values():
+        check_new(path, overwrite=overwrite, inputs=(checkpoint, data, *read))
     with progress_bar("scoring") as progress:
         single = {name: values[0] for name, values in controls.items()}
         report, skipped = evaluation.report(batch_size, workers, progress, **single)
     for name, path in written.items():
         writers[name].write(report, path)
-    if json_:
-        unread = [{"name": item.name, "reason": item.reason} for item in skipped]
-        print(json.dumps({**report.to_dict(), "skipped": unread}))
-    else:
-        for table in report.tables():
-            print_table(table)
+    _print(report, evaluation.dataset.origin, skipped, json_)
     report_skipped(skipped, report.images)
     return 0
 
 
+def _only_path(name: str, values: Sequence[str]) -> Path:
+    if len(values) > 1:
+        raise ConfigError(f"--{name} writes one file and was given {len(values)}: {', '.join(values)}.")
+    return Path(values[0])
+
+
+def _print(report: Report, origin: str, skipped: Sequence[Skipped], json_: bool) -> None:
+    if json_:
+        unread = [{"name": item.name, "reason": item.reason} for item in skipped]
+        scored = {"images": report.images, "of": origin}
+        print(json.dumps({**report.to_dict(), "scored": scored, "skipped": unread}))
+        return
+    print(f"Scored: {report.images:,} images of {sentence(origin)}.")
+    for table in report.tables():
+        print_table(table)
+
+
 def _sweep(
-    evaluation: Evaluation, controls: Mapping[str, Sequence[Any]], workers: int, json_: bool, out: Path | None
-) -> int:
+    evaluation: Evaluation, controls: Mapping[str, Sequence[Any]], workers: int, json_: bool,
+    out: OutputFolder | None,
+) -> int:  # fmt: skip
     from sparsevision.evaluation.sweep import sweep_controls
 
     if out is not None:
         # Made before the work is done: what is wrong with the folder is reported here.
-        with naming(out):
-            out.mkdir(parents=True, exist_ok=True)
+        out.make()
+        for name in (_TABLE, _FIGURE):
+            out.check(name)
     with progress_bar("sweeping") as progress:
         found = sweep_controls(evaluation, controls, workers=workers, progress=progress)
     if out is not None:
@@ -96,10 +122,10 @@ def _sweep(
     return 0
 
 
-def _write_sweep(found: Sweep, out: Path) -> None:
+def _write_sweep(found: Sweep, out: OutputFolder) -> None:
     from sparsevision.explain import save_figure, sweep_figure
 
-    with replacing(out / "sweep.json") as part:
+    with out.writing(_TABLE) as path, replacing(path) as part:
         part.write_text(json.dumps(found.to_dict(), indent=1), encoding="utf-8")
     settings = list(found.rows[0].settings)
     rows = [row.to_dict() for row in found.rows]
@@ -114,4 +140,5 @@ def _write_sweep(found: Sweep, out: Path) -> None:
         factor=100.0 if found.measures[0].percent else 1.0,
         remark=f"{found.images} images of {found.data}; {found.machine.processor}",
     )  # fmt: skip
-    save_figure(figure, out / "sweep.png")
+    with out.writing(_FIGURE) as path:
+        save_figure(figure, path)

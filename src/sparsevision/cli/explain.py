@@ -12,15 +12,21 @@ from cyclopts import Parameter
 from sparsevision.cli.names import printable, report_skipped, split_options
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError
+from sparsevision.files import OutputFolder, names_of, replacing
+from sparsevision.stopping import StopRequest
 from sparsevision.types import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sparsevision.evaluation.deletion_insertion import Baseline
+    from sparsevision.data.dataset import Dataset
+    from sparsevision.explain import ControlSweep, Explanation
 
 _Flag = Parameter(negative="")
-_OPTIONS = ("model", "out", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline")
+_OPTIONS = (
+    "model", "out", "overwrite", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline",
+)  # fmt: skip
+_TABLE, _CURVES = "faithfulness.json", "faithfulness.png"
 # The columns of the table, by the rows' own names.
 _AREAS = {
     "deletion": "deletion (low is good)",
@@ -32,8 +38,9 @@ _AREAS = {
 def explain(
     *images: Annotated[str, Parameter(allow_leading_hyphen=True)],
     model: Annotated[str, Parameter(name=("--model", "--checkpoint"))] = "sparseformer_nano",
-    out: Path = Path("explained"), figure: str | None = None, gif: Annotated[bool, _Flag] = False,
-    page: Annotated[bool, _Flag] = False, device: str | None = None, faithfulness: Annotated[bool, _Flag] = False,
+    out: Path = Path("explained"), overwrite: Annotated[bool, _Flag] = False, figure: str | None = None,
+    gif: Annotated[bool, _Flag] = False, page: Annotated[bool, _Flag] = False, device: str | None = None,
+    faithfulness: Annotated[bool, _Flag] = False,
     data: str | None = None, peer: str | None = None, limit: int | None = None,
     baseline: Literal["blur", "mean"] = "blur",
 ) -> int:  # fmt: skip
@@ -48,7 +55,9 @@ def explain(
     Args:
         images: Files, folders, glob patterns, or - for a list of paths on standard input.
         model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
-        out: The folder that is written.
+        out: The folder that is written. What `explain` wrote there before is replaced and not read as an image; beside
+            a file of the same name a number is added.
+        overwrite: Replace files that exist already. Files that are read are never replaced.
         figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
             sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens
             that each token attends to), query (the samples of an object's query, layer by layer), tokens (those that
@@ -72,62 +81,77 @@ def explain(
         if data is None or sources:
             raise ConfigError("--faithfulness measures a data set: give --data and no images.")
         resolve_options(given, [], others=_OPTIONS)
-        return _measure(model, data, out, device=device, peer=peer, limit=limit, baseline=baseline)
+        run = {"device": device, "peer": peer, "limit": limit, "baseline": baseline}
+        return _measure(model, data, run, out, overwrite)
     if not sources:
         raise ConfigError("There is nothing to explain: give images, or --faithfulness with --data.")
-    return _draw(sources, given, model, out, figure=figure, gif=gif, page=page, device=device)
+    drawn = {"figure": figure, "animate": gif, "page": page, "overwrite": overwrite}
+    return _draw(sources, given, model, out, drawn, device=device)
 
 
 def _draw(
-    sources: Sequence[str], given: Mapping[str, Any], model: str, out: Path, *, figure: str | None, gif: bool,
-    page: bool, device: str | None,
+    sources: Sequence[str], given: Mapping[str, Any], model: str, out: Path, drawn: dict[str, Any], *,
+    device: str | None,
 ) -> int:  # fmt: skip
     from sparsevision.explain import ExplanationWriter, all_figures
     from sparsevision.inference import Predictor, explaining
     from sparsevision.inference.options import resolve_options
+    from sparsevision.inference.sources import inputs_in
 
     predictor = Predictor(model, device)
     of_figures = [option for kind in all_figures() for option in kind.options]
     values = resolve_options(given, [*of_figures, *predictor.options.values()], others=_OPTIONS)
     names = {option.name for option in of_figures}
-    writer = ExplanationWriter(
-        out, figure=figure, animate=gif, page=page, options={key: values[key] for key in values if key in names}
-    )
+    own = {name: value for name, value in values.items() if name in names}
+    writer = ExplanationWriter(out, **drawn, options=own, inputs=inputs_in(out, sources))
     run = {name: value for name, value in values.items() if name not in names}
     # One run is enough where nothing is drawn of the others.
-    several = explaining.explain_sweep if gif or page else explaining.explain_images
+    several = explaining.explain_sweep if writer.animate or writer.page else explaining.explain_images
     number = 0
-    for each in several(predictor, sources, **run):
-        print(printable(str(each.result)))
-        writer.write(each)
-        number += 1
-    report_skipped(predictor.skipped, number)
-    if page:
-        writer.write_page(model=Path(model).name)
+    with StopRequest() as stop:
+        explained: Iterator[Explanation | ControlSweep] = several(predictor, sources, **run)
+        for each in stop.ending(explained):
+            writer.write(each)
+            print(printable(str(each.result)))
+            number += 1
+        if number and writer.page:
+            writer.write_page(model=Path(model).name)
+    if not stop.signal or number:
+        report_skipped(predictor.skipped, number)
     for path in writer.written:
         print(printable(str(path)))
+    stop.raise_if_stopped(f"after {number} images, whose files are complete")
     return 0
 
 
-def _measure(
-    model: str, data: str, out: Path, *, device: str | None, peer: str | None, limit: int | None, baseline: Baseline
-) -> int:
+def _measure(model: str, data: str, run: dict[str, Any], out: Path, overwrite: bool) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
+    from sparsevision.data.dataset import files_of
     from sparsevision.evaluation.faithfulness import measure_faithfulness
     from sparsevision.explain import faithfulness_figure, save_figure
-    from sparsevision.files import replacing
 
+    def check(dataset: Dataset | None) -> OutputFolder:
+        read = names_of(out, files_of(dataset))
+        folder = OutputFolder(out, "explain", overwrite=overwrite, inputs=read)
+        for name in (_TABLE, _CURVES):
+            folder.check(name)
+        return folder
+
+    folder = check(None)  # before the weights are read
     with progress_bar("deleting and inserting") as progress:
-        measured = measure_faithfulness(
-            model, data, peer=peer, limit=limit, baseline=baseline, device=device, progress=progress
-        )
+
+        def opened(dataset: Dataset) -> None:
+            nonlocal folder
+            folder = check(dataset)
+
+        measured = measure_faithfulness(model, data, **run, progress=progress, opened=opened)
     report_skipped(measured.skipped, measured.rows[0]["images"])
-    path = out / "faithfulness.json"
-    with replacing(path) as part:
+    with folder.writing(_TABLE) as path, replacing(path) as part:
         part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
-    drawn = save_figure(faithfulness_figure(measured.rows), out / "faithfulness.png")
-    print_table(_areas(measured.rows, baseline))
-    print(path, drawn, sep="\n")
+    with folder.writing(_CURVES) as drawn:
+        save_figure(faithfulness_figure(measured.rows), drawn)
+    print_table(_areas(measured.rows, run["baseline"]))
+    print(printable(str(path)), printable(str(drawn)), sep="\n")
     return 0
 
 

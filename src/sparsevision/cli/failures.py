@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cyclopts import CycloptsError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import CoercionError, CycloptsError, UnknownCommandError, UnusedCliTokensError
 
-from sparsevision.errors import SparseVisionError, UnknownNameError
+from sparsevision.errors import RunStoppedError, SparseVisionError, UnknownNameError
 
 BUG, USER, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 
@@ -54,7 +54,7 @@ def report(failure: BaseException, arguments: Sequence[str], *, debug: bool = Fa
         sys.stdout.flush()
     except OSError:
         _close_output()
-    return _say(sentence, USER)
+    return _say(sentence, failure.status if isinstance(failure, RunStoppedError) else USER)
 
 
 def _sentence(failure: BaseException, arguments: Sequence[str]) -> str | None:
@@ -69,6 +69,8 @@ def _sentence(failure: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(failure, UnusedCliTokensError) and failure.unused_tokens:
         words = ", ".join(map(repr, failure.unused_tokens))
         return f"Nothing here takes {words}. See `sparsevision {arguments[0]} --help`."
+    if isinstance(failure, CoercionError) and (empty := re.match(r'Invalid value for (--\S+): .*"\{\}"', str(failure))):
+        return f"{empty[1]} is given without a value: give a number, a word or the name of a file, which - is not."
     if isinstance(failure, SparseVisionError | CycloptsError):
         return " ".join(str(failure).split())
     return _out_of_memory(failure) or _refused_by_system(failure)
@@ -124,9 +126,12 @@ def _bug(failure: BaseException, arguments: Sequence[str]) -> str:
     return f"{bug} what --debug shows; no log file could be written."
 
 
-def _say(sentence: str, status: int) -> int:
-    """Prints one line on stderr."""
-    print(f"sparsevision: {sentence}", file=sys.stderr)
+def _say(text: str, status: int) -> int:
+    """Prints one line on stderr, if that is still open."""
+    from sparsevision.cli.names import sentence
+
+    with suppress(OSError, ValueError):
+        print(f"sparsevision: {sentence(text)}", file=sys.stderr)
     return status
 
 

@@ -63,7 +63,9 @@ def _options(summary: ModelSummary) -> list[Option]:
 
     with torch.device("meta"):  # without weights: their values do not matter
         model = create_model(summary.name)
-    return [*options_of(model).values(), *task_named(summary.task)(()).options.values()]
+    # Defaults depend on the number of classes.
+    classes = tuple(map(str, range(summary.classes)))
+    return [*options_of(model).values(), *task_named(summary.task)(classes).options.values()]
 
 
 def _table_of(summary: ModelSummary, options: list[Option]) -> Table:

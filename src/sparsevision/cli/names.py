@@ -13,14 +13,35 @@ from sparsevision.errors import DataError
 if TYPE_CHECKING:
     from sparsevision.types import Skipped
 
-# Control characters, halves of characters, and what separates lines or paragraphs.
-_UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Control characters, halves of characters, what separates lines or paragraphs, and what is invisible or turns the
+# direction of text. The joiners of scripts and emoji, which change how letters look, are shown.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")
+# Marks over and under one letter: scripts stack four, and thousands would cover the lines around.
+_MARKS, _MOST_MARKS = frozenset({"Mn", "Me"}), 8
+LONGEST_NAME, LONGEST_SENTENCE = 4096, 1000
 
 
-def printable(text: str) -> str:
-    """Returns text as one line that any terminal can show: a file's name may hold line ends, and bytes of no text."""
-    shown = (letter.encode("unicode_escape").decode() if category(letter) in _UNSEEN else letter for letter in text)
+def printable(text: str, longest: int = LONGEST_NAME) -> str:
+    """Returns text as one line that any terminal can show: a file's name may hold line ends, and bytes of no text.
+
+    Text that is longer than `longest` letters is cut, and so are more marks on a letter than any script has.
+    """
+    cut = text if len(text) <= longest else f"{text[:longest]}..."
+    shown: list[str] = []
+    marks = 0
+    for letter in cut:
+        kind = category(letter)
+        marks = marks + 1 if kind in _MARKS else 0
+        if marks <= _MOST_MARKS:
+            unseen = kind in _UNSEEN and letter not in _JOINERS
+            shown.append(letter.encode("unicode_escape").decode() if unseen else letter)
     return "".join(shown)
+
+
+def sentence(text: str) -> str:
+    """Returns what a stranger's file may have put into a sentence, as one line of a bounded length."""
+    return printable(text, LONGEST_SENTENCE)
 
 
 def split_options(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -48,7 +69,16 @@ def report_skipped(skipped: Sequence[Skipped], number: int) -> None:
         if not skipped:
             raise DataError("The list of images is empty.")
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise DataError(f"Nothing could be read{more}: {printable(skipped[0].reason)}")
+        raise DataError(f"Nothing could be read{more}: {sentence(skipped[0].reason)}")
     if skipped:
-        reasons = (f"  {printable(one.reason)}" for one in skipped)
+        reasons = (f"  {sentence(one.reason)}" for one in skipped)
         print(f"{len(skipped)} of {len(skipped) + number} could not be used:", *reasons, sep="\n", file=sys.stderr)
+
+
+def report_omitted(omitted: Sequence[Skipped], number: int) -> None:
+    """Lists on stderr the results that a file could not take, of a number; raises DataError if it took none."""
+    if omitted and len(omitted) == number:
+        raise DataError(f"None of {number} results was written, first: {sentence(omitted[0].reason)}")
+    if omitted:
+        reasons = (f"  {sentence(one.reason)}" for one in omitted)
+        print(f"{len(omitted)} of {number} results were not written:", *reasons, sep="\n", file=sys.stderr)

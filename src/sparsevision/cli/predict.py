@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from sparsevision.cli.names import report_skipped, split_options
+from sparsevision.cli.names import report_omitted, report_skipped, split_options
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError, naming
+from sparsevision.files import OutputFolder, check_different, check_new
+from sparsevision.stopping import StopRequest
 from sparsevision.types import Table, TextOption
 
 if TYPE_CHECKING:
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
     from sparsevision.tasks import Task, Writer
     from sparsevision.types import Option, Result, Skipped
 
-_OWN = ("model", "json", "features", "draw", "batch-size", "device", "debug")
+_OWN = ("model", "json", "features", "draw", "overwrite", "batch-size", "device", "debug")
 
 
 def predict(
     *images: Annotated[str, Parameter(allow_leading_hyphen=True)], model: str = "sparseformer_nano",
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False, features: Path | None = None,
-    draw: Path | None = None, batch_size: int | None = None, device: str | None = None,
+    draw: Path | None = None, overwrite: Annotated[bool, Parameter(negative="")] = False,
+    batch_size: int | None = None, device: str | None = None,
 ) -> int:  # fmt: skip
     """Classify images, or find and count objects in images and videos.
 
@@ -40,21 +43,16 @@ def predict(
         model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
         json_: Print one JSON object a line instead of a table.
         features: Write the pooled features of every image into this .parquet or .npz file.
-        draw: Write annotated images and videos into this folder.
+        draw: Write annotated images and videos into this folder. What `predict` wrote there before is replaced and not
+            read as an image; beside a file of the same name a number is added.
+        overwrite: Replace files that exist already. Files that are read are never replaced.
         batch_size: Images that are read ahead; those of one size are run together. Default: the task's own number, or 1
             for a camera.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
     """
     import sys
 
-    given, options = split_options(images)
-    if not given:
-        # A flag that is misspelt takes the word behind it.
-        taken = "".join(f" ({value!r} is the value of --{name})" for name, value in options.items() if value)
-        raise ConfigError(
-            f"No images were given{taken}: name files, folders or patterns, or - to read a list of paths."
-        )
-
+    given, options = _sources(images)
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.sources import find_images
@@ -71,16 +69,39 @@ def predict(
     sources: Iterator[Any] = with_frames(find_images(given, sys.stdin.buffer, skipped), skipped)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
-    with ExitStack() as stack:
-        writers = _writers(predictor, features, draw, paths, stack)
-        for writer in writers:
-            sources = writer.watching(sources)
-        results: Iterable[Any] = _counted(predictor.stream(sources, features=features is not None, **asked))
-        for writer in writers:
-            results = writer.passing(results)
-        number = _print_lines(results) if json_ else _print_results(results)
-    report_skipped(skipped + predictor.skipped, number)
+    outputs = _Outputs([*given], [Path(model)], overwrite)
+    shown = _Lines() if json_ else _Rows()
+    with StopRequest() as stop:
+        with ExitStack() as stack:
+            writers = _writers(predictor, features, draw, paths, outputs, stack)
+            sources = stop.ending(sources)
+            for writer in writers:
+                sources = writer.watching(sources)
+            results: Iterable[Any] = _counted(predictor.stream(sources, features=features is not None, **asked), stop)
+            for writer in writers:
+                results = writer.passing(results)
+            for result in results:
+                shown.add(result, stop)
+        # After the files are complete: a console that is closed by now cannot take them along.
+        shown.end()
+    if not stop.signal or shown.number:
+        report_skipped(skipped + predictor.skipped, shown.number)
+    for writer in writers:
+        report_omitted(writer.omitted, shown.number)
+    stop.raise_if_stopped(f"after {shown.number} images, whose results are complete")
     return 0
+
+
+def _sources(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Divides words into sources and options; raises ConfigError where there is no source."""
+    given, options = split_options(words)
+    if not given:
+        # A flag that is misspelt takes the word behind it.
+        taken = "".join(f" ({value!r} is the value of --{name})" for name, value in options.items() if value)
+        raise ConfigError(
+            f"No images were given{taken}: name files, folders or patterns, or - to read a list of paths."
+        )
+    return given, options
 
 
 def writer_options(task: Task) -> dict[str, Option]:
@@ -92,14 +113,32 @@ def writer_options(task: Task) -> dict[str, Option]:
     return found
 
 
+class _Outputs(NamedTuple):
+    """What decides whether a file may be written: the sources, further files that are read, and --overwrite."""
+
+    sources: list[str]
+    read: list[Path]
+    overwrite: bool
+
+    def check(self, path: Path) -> None:
+        """Raises ConfigError for a file that is not to be written."""
+        from sparsevision.inference.sources import inputs_in
+
+        inputs = [path.parent / name for name in inputs_in(path.parent, self.sources)]
+        check_new(path, overwrite=self.overwrite, inputs=[*self.read, *inputs])
+
+
 def _writers(
-    predictor: Predictor, features: Path | None, draw: Path | None, paths: Mapping[str, Path], stack: ExitStack
-) -> list[Writer[Any]]:
+    predictor: Predictor, features: Path | None, draw: Path | None, paths: Mapping[str, Path], outputs: _Outputs,
+    stack: ExitStack,
+) -> list[Writer[Any]]:  # fmt: skip
     """Opens what is written besides the table or the lines."""
     writers: list[Writer[Any]] = []
+    files = [] if features is None else [features]
     if features is not None:
         from sparsevision.inference.feature_file import FeatureFile
 
+        outputs.check(features)
         stack.enter_context(naming(features))
         writers.append(stack.enter_context(FeatureFile(features)))
     for name, entry in predictor.task.writers.items():
@@ -109,42 +148,71 @@ def _writers(
                 option = next(iter(own)).replace("_", "-")
                 raise ConfigError(f"--{option} is an option of --{name}: give a file with --{name}, too.")
             continue
+        written = (paths[name], *entry.beside(paths[name], **own))
+        files += written
+        for path in written:
+            outputs._replace(read=[*outputs.read, *own.values()]).check(path)
+        check_different(files)
         stack.enter_context(naming(paths[name]))
         writers.append(stack.enter_context(entry.open(paths[name], predictor.task, **own)))
     if draw is not None:
         # Imported here: the font of annotations comes with matplotlib, which takes a second.
         from sparsevision.inference.annotated_files import AnnotatedFiles
+        from sparsevision.inference.sources import inputs_in
 
         stack.enter_context(naming(draw))
-        writers.append(stack.enter_context(AnnotatedFiles(draw)))
+        # What is annotated is written before these files are complete.
+        inputs = inputs_in(draw, outputs.sources) | {
+            path.name for path in files if path.absolute().parent.resolve() == draw.resolve()
+        }
+        folder = OutputFolder(draw, "predict", overwrite=outputs.overwrite, inputs=inputs)
+        writers.append(stack.enter_context(AnnotatedFiles(folder)))
     return writers
 
 
-def _counted(results: Iterable[Result]) -> Iterator[Result]:
-    """Passes results on and shows their number on a terminal's stderr while they come."""
+def _counted(results: Iterable[Result], stop: StopRequest) -> Iterator[Result]:
+    """Passes results on until a signal to stop comes, and shows their number on a terminal's stderr meanwhile."""
     with progress_bar("images") as progress:
         for number, result in enumerate(results, start=1):
             progress(number, None)
             yield result
+            if stop.signal is not None:
+                return
 
 
-def _print_lines(results: Iterable[Result]) -> int:
-    printed = 0
-    for result in results:
-        print(json.dumps(result.to_dict()), flush=True)
-        printed += 1
-    return printed
+class _Lines:
+    """Prints a JSON line for each result as it comes."""
+
+    number = 0
+
+    def add(self, result: Result, stop: StopRequest) -> None:
+        try:
+            print(json.dumps(result.to_dict()), flush=True)
+        except OSError:
+            # A terminal that was closed, which is why we are to stop: the files are completed all the same.
+            if stop.signal is None:
+                raise
+        self.number += 1
+
+    def end(self) -> None:
+        """All is printed."""
 
 
-def _print_results(results: Iterable[Result]) -> int:
-    """Prints a row for each image; file names are shown as they are, however long they or the list may be."""
-    rows: list[tuple[str, ...]] = []
-    columns: tuple[str, ...] = ()
-    for result in results:
-        cells = {"image": result.name} | result.cells()
-        columns = tuple(cells)
-        rows.append(tuple(cells.values()))
-    # Counts are aligned like numbers.
-    numbers = frozenset(place for place in range(1, len(columns)) if all(row[place].isdecimal() for row in rows))
-    print_table(Table(columns=columns, rows=tuple(rows), numbers=numbers), pipe_width=10_000)
-    return len(rows)
+class _Rows(_Lines):
+    """Prints a row for each image in the end; file names are shown as they are, however long they or the list are."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, ...]] = []
+        self._columns: tuple[str, ...] = ("image",)
+
+    def add(self, result: Result, stop: StopRequest) -> None:
+        cells = result.cells()
+        self._columns = ("image", *cells)  # a class may be called image, too
+        self._rows.append((result.name, *cells.values()))
+        self.number += 1
+
+    def end(self) -> None:
+        """Prints the table, in which counts are aligned like numbers."""
+        places = range(1, len(self._columns))
+        numbers = frozenset(place for place in places if all(row[place].isdecimal() for row in self._rows))
+        print_table(Table(columns=self._columns, rows=tuple(self._rows), numbers=numbers), pipe_width=10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,13 +64,14 @@ def nothing_read(purpose: str, reasons: Sequence[str]) -> DataError:
 
 
 def evaluate(
-    checkpoint: str | Path, data: str, *, split: str = "val", batch_size: int | None = None, workers: int = 0,
+    checkpoint: str | Path, data: str, *, split: str | None = None, batch_size: int | None = None, workers: int = 0,
     device: str | None = None, progress: Progress = lambda done, total: None, **controls: Any,
 ) -> tuple[Report, list[Skipped]]:  # fmt: skip
     """Scores a checkpoint, a run folder (its best weights) or a model's published weights on a split of a data set.
 
-    Images are prepared as the checkpoint has it. A data set that is not divided on disk is divided as for the run that
-    the weights lie in. `progress(done, total)` is called along the way; `controls` are the model's, by name.
+    Images are prepared as the checkpoint has it. Without a `split` that is "val", and everything in a data set that is
+    not divided on disk; one that the run of the weights divided is divided in the same way.
+    `progress(done, total)` is called along the way; `controls` are the model's, by name.
     Returns the report and the images that could not be read.
     """
     evaluation = Evaluation(checkpoint, data, split=split, device=device)
@@ -79,7 +81,9 @@ def evaluate(
 class Evaluation:
     """Trained weights and the data that they are scored on: `model` on its `device`, its `task`, the `dataset`."""
 
-    def __init__(self, checkpoint: str | Path, data: str, *, split: str = "val", device: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: str | Path, data: str, *, split: str | None = None, device: str | None = None
+    ) -> None:
         self.device = usable_device(device or _best_device())
         model = open_model(checkpoint)
         identity = identity_of(model)
@@ -87,7 +91,8 @@ class Evaluation:
             raise CheckpointError(f"{str(checkpoint)!r} does not name its outputs, so it cannot be scored.")
         self.preprocessing, labels = identity.preprocessing, identity.labels
         kind = task_named(task_of(identity.name))
-        dataset = kind.open(data, split, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
+        chosen = split or default_split(kind, checkpoint, data)
+        dataset = kind.open(data, chosen, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
         synonyms = [imagenet_synsets()] if len(labels) == 1000 and labels == imagenet_labels() else []
         self.task: Task = kind(labels, identity.class_metadata)
         self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms)
@@ -117,6 +122,33 @@ class Evaluation:
             yield batch
             done += len(batch) + len(batch.skipped)
             progress(done, len(self.dataset))
+
+
+def default_split(task: type[Task], checkpoint: str | Path, data: str) -> str:
+    """Returns the split to score: "val", but everything where a data set is not divided and was not trained on.
+
+    Of one that has neither train nor val on disk it is what there is.
+    """
+    named = task.layout(data).splits(data)
+    if {"train", "val"} & {*named}:
+        return "val"
+    if named:
+        return named[0]
+    seed, trained_on = split_seed_of(checkpoint), _fingerprint_of_run(checkpoint)
+    if trained_on is None:
+        return "all"
+    parts = [task.open(data, split, seed=seed).fingerprint for split in ("train", "val")]
+    return "val" if "-".join(parts) == trained_on else "all"
+
+
+def _fingerprint_of_run(checkpoint: str | Path) -> str | None:
+    """Returns the fingerprint of the data of the run that weights lie in, None where they lie in no run folder."""
+    files = (folder / "data.json" for folder in (Path(checkpoint), Path(checkpoint).parent))
+    found = next((path for path in files if path.is_file()), None)
+    try:
+        return None if found is None else str(json.loads(found.read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def split_seed_of(checkpoint: str | Path) -> int:

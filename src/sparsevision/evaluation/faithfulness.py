@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparsevision.data.dataset import Dataset
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import batch_for, least_decoded_side
 from sparsevision.errors import ConfigError
 from sparsevision.evaluation.deletion_insertion import Baseline, SaliencyMap, centre_map, faithfulness
-from sparsevision.evaluation.evaluate import split_seed_of
+from sparsevision.evaluation.evaluate import default_split, split_seed_of
 from sparsevision.evaluation.grad_cam import grad_cam
 from sparsevision.explain.density import density
 from sparsevision.inference import Predictor
@@ -41,19 +42,20 @@ class Faithfulness:
 def measure_faithfulness(
     model: str | Path, data: str, *, peer: str | Path | None = None, limit: int | None = None,
     baseline: Baseline = "blur", device: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda done, of: None, opened: Callable[[Dataset], None] = lambda data: None,
 ) -> Faithfulness:  # fmt: skip
-    """Deletes and inserts pixels of a val split in the order of a model's own maps, and of controls.
+    """Deletes and inserts pixels of annotated images in the order of a model's own maps, and of controls.
 
     Args:
         model: a checkpoint or a name, as `Predictor` takes it, of a classifier: the density of its samples is measured,
             or the attention of its tokens, by what its trace holds.
-        data: the data set. One that is not divided on disk is divided as for the run that the weights lie in.
+        data: the data set, of which the split is scored that `evaluate` scores.
         peer: a convolutional model, as `Predictor` takes it, whose Grad-CAM is measured as well.
         limit: measures on so many images, drawn at random with seed 0.
         baseline: the replacement of deleted pixels: the blurred image, or the data's mean.
         device: where to run.
         progress: called with the number of images that are done, and of all.
+        opened: called with the data set before anything is measured.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
@@ -73,18 +75,20 @@ def measure_faithfulness(
         return predictor.model(images).softmax(1)
 
     found = Faithfulness(str(model), data, baseline, _STEPS)
-    batches = _batches(predictor, data, split_seed_of(model), limit, found.skipped, progress)
+    batches = _batches(predictor, model, data, limit, found.skipped, progress, opened)
     found.rows = faithfulness(scores, batches, maps, steps=_STEPS, baseline=baseline)
     return found
 
 
 def _batches(
-    predictor: Predictor, data: str, seed: int, limit: int | None, skipped: list[Skipped],
-    progress: Callable[[int, int], None],
+    predictor: Predictor, model: str | Path, data: str, limit: int | None, skipped: list[Skipped],
+    progress: Callable[[int, int], None], opened: Callable[[Dataset], None],
 ) -> Iterator[Batch]:  # fmt: skip
-    """Yields batches of the val split, all of it in order or `limit` images in an order drawn at random."""
+    """Yields batches of the split to score, all of it in order or `limit` images in an order drawn at random."""
     task = predictor.task
-    dataset = task.open(data, "val", seed=seed, side=least_decoded_side(predictor.preprocessing))
+    split, seed = default_split(type(task), model, data), split_seed_of(model)
+    dataset = task.open(data, split, seed=seed, side=least_decoded_side(predictor.preprocessing))
+    opened(dataset)
     transform = task.evaluation_transform(predictor.preprocessing)
     size = batch_for(predictor.preprocessing, _BATCH)
     total = len(dataset) if limit is None else min(limit, len(dataset))

@@ -77,7 +77,7 @@ class Sweep:
 
 
 def sweep(
-    checkpoint: str | Path, data: str, *, values: Mapping[str, Sequence[Any]] | None = None, split: str = "val",
+    checkpoint: str | Path, data: str, *, values: Mapping[str, Sequence[Any]] | None = None, split: str | None = None,
     workers: int = 0, device: str | None = None, progress: Progress = lambda done, total: None,
 ) -> Sweep:  # fmt: skip
     """Scores a checkpoint on a split of a data set at combinations of values; see `sweep_controls`."""

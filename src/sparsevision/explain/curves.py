@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,9 @@ def sweep_figure(
         values = [row[control] for row in own]
         for (key, label), line in zip(drawn, ("-", "--"), strict=False):
             text = f"{label}, {name}" if name else label
-            scores.plot(values, [factor * row[key] for row in own], label=text, linestyle=line, **style)
+            # NaN, which is not drawn, where there was nothing to measure.
+            measured = [math.nan if row[key] is None else factor * row[key] for row in own]
+            scores.plot(values, measured, label=text, linestyle=line, **style)
         median, low, high = ([row["milliseconds"][key] for row in own] for key in ("median", "low", "high"))
         times.plot(values, median, label=name or "time", **style)
         times.fill_between(values, low, high, color=colour, alpha=0.15, lw=0)

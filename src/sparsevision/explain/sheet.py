@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ _ROW_LABEL = 0.17
 _HEADING = 0.21
 _COLUMN_LABEL = 0.15
 MARGIN = 0.03
+_told: set[str] = set()  # letters that the user knows to be lacking in the font
 
 
 class Sheet:
@@ -105,9 +109,25 @@ def sheet_of(
 
 def save_figure(figure: Figure, path: Path | str, *, dpi: int = 220) -> Path:
     """Writes a PNG; the same figure gives the same bytes."""
-    with replacing(Path(path)) as part:
+    with replacing(Path(path)) as part, _one_note_on_letters():
         figure.savefig(part, dpi=dpi, metadata={"Software": None})
     return Path(path)
+
+
+@contextmanager
+def _one_note_on_letters() -> Iterator[None]:
+    """Puts one warning in the place of matplotlib's, which come for every letter and text that its font lacks."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    found = {each: re.match(r"Glyph (\d+) .*missing from", str(each.message)) for each in caught}
+    lacking = {chr(int(match[1])) for match in found.values() if match} - _told
+    _told.update(lacking)
+    if lacking:
+        warnings.warn(f"The font of figures lacks the letters {''.join(sorted(lacking))}.", stacklevel=4)
+    for each, match in found.items():
+        if not match:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def panel_ratio(explanation: Explanation) -> float:

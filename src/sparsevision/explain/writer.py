@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sparsevision.errors import ConfigError, UnknownNameError
-from sparsevision.files import numbered_stem
+from sparsevision.files import OutputFolder
 
 from .control_sweep import ControlSweep
 from .explanation import Explanation
@@ -28,20 +27,27 @@ class ExplanationWriter:
             takes the `options` of figures.
         animate: write a GIF for each image, too.
         page: collect the explanations for `write_page`.
+        command: what writes here: a later run of the same command replaces its files and no others.
+        overwrite, inputs: see `OutputFolder`.
     """
+
+    PAGE = "page.html"
 
     def __init__(
         self, out: Path, *, figure: str | None = None, options: Mapping[str, Any] | None = None, animate: bool = False,
-        page: bool = False,
+        page: bool = False, command: str = "explain", overwrite: bool = False, inputs: Iterable[str] = (),
     ) -> None:  # fmt: skip
-        self.out, self.figure, self.options = out, figure, dict(options or {})
+        self.figure, self.options = figure, dict(options or {})
         self.animate, self.page = animate, page
         self.written: list[Path] = []
         self._sweeps: list[ControlSweep] = []
-        self._names: Counter[str] = Counter()
         known = [kind.name for kind in all_figures()]
         if figure not in (None, "all", "none", *known):
             raise UnknownNameError("figure", str(figure), [*known, "all", "none"])
+        self._folder = OutputFolder(out, command, overwrite=overwrite, inputs=inputs)
+        self._endings = (".gif", *(f"-{name}.png" for name in known))
+        if page:
+            self._folder.check(self.PAGE)
 
     def write(self, explained: Explanation | ControlSweep) -> None:
         """Writes the figures of one image, with the control's own value, and the animation.
@@ -55,17 +61,19 @@ class ExplanationWriter:
         animations = animations_for(sweep.has) if self.animate else []
         if self.animate and not animations:
             raise ConfigError(f"No animation shows what the model records of {sweep.result.name!r}: omit --gif.")
-        stem = numbered_stem(explanation.result.name, self._names)
+        stem = self._folder.stem(explanation.result.name, self._endings)
         for kind in kinds:
-            self._write_figure(kind, explanation, self.out / f"{stem}-{kind.name}.png")
+            self._write_figure(kind, explanation, f"{stem}-{kind.name}.png")
         for animation in animations[:1]:
-            self.written.append(save_animation(animation.draw(sweep), self.out / f"{stem}.gif"))
+            with self._folder.writing(f"{stem}.gif") as path:
+                self.written.append(save_animation(animation.draw(sweep), path))
         if self.page:
             self._sweeps.append(sweep)
 
     def write_page(self, *, model: str = "") -> None:
         """Writes the page about all images that were written with `page`."""
-        self.written.append(save_page(self._sweeps, self.out / "page.html", model=model, options=self.options))
+        with self._folder.writing(self.PAGE) as path:
+            self.written.append(save_page(self._sweeps, path, model=model, options=self.options))
 
     def _chosen(self, explanation: Explanation) -> list[FigureKind]:
         """Returns the figures to draw."""
@@ -90,10 +98,11 @@ class ExplanationWriter:
                 f"or choose a figure from {offered}."
             )
 
-    def _write_figure(self, kind: FigureKind, explanation: Explanation, path: Path) -> None:
+    def _write_figure(self, kind: FigureKind, explanation: Explanation, name: str) -> None:
         own = kind.own(self.options)
         try:
-            self.written.append(save_figure(kind.draw(explanation, **own), path))
+            with self._folder.writing(name) as path:
+                self.written.append(save_figure(kind.draw(explanation, **own), path))
         except NothingToDrawError:
             if self.figure != "all" or own:
                 raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 from PIL import Image
 
 from sparsevision.data.reading import read_image
-from sparsevision.files import numbered_stem
+from sparsevision.files import OutputFolder, replacing
 from sparsevision.inference.images import Frame
 from sparsevision.inference.video import import_av
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
 _RATE = 25.0  # frames a second, of a camera that declares none
+_TICK = Fraction(1, 60_000)  # of a second: the usual rates are whole numbers of it
 
 
 class AnnotatedFiles(Writer[Result]):
@@ -27,13 +29,13 @@ class AnnotatedFiles(Writer[Result]):
     more of them than a batch. Images are read again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: OutputFolder) -> None:
         self.folder = folder
         self.written: list[Path] = []
-        self._names: Counter[str] = Counter()
         self._frames: deque[Frame] = deque()
         self._video: _VideoWriter | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        self._open = ExitStack()
+        folder.make()
 
     def watching(self, images: Iterator[Any]) -> Iterator[Any]:
         """Passes images on to a predictor."""
@@ -50,7 +52,8 @@ class AnnotatedFiles(Writer[Result]):
         drawn = result.annotate(read_image(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.
         suffix = ".png" if result.name.lower().endswith(".png") else ".jpg"
-        drawn.save(self._path(result.name, suffix), quality=92)
+        with self.folder.writing(self._name(result.name, suffix)) as path, replacing(path) as part:
+            drawn.save(part, quality=92)
 
     def __exit__(self, *failure: object) -> None:
         self._end_video()
@@ -58,22 +61,26 @@ class AnnotatedFiles(Writer[Result]):
     def _draw_frame(self, frame: Frame, result: Result) -> None:
         if frame.number == 0 or self._video is None:
             self._end_video()
-            self._video = _VideoWriter(self._path(frame.video.replace(":", "-"), ".mp4"), frame.rate or _RATE)
+            name = self._name(frame.video.replace(":", "-"), ".mp4")
+            part = self._open.enter_context(replacing(self._open.enter_context(self.folder.writing(name))))
+            self._video = _VideoWriter(part, frame.rate or _RATE)
+            self._open.callback(self._video.close)
         # A video keeps its size.
-        self._video.add(result.annotate(frame.image, least_side=0))
+        self._video.add(result.annotate(frame.image, least_side=0), frame.time)
 
     def _end_video(self) -> None:
-        if self._video is not None:
-            self._video.close()
-            self._video = None
+        # What was drawn of a video is whole also where the command fails afterwards.
+        self._open.close()
+        self._video = None
 
-    def _path(self, source: str, suffix: str) -> Path:
-        self.written.append(self.folder / f"{numbered_stem(source, self._names)}{suffix}")
-        return self.written[-1]
+    def _name(self, source: str, suffix: str) -> str:
+        name = f"{self.folder.stem(source, [suffix])}{suffix}"
+        self.written.append(self.folder.path / name)
+        return name
 
 
 class _VideoWriter:
-    """Writes images of one size into a video file, one after another."""
+    """Writes images of one size into a video file, each shown from its own time in seconds on."""
 
     def __init__(self, path: Path, rate: float) -> None:
         self._av = import_av()
@@ -81,14 +88,20 @@ class _VideoWriter:
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         self._stream: Any = self._container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
         self._stream.pix_fmt = "yuv420p"
+        # Phones and screens record at no fixed rate. Without B-frames the file's length is that of the frames' times.
+        self._stream.codec_context.time_base, self._stream.codec_context.max_b_frames = _TICK, 0
+        self._duration = round(1 / (rate * _TICK))
         self._size: tuple[int, int] | None = None
+        self._first, self._last = 0.0, -1
 
-    def add(self, image: Image.Image) -> None:
+    def add(self, image: Image.Image, time: float) -> None:
         """Writes one image, without the last row or column of an odd number, which the format cannot have."""
         if self._size is None:
-            self._size = (image.width // 2 * 2, image.height // 2 * 2)
+            self._size, self._first = (image.width // 2 * 2, image.height // 2 * 2), time
             self._stream.width, self._stream.height = self._size
         frame = self._av.VideoFrame.from_image(image.crop((0, 0, *self._size)))
+        self._last = max(round((time - self._first) / _TICK), self._last + 1)
+        frame.time_base, frame.pts, frame.duration = _TICK, self._last, self._duration
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:

@@ -79,6 +79,8 @@ def name_of(given: Any, position: int) -> str:
 
 
 def _from_pil(image: Image.Image, name: str) -> Image.Image:
+    if 0 in image.size:
+        raise UnreadableImageError(f"{name} has {image.width} x {image.height} pixels: give an image with pixels.")
     try:
         return as_rgb(ImageOps.exif_transpose(image))
     # An image that was opened but not loaded is decoded here, and decoders raise nearly every built-in exception.

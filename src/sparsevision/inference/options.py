@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -57,6 +58,9 @@ def resolve_options(
     resolved: dict[str, Any] = {}
     for name, texts in given.items():
         name = name.lstrip("-").replace("-", "_")
+        if name not in declared and name in {other.replace("-", "_") for other in others}:
+            # The command has read its own options already, but for those behind "--".
+            raise ConfigError(f"{flag(name)} stands behind --, where names of files stand: give it before --.")
         if name not in declared:
             flags, own = [flag(each) for each in (*declared, *others)], ", ".join(map(flag, declared))
             advice = f"What may be chosen for this model is {own}." if own else ""
@@ -79,11 +83,15 @@ def checked_value(option: Option, value: Any) -> Any:
         if value not in option.values:
             raise UnknownNameError(f"{option.name} in this model", str(value), option.values)
         return str(value)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # NumPy's numbers are numbers, too, and so are arrays and tensors of one.
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not option.minimum <= value <= option.maximum or (option.whole and value != int(value)):
-        kind = "a whole number " if option.whole else ""
+        kind = "a whole number " if option.whole else "" if number else "a number "
+        shown = value if number else repr(value)[:80]
         raise ConfigError(
-            f"{option.name} is {value}; it must be {kind}from {option.minimum:g} to {option.maximum:g} "
+            f"{option.name} is {shown}; it must be {kind}from {option.minimum:g} to {option.maximum:g} "
             f"({option.description})."
         )
     return int(value) if option.whole else float(value)

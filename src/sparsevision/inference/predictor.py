@@ -8,22 +8,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from sparsevision.errors import ConfigError, UnknownNameError, UnreadableImageError
+from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
 from sparsevision.inference.images import IMAGE_TYPES, ImageInput, ImageReader, name_of
 from sparsevision.inference.options import checked_options, checked_value, options_of
-from sparsevision.packing import pack_weights
+from sparsevision.packing import is_packed, pack_weights
 from sparsevision.tasks import Task, task_named
 from sparsevision.tasks.contract import Reader
-from sparsevision.types import TRACE_KINDS, Batch, Option, Preprocessing, Result, Sample, Skipped, Trace, TraceKind
+from sparsevision.types import (
+    TRACE_KINDS,
+    Batch,
+    Option,
+    Preprocessing,
+    Result,
+    Sample,
+    Skipped,
+    Trace,
+    TraceKind,
+    UnreadResult,
+)
 
 Traced = bool | TraceKind | Sequence[TraceKind]
-
+Unreadable = Literal["keep", "raise"]
 
 Predict = Callable[[Sequence[Sample]], list[Result]]
 
@@ -70,6 +82,7 @@ class Predictor:
         # fastest; one that was handed over is left as it is. timm's models read their layers' weights themselves.
         if made is not model and hasattr(made, "controls"):
             pack_weights(self.model)
+        self._opened_as = _precision(self.model)
         self.preprocessing = preprocessing or identity.preprocessing  # type: ignore[union-attr]
         self.labels = _labels(made, labels if labels is not None else identity.labels if identity else None)
         self.skipped: list[Skipped] = []
@@ -96,12 +109,14 @@ class Predictor:
 
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False, **options: Any
-    ) -> list[Result]: ...
+        self, images: list[Any] | tuple[Any, ...], *, trace: Traced = False, features: bool = False,
+        unreadable: Unreadable = "keep", **options: Any,
+    ) -> list[Result]: ...  # fmt: skip
 
     def __call__(
-        self, images: Any, *, trace: Traced = False, features: bool = False, **options: Any
-    ) -> Result | list[Result]:
+        self, images: Any, *, trace: Traced = False, features: bool = False, unreadable: Unreadable = "keep",
+        **options: Any,
+    ) -> Result | list[Result]:  # fmt: skip
         """Predicts one image, or each of a list.
 
         Args:
@@ -109,19 +124,24 @@ class Predictor:
             trace: True, or kinds of observations, for a trace in each result.
             features: for the pooled features before the last layer in each result, (D,); of a model that embeds, its
                 embedding.
+            unreadable: what becomes of images in a list that cannot be read: "keep" puts an `UnreadResult` in their
+                place, "raise" raises UnreadableImageError for the first one.
             options: values of `self.options`: of the task (as `top_k` of a classifier, `threshold` of a detector), and
                 of the model's controls and choices (as `keep_ratio`).
 
         Returns:
-            One result for one image. For a list, the results in its order, without the images that cannot be read,
-            which `skipped` lists.
+            One result for one image. For a list, as many results in its order; `skipped` lists the images that cannot
+            be read.
 
         Raises:
-            UnreadableImageError: the one image cannot be read.
+            UnreadableImageError: the one image cannot be read, or one of a list with unreadable="raise".
             ConfigError: an option is unknown or out of its range.
         """
+        if unreadable not in get_args(Unreadable):
+            raise UnknownNameError("value of unreadable", str(unreadable), get_args(Unreadable))
         if isinstance(images, list | tuple):
-            return list(self.stream(images, trace=trace, features=features, **options))
+            predict, self.skipped = self._checked(trace, features, options), []
+            return list(self._stream(iter(images), predict, unreadable))
         predict = self._checked(trace, features, options)
         self.skipped = []
         if not isinstance(images, IMAGE_TYPES):
@@ -139,15 +159,23 @@ class Predictor:
         """
         predict = self._checked(trace, features, options)
         self.skipped = []
-        return self._stream(iter(images), predict)
+        return self._stream(iter(images), predict, "skip")
 
-    def _stream(self, images: Iterator[ImageInput], predict: Predict) -> Iterator[Result]:
+    def _stream(self, images: Iterator[ImageInput], predict: Predict, unreadable: str) -> Iterator[Result]:
         skipped, numbered = self.skipped, enumerate(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while window := list(islice(numbered, self.batch_size)):
                 read = list(pool.map(self._try_reading, window))
-                skipped += [outcome for outcome in read if isinstance(outcome, Skipped)]
-                yield from _in_groups([outcome for outcome in read if isinstance(outcome, Sample)], predict)
+                unread = [outcome for outcome in read if isinstance(outcome, Skipped)]
+                skipped += unread
+                if unread and unreadable == "raise":
+                    raise UnreadableImageError(unread[0].reason)
+                results = _in_groups([outcome for outcome in read if isinstance(outcome, Sample)], predict)
+                for outcome in read:
+                    if isinstance(outcome, Sample):
+                        yield next(results)
+                    elif unreadable == "keep":
+                        yield UnreadResult(name=outcome.name, classes=self.labels, reason=outcome.reason)
 
     def _try_reading(self, numbered: tuple[int, ImageInput]) -> Sample | Skipped:
         position, image = numbered
@@ -175,8 +203,14 @@ class Predictor:
         self, samples: Sequence[Sample], *, read: Reader, kinds: Traced, features: bool, controls: Mapping[str, Any]
     ) -> list[Result]:
         """Runs samples of one size together."""
+        precision = _precision(self.model)
+        if precision != self._opened_as and is_packed(self.model):
+            raise ConfigError(
+                f"The weights of this predictor are packed in {self._opened_as} and cannot become {precision}: convert "
+                "the model of create_model(checkpoint=...) or load_model, and give that to Predictor."
+            )
         batch = Batch(
-            images=torch.stack([sample.image for sample in samples]).to(self.device),
+            images=torch.stack([sample.image for sample in samples]).to(self.device, precision),
             targets=None,
             names=[sample.name for sample in samples],
             indices=[sample.index for sample in samples],
@@ -184,6 +218,11 @@ class Predictor:
         )
         trace = _trace(kinds)
         output, pooled = self._run(batch.images, trace, features, controls)
+        if not _are_numbers(output) or not _are_numbers(pooled):
+            raise CheckpointError(
+                f"The model's output for {batch.names[0]} is not a number (NaN): its weights, though finite, are those "
+                "of no trained model."
+            )
         found = []
         for index, (result, sample) in enumerate(zip(read(output, batch), samples, strict=True)):
             own = None if pooled is None else pooled[index].float().cpu()
@@ -206,6 +245,19 @@ class Predictor:
         tokens = self.model.forward_features(images, **({} if logits is not None else traced))
         pooled = self.model.forward_head(tokens, pre_logits=True)
         return self.model.forward_head(tokens) if logits is None else logits, pooled
+
+
+def _precision(model: nn.Module) -> torch.dtype:
+    """Returns the type of a model's weights, which its user may have changed since it was opened."""
+    tensors = (*model.parameters(), *model.buffers())
+    return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.float32)
+
+
+def _are_numbers(output: Any) -> bool:
+    """Returns whether no value is NaN, nor infinite in a tensor of logits; in a detector's, masked rows may be."""
+    if isinstance(output, Tensor):
+        return bool(output.isfinite().all())
+    return not any(bool(leaf.isnan().any()) for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
 
 
 def _in_groups(samples: Sequence[Sample], predict: Predict) -> Iterator[Result]:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from sparsevision.data.reading import is_image_name
+from sparsevision.data.walking import Walked, notes_on, walk
+from sparsevision.files import names_of, recorded_in
+from sparsevision.inference.video import is_camera, is_stream, is_video
 from sparsevision.types import Skipped
 
 STANDARD_INPUT = "-"
@@ -18,12 +25,16 @@ def find_images(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]
     """Yields the paths of images one after another, in the order of the sources and sorted within each.
 
     Sources are files, folders (searched to any depth for files with an image's suffix), glob patterns ("**" goes deep),
-    or "-" for the paths in `listed`, one a line, read as images are asked for. `missing` receives the sources without
-    images, and the folders that cannot be listed.
+    or "-" for the paths in `listed`, one a line, read as images are asked for. Hidden files and folders, those of
+    systems, and what the commands of this package wrote are not searched for. `missing` receives the sources without
+    images, the folders that cannot be listed, and a sentence about what else lies in folders and is not read.
     """
     for source in sources:
         if source == STANDARD_INPUT:
-            yield from (str(Path(path)) for line in listed if (path := os.fsdecode(line.rstrip(b"\r\n"))))
+            yield from _listed(listed, missing)
+            continue
+        if (hint := _hint(source)) is not None:
+            missing.append(Skipped(source, hint))
             continue
         found = _in_folder(source, missing) if os.path.isdir(source) else _matching(source)
         first = next(found, None)
@@ -35,14 +46,53 @@ def find_images(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]
         yield from found
 
 
+def _listed(lines: BinaryIO, missing: list[Skipped]) -> Iterator[str]:
+    for line in lines:
+        path = os.fsdecode(line.rstrip(b"\r\n"))
+        if (hint := _hint(path)) is not None:
+            missing.append(Skipped(path, hint))
+        elif path:
+            # An address has two slashes that a path would lose.
+            yield path if is_stream(path) else str(Path(path))
+
+
+def _hint(source: str) -> str | None:
+    """Returns a sentence about a source that cannot be meant as it is given."""
+    if device := re.fullmatch(r"/dev/video(\d+)", source):
+        return f"{source} is a camera: write camera:{device[1]} for it."
+    if os.path.lexists(source) or is_stream(source):
+        return None
+    if is_camera(source):
+        number = source.partition(":")[2]
+        # Windows knows its cameras by names.
+        wrong = not (number if sys.platform == "win32" else number.isdecimal())
+        return f"{source} is not a camera: a camera is a number, as in camera:0." if wrong else None
+    if source.isdecimal():
+        return f"{source} is not a file: write camera:{source} for a camera."
+    if source.lower() in ("camera", "webcam"):
+        return f"{source} is not a file: a camera is a number, as in camera:0."
+    if re.match(r"[a-z][a-z0-9+.-]+://|(https?|ftp|file|s3|gs):/|data:", source, re.IGNORECASE):
+        return f"{source} is an address, which is not fetched: download it and give the file."
+    return None
+
+
 def _in_folder(folder: str, missing: list[Skipped]) -> Iterator[str]:
     def unlisted(error: OSError) -> None:
         missing.append(Skipped(error.filename, f"{error.filename} cannot be listed ({error.strerror})."))
 
-    for parent, folders, files in os.walk(folder, onerror=unlisted):
-        # os.walk goes on with this very list, so sorting it in place makes the order the same everywhere.
-        folders.sort()
-        yield from (os.path.join(parent, name) for name in sorted(files) if is_image_name(name))
+    left, videos = Walked(), 0
+    for parent, files in walk(folder, unlisted, left.pass_over):
+        for name in files:
+            if is_image_name(name) and not name.startswith("."):
+                yield os.path.join(parent, name)
+            elif is_video(name) and not name.startswith("."):
+                videos += 1
+            else:
+                left.leave_out(name)
+    notes = notes_on([left])
+    if videos:
+        notes.insert(0, f"{videos:,} videos are not read as part of a folder: name each one to read it.")
+    missing += [Skipped(folder, f"In {folder}: {note}") for note in notes]
 
 
 def _matching(source: str) -> Iterator[str]:
@@ -50,6 +100,20 @@ def _matching(source: str) -> Iterator[str]:
     if os.path.lexists(source) or not glob.has_magic(source):
         yield source
         return
+    outputs = cache(recorded_in)
     for path in sorted(glob.iglob(os.path.expanduser(source), recursive=True)):
-        if not os.path.isdir(path):
+        folder, name = os.path.split(path)
+        if not os.path.isdir(path) and name not in outputs(folder):
             yield path
+
+
+def inputs_in(folder: Path, sources: Iterable[str]) -> set[str]:
+    """Returns the names of the files of a folder that are sources, or that `find_images` finds, by whatever link.
+
+    The list on standard input is not known beforehand: with it, all files of the folder are among them.
+    """
+    if not folder.is_dir():
+        return set()
+    found = set(os.listdir(folder)) if STANDARD_INPUT in (sources := list(sources)) else set()
+    named = (_in_folder(each, []) if os.path.isdir(each) else _matching(each) for each in sources)
+    return found | names_of(folder, chain.from_iterable(named))

@@ -13,9 +13,17 @@ from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
 
 VIDEO_SUFFIXES = frozenset(
-    f".{suffix}" for suffix in ("mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv")
+    f".{suffix}"
+    for suffix in (
+        *("mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "wmv", "asf", "flv", "f4v", "3gp", "3g2", "ogv"),
+        *("mpg", "mpeg", "mpe", "m1v", "m2v", "ts", "mts", "m2ts", "m2t", "vob", "mod", "tod", "mxf", "dv", "rm"),
+        *("rmvb", "ogm", "mjpeg", "mjpg", "y4m", "264", "h264", "avc", "265", "h265", "hevc", "ivf", "obu", "nut"),
+    )
 )
 CAMERA = "camera:"
+# Addresses of streams that FFmpeg plays.
+_STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://")
+_SECONDS_WITHOUT_AN_ANSWER = 20
 
 # How each system's cameras are opened: the device's name by its number, and FFmpeg's name of the interface.
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
@@ -24,13 +32,18 @@ _WHOLE = 0.9
 
 
 def is_video(source: str) -> bool:
-    """Whether a source is a video file, by its suffix, or a camera."""
-    return is_camera(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
+    """Whether a source is a video file, by its suffix, a camera, or a stream, by its address."""
+    return is_camera(source) or is_stream(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
 
 
 def is_camera(source: str) -> bool:
     """Whether a source is a camera, as "camera:0" is."""
-    return source.startswith(CAMERA)
+    return source.lower().startswith(CAMERA)
+
+
+def is_stream(source: str) -> bool:
+    """Whether a source is the address of a stream that is played."""
+    return source.lower().startswith(_STREAMS)
 
 
 def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str | Frame]:
@@ -43,7 +56,7 @@ def with_frames(sources: Iterable[str], missing: list[Skipped]) -> Iterator[str 
 
 
 def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
-    """Yields the frames of a video file or of a camera, upright, each decoded when it is asked for.
+    """Yields the frames of a video file, of a camera or of a stream, upright, each decoded when it is asked for.
 
     A file that breaks off gives what could be read; `missing` receives the reason, in one sentence. Raises
     MissingExtraError if PyAV is not installed.
@@ -53,9 +66,9 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
     path, interface = source, None
     if is_camera(source):
         device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
-        path = device.format(source.removeprefix(CAMERA))
+        path = device.format(source[len(CAMERA) :])
     try:
-        with av.open(path, format=interface) as container:
+        with av.open(path, format=interface, timeout=_SECONDS_WITHOUT_AN_ANSWER) as container:
             if not container.streams.video:
                 missing.append(Skipped(source, f"{source} has no images in it, only sound."))
                 return

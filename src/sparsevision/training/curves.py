@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,21 @@ def draw_curves(lines: Sequence[dict[str, Any]], measures: Sequence[Measure], pa
             if "loss" in scored[0]:
                 losses.plot(steps, [line["loss"] for line in scored], style, color="C0", label=f"val, {weights}")
             for number, measure in enumerate(measures[:_DRAWN]):
-                values = [(100 if measure.percent else 1) * line[measure.name] for line in scored]
+                values = [(100 if measure.percent else 1) * _number(line[measure.name]) for line in scored]
                 scores.plot(steps, values, style, color=f"C{number}", label=f"{measure.label}, {weights}")
     unit = ", per cent" if measures[0].percent else ""
-    labels = ((losses, "loss"), (scores, f"val{unit}"), (rates, "learning rate"))
-    for axes, label in labels:
+    # Losses fall and scores rise; matplotlib's search for the best place warns where it is slow.
+    labels = ((losses, "loss", "upper right"), (scores, f"val{unit}", "lower right"), (rates, "learning rate", None))
+    for axes, label, place in labels:
         axes.set(xlabel="step", title=label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(frameon=False, fontsize="small")
+            axes.legend(frameon=False, fontsize="small", loc=place)
     with replacing(path) as part:
         figure.savefig(part)
+
+
+def _number(value: float | None) -> float:
+    """Returns a value, NaN, which is not drawn, where there is none."""
+    return math.nan if value is None else value

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class _Stderr:
+    """The standard error stream, of which nothing is expected: it may be closed in the middle of a run."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        try:
+            return sys.stderr.isatty()
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
 
 
 class Display:
     """Shows the run's progress; silent where `quiet`, as on all processes but the first."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        stream: Any = _Stderr()
+        self.console = Console(file=stream, quiet=quiet, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,8 +63,8 @@ class Display:
         self.progress.stop()
 
     def say(self, sentence: str) -> None:
-        """Prints a line above the bar."""
-        self.console.print(sentence, markup=False)
+        """Prints a line above the bar; names from files may hold anything."""
+        self.console.print("".join(letter if letter.isprintable() else "?" for letter in sentence[:2000]), markup=False)
 
     def epoch(self, number: int, of: int, steps: int, done: int) -> None:
         """Starts an epoch's bar."""

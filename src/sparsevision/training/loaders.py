@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sparsevision.data.dataset import Dataset
+from sparsevision.data.inspection import notes_of
 from sparsevision.data.loading import Loader, make_loader
 from sparsevision.data.preprocessing import batch_for
 from sparsevision.errors import ConfigError, DataError
@@ -19,7 +20,8 @@ class Loaders(Protocol):
     """Batches for training and for scoring, the same ones whenever they are asked for.
 
     `batches` counts one process's batches in an epoch; `fingerprint` changes with the data; `scored_names` names the
-    images that are scored.
+    images that are scored; `sentences` says to a person what is trained on and scored, and what is not read; `files`
+    are the paths that images are read from.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +29,8 @@ class Loaders(Protocol):
     batches: int
     origin: Mapping[str, str]
     scored_names: Sequence[object]
+    sentences: list[str]
+    files: Sequence[str]
 
     def train(self, epoch: int, start_batch: int = 0) -> Iterable[Batch]:
         """Returns an epoch's batches from one of them on."""
@@ -60,11 +64,26 @@ class ImageLoaders:
         self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
         self.origin: Mapping[str, str] = {"train": self.train_set.origin, "scored": self.val_set.origin}
         self.scored_names: Sequence[object] = self.val_set.names
+        train, scored = self.train_set, self.val_set
+        self.files: Sequence[str] = [path for each in (train, scored) for path in getattr(each, "files", ())]
+        self.sentences: list[str] = [
+            f"Training on {len(train):,} images: {train.origin}.", f"Scoring {len(scored):,} images: {scored.origin}.",
+            *notes_of([train, scored]),
+        ]  # fmt: skip
         self.batch_size = data.batch // parts
+        if (seen := len(train) * data.repeats) < parts:
+            raise ConfigError(
+                f"{len(train)} images are fewer than the {parts} parts of a step (run.accumulation times processes): "
+                "lower run.accumulation."
+            )
+        if seen < data.batch:
+            self.batch_size = seen // parts
+            self.sentences.append(
+                f"{len(train)} images do not fill a step of data.batch={data.batch}: a step has "
+                f"{self.batch_size * parts}."
+            )
         self.transform, self.collate = self.task.train_transform(), self.task.train_collate()
         self.batches = len(self.train(0))
-        if self.batches < self.recipe.run.accumulation:
-            raise DataError(f"{len(self.train_set)} images do not fill one step of data.batch={data.batch}: lower it.")
 
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""

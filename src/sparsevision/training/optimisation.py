@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from timm.models import group_parameters
@@ -93,6 +95,18 @@ def make_optimiser(groups: list[dict[str, Any]], section: OptimiserSection, lr: 
         ) from None
 
 
+@contextmanager
+def _without_remarks(kind: type) -> Iterator[None]:
+    """Silences timm's log about a class: of a schedule of one step it remarks that the rate stays as it is."""
+    log = logging.getLogger(kind.__module__)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 class Schedule:
     """Sets the rate of every group before each step; stateless, so that resuming needs only the step's number."""
 
@@ -126,12 +140,9 @@ class Schedule:
                 **{**start, "warmup_prefix": True},
             )  # fmt: skip
         else:
-            self.scheduler = CosineLRScheduler(
-                optimiser,
-                t_initial=total if section.form == "released" else max(total - warmup, 1),
-                lr_min=peak * section.floor,
-                **start,
-            )
+            length = total if section.form == "released" else max(total - warmup, 1)
+            with _without_remarks(CosineLRScheduler):
+                self.scheduler = CosineLRScheduler(optimiser, t_initial=length, lr_min=peak * section.floor, **start)
 
     def set(self, step: int) -> float:
         """Sets the rates for a step, counted from 0 over the whole run; returns the rate of a group of scale 1."""

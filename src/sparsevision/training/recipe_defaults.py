@@ -11,12 +11,13 @@ from typing import Any
 import timm
 
 from sparsevision.errors import ConfigError
-from sparsevision.factory import preprocessing_of, task_of
+from sparsevision.factory import is_known, model_of, preprocessing_of, task_of
 from sparsevision.models.registry import variants
 from sparsevision.tasks import task_named, task_of_data
 from sparsevision.tasks.registry import DEFAULT_TASK
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.sections import DistillationSection
+from sparsevision.types import Preprocessing
 
 
 def choose_recipe(
@@ -27,8 +28,13 @@ def choose_recipe(
 
     A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default of the task that
     the model (or without one, the data set) is for, with the model's published weights where there are any. `data` and
-    `model` replace the recipe's own; another model leaves the recipe's options for its own behind.
+    `model` replace the recipe's own; another model leaves the recipe's options for its own behind. A `model` that is
+    the path of weights names its model and is what the run starts from.
     """
+    path = model if model is not None and _is_path(model) else None
+    view = None
+    if path is not None:
+        model, view = model_of(path)
     own = Path(out) / "recipe.toml"
     resumed = recipe is None and resume and own.exists()
     name = recipe or (str(own) if resumed else task_named(_purpose(model, data)).recipe)
@@ -37,10 +43,12 @@ def choose_recipe(
     if model is not None and model != chosen.model.name:
         chosen = chosen.with_values({"model": {"name": model}})
     if recipe is None and not resumed:
-        chosen = chosen.with_values(_fitted(chosen, backbone))
+        chosen = chosen.with_values(_fitted(chosen, backbone, view))
+    if path is not None:
+        chosen = chosen.with_values({"model.checkpoint": path, "model.pretrained": False, "model.backbone": None})
     if data is not None:
         chosen = chosen.with_values({"data.spec": data})
-    chosen = chosen.with_overrides(overrides)
+    chosen, notes = _with_overrides(chosen, overrides, None if recipe or resumed else backbone)
     if task_of(chosen.model.name) != chosen.task:
         raise ConfigError(f"{chosen.model.name} is not a model for task = {chosen.task!r}: name a recipe for its task.")
     if chosen.data.spec is None:
@@ -49,7 +57,40 @@ def choose_recipe(
     section = chosen.distillation
     if section.teacher is None and section != DistillationSection():
         said += " Teacher: none, though the recipe distils (--set distillation.teacher=NAME)."
-    return chosen, [said]
+    return chosen, [said, *notes]
+
+
+def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | None) -> tuple[Recipe, list[str]]:
+    """Returns the recipe with overrides, and sentences about other fields that had to follow.
+
+    Starting weights that are named replace those of the recipe, without published ones a default recipe starts from its
+    `backbone`, and a run that is shorter has a shorter warm-up.
+    """
+    named = {override.partition("=")[0].strip() for override in overrides}
+    starts = {"model.checkpoint", "model.backbone"} & named
+    values: dict[str, Any] = {"model.pretrained": False} if starts else {}
+    if "model.pretrained" in named:
+        values = {} if starts else {"model.checkpoint": None}
+    warmup = recipe.schedule.warmup_epochs
+    follows = "schedule.epochs" in named and not any(name.startswith("schedule.warmup") for name in named)
+    if follows:
+        values["schedule.warmup_epochs"] = 0.0
+    chosen = recipe.with_values(values).with_overrides(overrides)
+    if "model.pretrained" in named and not starts:
+        own = None if chosen.model.pretrained else chosen.model.backbone or backbone
+        chosen = chosen.with_values({"model.backbone": own})
+    if not follows:
+        return chosen, []
+    if warmup < chosen.schedule.epochs:
+        return chosen.with_values({"schedule.warmup_epochs": warmup}), []
+    fitted = chosen.schedule.epochs / 4
+    note = f"The warm-up is {fitted:g} epochs, as {warmup:g} do not fit into {chosen.schedule.epochs}."
+    return chosen.with_values({"schedule.warmup_epochs": fitted}), [note]
+
+
+def _is_path(model: str) -> bool:
+    """Returns whether a model is named by a file or folder of weights, as `predict` takes it."""
+    return not is_known(model) and (Path(model).exists() or len(Path(model).parts) > 1 or bool(Path(model).suffix))
 
 
 def starting_weights(recipe: Recipe) -> str:
@@ -57,7 +98,7 @@ def starting_weights(recipe: Recipe) -> str:
     if recipe.model.checkpoint:
         return f"Starting weights: {recipe.model.checkpoint}."
     if recipe.model.pretrained:
-        return "Starting weights: the published ones (--set model.pretrained=false starts from scratch)."
+        return "Starting weights: the published ones (--set model.pretrained=false starts without them)."
     if recipe.model.backbone:
         return f"Starting weights of the backbone: {recipe.model.backbone}."
     return "Starting weights: none, from scratch."
@@ -69,12 +110,12 @@ def _purpose(model: str | None, data: str | None) -> str:
     return DEFAULT_TASK if data is None else task_of_data(data)
 
 
-def _fitted(recipe: Recipe, backbone: str | None) -> dict[str, Any]:
+def _fitted(recipe: Recipe, backbone: str | None, view: Preprocessing | None) -> dict[str, Any]:
     """Returns the fields of the default recipe that follow from the model: its input, and published weights."""
     name = recipe.model.name
     pretrained = _has_weights(name)
     fitted: dict[str, Any] = {"model.pretrained": pretrained, "model.backbone": None if pretrained else backbone}
-    own = recipe.task_class.fitted(preprocessing_of(name))
+    own = recipe.task_class.fitted(view or preprocessing_of(name))
     fitted |= {f"transforms.{field}": value for field, value in own.items()}
     side, size = recipe.data.decode_side, getattr(recipe.transforms, "size", None)
     if side is not None and size and own.get("size"):

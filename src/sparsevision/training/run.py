@@ -16,7 +16,7 @@ from torch import nn
 
 from sparsevision.data.preprocessing import least_decoded_side
 from sparsevision.data.subset import divided
-from sparsevision.errors import ConfigError, MissingExtraError, OutOfMemoryError
+from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.evaluation.evaluate import evaluate_batches, nothing_read
 from sparsevision.tasks import Measure, Report, Task
 from sparsevision.training.display import Display
@@ -81,7 +81,23 @@ def train(recipe: Recipe, *, data: str | None = None, out: str | Path, resume: b
         recipe = recipe.with_values({"data.spec": str(data)})
     if recipe.data.spec is None:
         raise ConfigError("No data set was named: give --data, or data.spec in the recipe.")
+    for text in [str(out), *_texts(recipe.model_dump())]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"The path {text!r} is not UTF-8, as what a run writes is: rename it, or give a link of another name."
+            ) from None
     return fit(recipe, lambda accelerator: make_parts(recipe, accelerator), out=out, resume=resume)
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Yields every text in nested settings."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict | list | tuple):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _texts(value)
 
 
 def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Path, resume: bool = False) -> RunSummary:
@@ -89,18 +105,23 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
     accelerator = make_accelerator(recipe)
     folder = RunFolder(out, writes=accelerator.is_main_process)
     with Display(quiet=not accelerator.is_main_process) as display, one_sentence_for_memory(recipe):
-        folder.open(recipe, resume=resume)
-        accelerator.wait_for_everyone()
-        seed_everything(recipe.run.seed)
-        made = parts(accelerator)
-        run = make_session(recipe, made, accelerator, folder, display)
-        seed_everything(recipe.run.seed + accelerator.process_index)
-        position = run.restore() if resume else 0
-        origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
-        folder.write_data(origin, made.loaders.scored_names)
-        folder.start_logging(position, run.progress.step)
         try:
-            finished = run_epochs(run, made.loaders)
+            folder.open(recipe, resume=resume)
+            accelerator.wait_for_everyone()
+            seed_everything(recipe.run.seed)
+            made = parts(accelerator)
+            run = make_session(recipe, made, accelerator, folder, display)
+            seed_everything(recipe.run.seed + accelerator.process_index)
+            position = run.restore() if resume else 0
+            if resume:
+                folder.check_files(made.loaders.files)
+            for sentence in [_resumed(run)] if resume else made.loaders.sentences:
+                display.say(sentence)
+            origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
+            folder.write_data(origin, made.loaders.scored_names, made.loaders.files)
+            folder.start_logging(position, run.progress.step)
+            with run.stop:
+                finished = run_epochs(run, made.loaders)
         finally:
             folder.close()
         accelerator.end_training()
@@ -142,9 +163,11 @@ def score_weights(run: Session, loaders: Loaders) -> None:
     for weights, model in candidates.items():
         with run.accelerator.autocast():
             reports[weights] = evaluate_batches(model, run.task, _noting(run, loaders.scored()))
-        values = {"epoch": run.progress.epoch + 1, "weights": weights, **reports[weights].scalars()}
+    run.obey_stop()
+    for weights, report in reports.items():
+        values = {"epoch": run.progress.epoch + 1, "weights": weights, **report.scalars()}
         run.folder.log("val", run.progress.step, values)
-        run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {reports[weights].headline()}")
+        run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {report.headline()}")
     # Of equals the averaged weights: they were listed last.
     scores = {weights: run.task.score(report) for weights, report in reports.items()}
     best = max(reversed(scores), key=lambda weights: run.task.rank(scores[weights]))
@@ -162,6 +185,8 @@ def _noting(run: Session, batches: Iterable[Batch]) -> Iterator[Batch]:
     for batch in batches:
         run.note_skipped(batch)
         yield batch
+        if run.accelerator.num_processes == 1:  # several have different numbers of batches: after the last one
+            run.obey_stop()
 
 
 def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -> None:
@@ -210,7 +235,16 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     else:
         # Decoded as they are wherever the weights are used, whatever training is content with.
         side, cache = least_decoded_side(preprocessing), data.cache_mebibytes
-        val_set = kind.open(data.spec, "val", seed=data.split_seed, side=side, cache=cache)
+        try:
+            val_set = kind.open(data.spec, "val", seed=data.split_seed, side=side, cache=cache)
+        except DataError:
+            divided_on_disk = {"train", "val"} & {*kind.layout(data.spec).splits(data.spec)}
+            if divided_on_disk or len(set(train_set.labels)) < len(train_set):
+                raise
+            raise DataError(
+                f"{data.spec!r} has one image of each class, so that none can be held out for scoring: give at least "
+                "one class a second image, or divide the images into folders train and val."
+            ) from None
     kind.check_sets(data.spec, train_set, val_set)
     kind.check_preprocessing(preprocessing)
     classes = train_set.classes
@@ -219,7 +253,9 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         recipe=recipe, train_set=train_set, val_set=val_set, task=task, rank=accelerator.process_index,
         world=accelerator.num_processes,
     )  # fmt: skip
-    return Parts(make_model(recipe, classes), task, loaders, make_teacher(recipe, classes))
+    model = make_model(recipe, classes)
+    loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
+    return Parts(model, task, loaders, make_teacher(recipe, classes))
 
 
 def make_session(
@@ -294,6 +330,14 @@ def one_sentence_for_memory(recipe: Recipe) -> Iterator[None]:
             f"parts: set run.gradient_checkpointing=true (a run can be resumed with it), or start anew with more "
             f"run.accumulation, or with a lower data.batch or smaller images ([transforms])."
         ) from None
+
+
+def _resumed(run: Session) -> str:
+    """Returns a sentence about where a resumed run goes on."""
+    progress = run.progress
+    if not progress.step:
+        return f"{run.folder.path} has no state to resume from: starting anew."
+    return f"Resuming {run.folder.path} after step {progress.step}, in epoch {progress.epoch + 1} of {run.epochs}."
 
 
 def _summary(run: Session, finished: bool) -> RunSummary:

@@ -2,6 +2,7 @@
 
 recipe.toml         as resolved; running it again repeats the run
 data.json           where the images came from and how they were divided
+files.npy           when each file of the data was last changed, in nanoseconds
 scored.txt          the images that were scored and not learned from, one JSON string a line
 environment.json    versions, machine, command; one entry for each start
 metrics.jsonl       one line for each logging interval and each evaluation
@@ -10,6 +11,7 @@ curves.png          the same numbers drawn
 skipped.jsonl       images that could not be read, and why
 last/               the training state that `--resume` goes on from
 best/               the checkpoint folder of the best weights so far
+.lock               held by the process that writes here; it may stay behind, the lock ends with the process
 """
 
 from __future__ import annotations
@@ -25,8 +27,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
 from sparsevision.errors import ConfigError
-from sparsevision.files import flush, replacing
+from sparsevision.files import WHOLE, flush, record, recorded_in, replacing
 from sparsevision.tasks import Measure
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.state import state_exists, writing
@@ -50,6 +56,7 @@ class RunFolder:
         self.writes = writes
         self._metrics: IO[bytes] | None = None
         self._tensorboard: Any = None
+        self._lock: Any = None
 
     @property
     def last(self) -> Path:
@@ -66,17 +73,24 @@ class RunFolder:
     def open(self, recipe: Recipe, *, resume: bool) -> None:
         """Makes the folder, or checks that a resumed run has the same recipe; writes recipe and environment.
 
-        Raises ConfigError where a run lies already and `resume` is not set, or lies there with another recipe.
+        Raises ConfigError where a run lies already and `resume` is not set, or lies there with another recipe; where
+        another process writes into the folder; and where it holds files that no run wrote.
         """
         old = self.path / "recipe.toml"
-        if (self.best.exists() or state_exists(self.last)) and not resume:
+        begun = self.best.exists() or state_exists(self.last)
+        if begun and not resume:
             raise ConfigError(f"{str(self.path)!r} holds a run already: go on with --resume, or choose another --out.")
+        if self.writes and not begun:
+            self._check_own()
         if resume and old.exists():
             _check_same(read_recipe(old), recipe)
         if not self.writes:
             return
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            if WHOLE not in recorded_in(self.path):
+                record(self.path, WHOLE, "train")
             self._write_whole(old, recipe.to_toml())
             self._write_environment()
             self._mend_best()
@@ -90,19 +104,44 @@ class RunFolder:
             self._metrics.truncate(position)
             self._tensorboard = self._open_tensorboard(step)
 
-    def write_data(self, origin: Mapping[str, Any], scored: Iterable[object]) -> None:
+    def check_files(self, files: Sequence[str]) -> None:
+        """Raises ConfigError where some of the data's files, but not all, were changed since the run wrote its state.
+
+        All of them are of another time where the data set was copied.
+        """
+        path = self.path / "files.npy"
+        if not path.exists() or not state_exists(self.last):
+            return
+        try:
+            before = np.load(path, allow_pickle=False)
+        except (OSError, ValueError):
+            return
+        now = _times(files)
+        changed = np.flatnonzero(before != now) if before.shape == now.shape else np.arange(0)
+        if 0 < len(changed) < len(now):
+            names = ", ".join(files[index] for index in changed[:3])
+            raise ConfigError(
+                f"{len(changed)} files of the data set were changed since {str(self.path)!r} was trained on it "
+                f"({names}): start anew in another --out, or put them back."
+            )
+
+    def write_data(self, origin: Mapping[str, Any], scored: Iterable[object], files: Sequence[str] = ()) -> None:
         """Writes where the data came from and how it was divided: the names of the images that are scored."""
         if self.writes:
             with writing(self.path):
+                with replacing(self.path / "files.npy") as part:
+                    np.save(part, _times(files))
                 self._write_whole(self.path / "data.json", json.dumps(dict(origin), indent=2) + "\n")
                 self._write_whole(self.path / "scored.txt", "".join(f"{json.dumps(str(name))}\n" for name in scored))
 
     def close(self) -> None:
-        """Closes the logs."""
+        """Closes the logs, and releases the folder."""
         for log in (self._metrics, self._tensorboard):
             if log is not None:
                 log.close()
-        self._metrics = self._tensorboard = None
+        if self._lock is not None:
+            self._lock.release()
+        self._metrics = self._tensorboard = self._lock = None
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -161,6 +200,30 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------------------ internals
 
+    def _check_own(self) -> None:
+        """Raises ConfigError for a folder with files in it that no run wrote."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{str(self.path)!r} is a file: give --out a folder.")
+        there = [entry.name for entry in self.path.glob("[!.]*")]
+        if there and WHOLE not in recorded_in(self.path):
+            raise ConfigError(
+                f"The folder {str(self.path)!r} holds {min(there)!r}, which no run wrote: give --out a new folder."
+            )
+
+    def _take_lock(self) -> None:
+        """Locks the folder for as long as this process lives; raises ConfigError where another one holds the lock."""
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"Another training writes into {str(self.path)!r} at this moment: wait for its end, or choose another "
+                "--out."
+            ) from None
+        except NotImplementedError:
+            return  # a file system without locks
+        self._lock = lock
+
     def _open_tensorboard(self, step: int) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
@@ -195,6 +258,11 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / "metrics.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
+
+
+def _times(files: Sequence[str]) -> NDArray[np.int64]:
+    """Returns when files were last changed, -1 for those that are missing."""
+    return np.array([os.stat(path).st_mtime_ns if os.path.exists(path) else -1 for path in files], dtype=np.int64)
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsevision.errors import CheckpointError, ConfigError
+from sparsevision.errors import CheckpointError, ConfigError, RunStoppedError
+from sparsevision.stopping import StopRequest
 from sparsevision.training import state
 from sparsevision.training.distillation import Learner, Teacher
 from sparsevision.training.meters import FiniteWatch, Meter
@@ -62,6 +65,7 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)
     finite: FiniteWatch = field(default_factory=FiniteWatch)
+    stop: StopRequest = field(default_factory=StopRequest)
     started: float = field(default_factory=time.monotonic)
     last_lr: float = 0.0
 
@@ -89,6 +93,8 @@ class Session:
 
     def sum_over_processes(self, number: int) -> int:
         """Adds up what every process counted."""
+        if self.accelerator.num_processes == 1:
+            return number  # a GPU is not waited for
         return int(self._sum(torch.tensor(number, device=self.accelerator.device)))
 
     def tell_gradient_scale(self) -> None:
@@ -122,6 +128,19 @@ class Session:
             self.write_state()
         elif self.progress.step % self.recipe.run.log_every == 0:
             self.log_training()
+        self.obey_stop()
+
+    def obey_stop(self) -> None:
+        """Writes the state and raises RunStoppedError if a signal to stop has come, to any of the processes."""
+        if not self.sum_over_processes(int(self.stop.signal is not None)):
+            return
+        number = self.stop.signal or signal.SIGTERM  # another process was told
+        self.write_state()
+        raise RunStoppedError(
+            f"Stopped by {number.name} after step {self.progress.step}, whose state is written: go on "
+            f"with `sparsevision train --resume --out {shlex.quote(str(self.folder.path))}`.",
+            number,
+        )
 
     @property
     def epochs(self) -> int:

@@ -1,0 +1,100 @@
+"""First steps: a run of few epochs, of few images, or from weights at hand starts, and says what it fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sparsevision.checkpoints import save_checkpoint
+from sparsevision.cli import main
+from sparsevision.errors import ConfigError
+from sparsevision.factory import create_model
+from sparsevision.training.recipe_defaults import choose_recipe
+from sparsevision.types import Preprocessing
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> str:
+    for number in range(12):
+        path = tmp_path / "few" / ("ant", "bee")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((48, 40), 40 + number).convert("RGB").save(path)
+    return str(tmp_path / "few")
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    model = create_model("sparseformer_nano", num_classes=2, cortex_depth=1)
+    view = Preprocessing((64, 64), fit="stretch")
+    return save_checkpoint(
+        tmp_path / "own" / "best", model, name="sparseformer_nano", preprocessing=view, labels=("ant", "bee")
+    )
+
+
+def test_a_trial_of_two_epochs_on_twelve_images_works(few: str, tmp_path: Path, capsys) -> None:
+    words = ["train", "--data", few, "--out", str(tmp_path / "run"), "--set", "schedule.epochs=2"]
+    assert main([*words, "--set", "transforms.size=32", "--set", "data.decode_side=none"]) == 0
+    said = capsys.readouterr().err
+    assert "The warm-up is 0.5 epochs, as 2 do not fit into 2." in said
+    assert "10 images do not fill a step of data.batch=32: a step has 10." in said
+
+
+@pytest.mark.parametrize("place", ["own", "own/best", "own/best/model.safetensors"])
+def test_a_model_that_is_a_path_is_where_the_run_starts(place: str, few: str, weights: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / place)
+    if place.endswith("safetensors"):
+        path = str(save_single(tmp_path))
+    recipe, [said, *_] = choose_recipe(None, data=few, model=path)
+    assert (recipe.model.name, recipe.model.checkpoint, recipe.model.pretrained) == ("sparseformer_nano", path, False)
+    assert f"Starting weights: {path}." in said
+    assert recipe.preprocessing.fit == "stretch"
+
+
+def save_single(folder: Path) -> Path:
+    model = create_model("sparseformer_nano", num_classes=2, cortex_depth=1)
+    view = Preprocessing((64, 64), fit="stretch")
+    target = folder / "one.safetensors"
+    return save_checkpoint(target, model, name="sparseformer_nano", preprocessing=view, labels=("ant", "bee"))
+
+
+def test_weights_that_are_named_take_the_place_of_the_published_ones(few: str, weights: Path) -> None:
+    named = [f"model.checkpoint={weights}"]
+    recipe, _ = choose_recipe(None, data=few, model="sparseformer_nano", overrides=named)
+    assert (recipe.model.checkpoint, recipe.model.pretrained) == (str(weights), False)
+    with pytest.raises(ConfigError, match="were both given"):
+        choose_recipe(None, data=few, model=None, overrides=[*named, "model.pretrained=true"])
+
+
+def test_a_detector_starts_from_the_weights_at_hand_or_from_its_backbone() -> None:
+    published, [said] = choose_recipe(None, data="x", model="sparse_detr_nano")
+    assert (published.model.pretrained, published.model.backbone) == (True, None)
+    assert "the published ones" in said
+    bare, [said] = choose_recipe(None, data="x", model="sparse_detr_nano", overrides=["model.pretrained=false"])
+    assert (bare.model.pretrained, bare.model.backbone) == (False, "pretrained")
+    assert "Starting weights of the backbone: pretrained." in said
+
+
+def test_a_warm_up_that_fits_stays(few: str) -> None:
+    recipe, notes = choose_recipe(None, data=few, model=None, overrides=["schedule.epochs=10"])
+    assert (recipe.schedule.warmup_epochs, len(notes)) == (2, 1)
+    with pytest.raises(ConfigError, match="must be less than epochs"):
+        choose_recipe(None, data=few, model=None, overrides=["schedule.epochs=2", "schedule.warmup_epochs=3"])
+
+
+def test_accumulation_of_more_parts_than_images_is_named(few: str, tmp_path: Path, capsys) -> None:
+    words = ["train", "--data", few, "--out", str(tmp_path / "run"), "--set", "run.accumulation=16"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "10 images are fewer than the 16 parts of a step (run.accumulation times processes): lower run.acc" in said
+
+
+def test_one_image_of_each_class_cannot_be_divided(few: str, tmp_path: Path, capsys) -> None:
+    for path in Path(few).rglob("*.png"):
+        if path.stem not in ("0", "1"):
+            path.unlink()
+    assert main(["train", "--data", few, "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "has one image of each class, so that none can be held out for scoring: give at least one class a" in said
+    assert "choose another split" not in said
