@@ -20,7 +20,7 @@ $(BIN)/uv:
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 
 # A stamp per set of extras: installing again only when pyproject.toml has changed.
-$(VENV)/.installed-demo: EXTRAS = [demo,train]
+$(VENV)/.installed-demo: EXTRAS = [demo,train,detection,video]
 $(VENV)/.installed-test: EXTRAS = [test]
 $(VENV)/.installed-docs: EXTRAS = [test,docs]
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/uv
@@ -31,6 +31,8 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/sparsevision demo
 
 test: export OMP_NUM_THREADS = 1
+# Tests start many processes, which would otherwise compile PyTorch's modules each.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-docs
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
 	$(BIN)/pytest -q -n $(WORKERS) -m slow
