@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from stand_ins import TinyLoaders, final_weights, parts, recipe
 from test_loop import lines, run, same
 
@@ -150,6 +151,33 @@ def test_two_trainings_do_not_share_a_folder_and_a_dead_one_holds_none(tmp_path:
                 run(recipe(), out, resume=resume)
         other.kill()
     assert run(recipe(), out, resume=True).finished
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_the_processes_that_load_images_too_ends_a_run_with_its_state(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    for name, value in (("dark", 30), ("light", 200)):
+        (tmp_path / "my" / name).mkdir(parents=True)
+        for shade in range(30):
+            Image.new("RGB", (40, 40), (value, shade, 60)).save(tmp_path / "my" / name / f"{shade}.png")
+    options = (
+        "transforms.size=32", "data.decode_side=none", "data.batch=4", "schedule.epochs=500", "run.workers=2",
+        "run.log_every=1", "run.evaluate_every=100",
+    )  # fmt: skip
+    command = [sys.executable, "-m", "sparsevision", "train", "--data", str(tmp_path / "my")]
+    command += ["--out", str(tmp_path / "r"), *(word for option in options for word in ("--set", option))]
+    usual = {"start_new_session": True, "text": True, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **usual) as process:
+        assert process.stderr is not None
+        while "loss" not in process.stderr.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, number)
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 128 + number, said
+    assert f"Stopped by {number.name} after step" in said
+    assert read_state(tmp_path / "r" / "last") is not None
 
 
 @pytest.mark.slow

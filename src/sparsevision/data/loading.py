@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,7 @@ class Loader:
             sampler=self.numbers,
             num_workers=workers,
             multiprocessing_context=method if workers > 0 else None,
+            worker_init_fn=_outlive_requests_to_stop,
             # Its own generator: the default would draw from torch's global one, with workers only.
             generator=torch.Generator(),
         )
@@ -83,6 +85,17 @@ class Loader:
                 "A process that loads images was killed, most likely for want of memory: use fewer workers or a "
                 "smaller batch size."
             ) from error
+
+
+def _outlive_requests_to_stop(worker: int) -> None:
+    """Leaves a signal that comes to all processes of a command at once to the one that writes the state.
+
+    So do Ctrl-C, a closed terminal, and programs that end a whole group by SIGTERM. A second SIGTERM ends the worker.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _fill_cache(dataset: object) -> None:
