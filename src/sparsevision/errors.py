@@ -23,6 +23,8 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, advice: str = "") -> None:
         known = sorted(known)
+        # Names from files may be of any length, and looking for the nearest takes time that grows with it.
+        name = name if len(name) <= 80 else f"{name[:80]}..."
         near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or known[:5]
         offered = ", ".join(repr(candidate) for candidate in near)
         message = f"Unknown {kind}: {name!r}; the nearest are {offered}."

@@ -71,6 +71,12 @@ def test_an_unknown_name_gets_the_nearest(name: str, nearest: str) -> None:
             ask(name)
 
 
+def test_an_unknown_name_is_cut() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        create_model("9" * 100_000)
+    assert len(str(caught.value)) < 400
+
+
 def test_models_are_listed_by_pattern() -> None:
     assert list_models() == sorted(variants())
     assert list_models("*clip*") == ["sparseformer_clip_base", "sparseformer_clip_large"]
