@@ -188,6 +188,7 @@ def test_linked_folders_are_read_once(make_folder: Make, tmp_path: Path) -> None
     (root / "ant" / "linked").symlink_to(elsewhere, target_is_directory=True)
     (root / "ant" / "again").symlink_to(elsewhere, target_is_directory=True)
     (elsewhere / "loop").symlink_to(root / "ant", target_is_directory=True)
+    (root / "ant" / "up").symlink_to(root, target_is_directory=True)
     assert len(open_dataset(root, "all")) == 19
 
 
