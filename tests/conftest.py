@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,13 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(count):
                 draw(folder / "my_images" / split / name / f"{number}.jpg", shape, number)
     return folder
+
+
+@pytest.fixture
+def usual_handlers() -> Iterator[None]:
+    """A shell's background jobs ignore Ctrl-C, and what nohup started a closed terminal: tests may be such."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -19,22 +19,13 @@ from sparsevision.inference.images import ImageReader
 from sparsevision.stopping import StopRequest, stopping_in_order
 from tiny_detector import save_tiny_detector
 
+pytestmark = pytest.mark.usefixtures("usual_handlers")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_detector(tmp_path_factory.mktemp("weights") / "tiny"))
-
-
-@pytest.fixture(autouse=True)
-def _usual_handlers() -> Iterator[None]:
-    """A shell's background jobs ignore Ctrl-C, and what nohup started a closed terminal: tests may be such."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
 from small_images import jpeg
 
 CLASSES = ("ant", "bee", "cat")
@@ -41,3 +42,21 @@ def make_shard(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    """Twelve images of squares and discs to train on, four to score, in COCO's layout; a module may have others."""
+    return draw_coco_folder(tmp_path / "coco", train=12, val=4)
+
+
+@pytest.fixture
+def yolo(coco: Path, tmp_path: Path) -> Path:
+    """The same in YOLO's layout."""
+    return as_yolo_folder(coco, tmp_path / "yolo")
+
+
+@pytest.fixture
+def voc(coco: Path, tmp_path: Path) -> Path:
+    """The same in Pascal VOC's layout."""
+    return as_voc_folder(coco, tmp_path / "voc")

@@ -24,16 +24,6 @@ def coco(tmp_path: Path) -> Path:
     return draw_coco_folder(tmp_path / "coco")
 
 
-@pytest.fixture
-def yolo(coco: Path, tmp_path: Path) -> Path:
-    return as_yolo_folder(coco, tmp_path / "yolo")
-
-
-@pytest.fixture
-def voc(coco: Path, tmp_path: Path) -> Path:
-    return as_voc_folder(coco, tmp_path / "voc")
-
-
 @pytest.mark.parametrize("layout", CONVERT)
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_every_layout_has_the_same_boxes(coco: Path, layout: str, split: str, tmp_path: Path) -> None:

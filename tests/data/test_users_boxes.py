@@ -12,28 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coco_folder import as_voc_folder, as_yolo_folder, draw_coco_folder
+from coco_folder import draw_coco_folder
 from sparsevision.cli import main
 from sparsevision.errors import DataError
 from sparsevision.tasks import inspect_dataset, task_of_data
 from sparsevision.tasks.detection.task import DetectionTask
 
 Edit = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture
-def coco(tmp_path: Path) -> Path:
-    return draw_coco_folder(tmp_path / "coco", train=12, val=4)
-
-
-@pytest.fixture
-def yolo(coco: Path, tmp_path: Path) -> Path:
-    return as_yolo_folder(coco, tmp_path / "yolo")
-
-
-@pytest.fixture
-def voc(coco: Path, tmp_path: Path) -> Path:
-    return as_voc_folder(coco, tmp_path / "voc")
 
 
 def boxes(folder: Path, split: str = "train") -> np.ndarray:

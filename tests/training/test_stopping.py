@@ -27,17 +27,8 @@ from sparsevision.training import fit
 from sparsevision.training.state import read_state
 from sparsevision.types import Batch
 
+pytestmark = pytest.mark.usefixtures("usual_handlers")
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
-@pytest.fixture(autouse=True)
-def _usual_handlers() -> Iterator[None]:
-    """A shell's background jobs ignore Ctrl-C, and what nohup started a closed terminal: tests may be such."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 class Signalled(TinyLoaders):

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sparsevision.data.reading import is_image_name
 from sparsevision.errors import DataError
@@ -44,6 +45,15 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
+def entries_in(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """Returns what lies in a folder, by name, without asking for more of it; nothing where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
 def walk(
     folder: str, refused: Callable[[OSError], None], passed: Callable[[str], None] = lambda folder: None
 ) -> Iterator[tuple[str, list[str]]]:
@@ -52,8 +62,9 @@ def walk(
     The outputs of this package's commands are left out. `refused` receives the errors of folders that cannot be
     listed, and `passed` the folders that are passed over.
     """
-    seen = {os.path.realpath(folder)}
-    above = os.path.realpath(folder) + os.sep
+    # With those above it: a link that leads up would bring everything beside the folder into it.
+    start = Path(os.path.realpath(folder))
+    seen = {os.fspath(each) for each in (start, *start.parents)}
     for parent, folders, files in os.walk(folder, onerror=refused, followlinks=True):
         outputs = recorded_in(parent)
         if WHOLE in outputs and parent != folder:
@@ -64,8 +75,7 @@ def walk(
             path = os.path.join(parent, name)
             if is_passed_over(name):
                 passed(path)
-            # A link that leads up would bring everything beside the folder into it.
-            elif (place := os.path.realpath(path)) not in seen and not above.startswith(place.rstrip(os.sep) + os.sep):
+            elif (place := os.path.realpath(path)) not in seen:
                 seen.add(place)
                 kept.append(name)
         # os.walk goes on with this very list.

@@ -51,7 +51,7 @@ class ImageFolder:
         if split in (None, "train") and not all(walked.images for walked in found):
             empty = next(folder for folder, walked in zip(folders, found, strict=True) if not walked.images)
             if empty.casefold() in _OF_BOXES:
-                raise DataError(f"The folder {own / empty} is one of annotations: {own} is no folder of class folders.")
+                raise DataError(f"The folder {own / empty} is one of annotations: {own} is not one of class folders.")
             raise DataError(
                 f"The class folder {own / empty} has no images (.jpg, .png, .webp, ...): put some in or remove it."
             )

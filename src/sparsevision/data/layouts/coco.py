@@ -22,7 +22,7 @@ from sparsevision.data.layouts.annotated_images import (
 )
 from sparsevision.data.splitting import split_of_file, split_of_folder
 from sparsevision.data.texts import composed, read_text
-from sparsevision.data.walking import notes_on, walk_images
+from sparsevision.data.walking import entries_in, notes_on, walk_images
 from sparsevision.errors import DataError
 
 _LONGEST = 1_000_000_000  # pixels
@@ -228,10 +228,8 @@ def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
 
 def _candidates(root: Path, split: str | None) -> list[Path]:
     """Returns the json of a split, or all that may be it; what has a plainer name goes before others."""
-    top, apart = (
-        _jsons(root),
-        [path for home in _folders(root) if home.name.casefold() == _HOME for path in _jsons(home)],
-    )
+    top = _jsons(root)
+    apart = [path for home in _folders(root) if home.name.casefold() == _HOME for path in _jsons(home)]
     if split is None:
         tiers = [[path for path in (*top, *apart) if path.stem.casefold() in _UNDIVIDED]]
     else:
@@ -248,11 +246,12 @@ def _candidates(root: Path, split: str | None) -> list[Path]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return [path for path in sorted(root.glob("*")) if path.is_dir()]
+    return [Path(entry.path) for entry in entries_in(root) if entry.is_dir()]
 
 
 def _jsons(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if path.suffix.lower() == ".json" and path.is_file()]
+    found = (Path(entry.path) for entry in entries_in(folder) if entry.name.lower().endswith(".json"))
+    return [path for path in found if path.suffix.lower() == ".json" and path.is_file()]
 
 
 def _split_in(stem: str) -> str | None:
@@ -264,9 +263,11 @@ def _split_in(stem: str) -> str | None:
 
 def _seems_coco(path: Path) -> bool:
     """Returns whether a json may be COCO's, from its beginning; what is damaged may be, and is reported when read."""
+    if path.parent.name.casefold() == _HOME:
+        return True
     with suppress(OSError), path.open("rb") as file:
         beginning = file.read(1 << 16).replace(b"\0", b"")
-        return any(key in beginning for key in _KEYS) or path.parent.name.casefold() == _HOME
+        return any(key in beginning for key in _KEYS)
     return True
 
 
@@ -314,7 +315,7 @@ def _unlisted(folder: Path, paths: Sequence[Path], json_file: Path) -> list[str]
 def read_ids(path: Path) -> tuple[list[tuple[str, int]], dict[str, int]]:
     """Returns the file names of a json's images with their ids, and the ids of its categories by name.
 
-    Raises DataError if the file is no such json.
+    Raises DataError if the file is not such a json.
     """
     content = _read_json(path)
     images = [(str(row["file_name"]).replace("\\", "/"), row["id"]) for row in _images(content, path)]

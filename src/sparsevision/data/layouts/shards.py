@@ -194,7 +194,7 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
         folders = [Path(path).parent.name for path in paths]
         whole = [split_of_folder(folder) for folder in folders]
         told = whole if any(whole) else [split_of_file(folder) for folder in folders]
-        # One folder for all is no division: it may be the whole data set's.
+        # One folder for all shards does not divide them: it may be the whole data set's.
         told = told if len(set(told)) > 1 else [None] * len(paths)
     groups = {split: [path for path, name in zip(paths, told, strict=True) if name == split] for split in _ORDER}
     if rest := [path for path, name in zip(paths, told, strict=True) if name is None]:

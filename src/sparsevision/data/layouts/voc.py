@@ -22,7 +22,7 @@ from sparsevision.data.layouts.annotated_images import (
 )
 from sparsevision.data.splitting import split_of_folder
 from sparsevision.data.texts import composed, read_text
-from sparsevision.data.walking import notes_on, walk_images
+from sparsevision.data.walking import entries_in, notes_on, walk_images
 from sparsevision.errors import DataError
 
 _IMAGES = ("jpegimages", "images")
@@ -119,11 +119,12 @@ def _homes(root: Path) -> dict[str | None, _Home]:
 
 def _home(folder: Path) -> _Home | None:
     """Returns a folder's xml files and images: in the two folders, or beside each other."""
-    folders = {path.name.casefold(): path for path in sorted(folder.glob("*")) if path.is_dir()}
+    entries = entries_in(folder)
+    folders = {entry.name.casefold(): Path(entry.path) for entry in entries if entry.is_dir()}
     apart = folders.get("annotations")
     if apart is not None and any(map(_is_xml, apart.rglob("*"))):
         return _Home(apart, next((folders[name] for name in _IMAGES if name in folders), folder))
-    return _Home(folder, folder) if any(map(_is_xml, folder.glob("*"))) else None
+    return _Home(folder, folder) if any(_is_xml(Path(entry.name)) for entry in entries) else None
 
 
 def _is_xml(path: Path) -> bool:
