@@ -1,9 +1,10 @@
 """Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
-With `--cells BCCD` those of the detector, too, on the test split of the blood cells; with `--recurrent RUN` and
-`--filters RUN` those of trained Visual Transformers' tokens. Photographs that come with scikit-learn and scikit-image
-illustrate; contact sheets show images of a split, evenly spaced in its order and not chosen, and the mistakes: those
-that the classifier is surest of, and the images that the detector counts worst.
+With `--cells BCCD` those of the detector, too, on the test split of the blood cells, with `--nuclei NUCLEI` those of
+the segmenter; with `--recurrent RUN` and `--filters RUN` those of trained Visual Transformers' tokens. Photographs that
+come with scikit-learn and scikit-image illustrate; contact sheets show images of a split, evenly spaced in its order
+and not chosen, and the mistakes: those that the classifier is surest of, and the images that the detector and the
+segmenter count worst.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cyclopts
 import numpy as np
@@ -27,6 +29,8 @@ from sparsevision.explain.animations.stages import stages_animation
 from sparsevision.explain.figures.annotated import annotated_figure
 from sparsevision.explain.figures.attention import attention_figure
 from sparsevision.explain.figures.disturbed import disturbed_figure
+from sparsevision.explain.figures.given import given_figure
+from sparsevision.explain.figures.owners import owners_figure
 from sparsevision.explain.figures.saliency import saliency_figure
 from sparsevision.explain.figures.stages import stages_figure
 from sparsevision.explain.figures.tokens import tokens_figure
@@ -36,6 +40,7 @@ from sparsevision.inference.explaining import explain_images, explain_sweep
 from sparsevision.tasks import open_dataset
 from sparsevision.tasks.detection.result import DetectionResult, true_result
 from sparsevision.tasks.detection.task import DetectionTask
+from sparsevision.tasks.segmentation.result import SegmentationResult
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 CAR = "val/car_side/image_0018.jpg"
@@ -57,6 +62,7 @@ def main(
     *,
     model: str = "sparseformer_nano",
     cells: str | None = None,
+    nuclei: str | None = None,
     recurrent: str | None = None,
     filters: str | None = None,
     out: Path = FIGURES,
@@ -64,6 +70,8 @@ def main(
     """Write every figure of the documentation into `out`."""
     if cells is not None:
         illustrate_detector(Predictor("sparse_detr_nano", "cpu"), cells, out)
+    if nuclei is not None:
+        illustrate_segmenter(Predictor("vt_fpn_nano", "cpu"), nuclei, out)
     for name, run in {"recurrent": recurrent, "filter": filters}.items():
         if run is not None:
             [explanation] = explain_images(Predictor(run, "cpu"), [str(Path(data) / CAR)])
@@ -98,6 +106,27 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
         true = [true_result(record, test.classes) for record in records]
         images = [record.image for record in records]
         save(shot(comparison_figure(images, found, true), dpi=130), out / f"cells-{kind}.jpg")
+
+
+def illustrate_segmenter(predictor: Predictor, nuclei: str, out: Path) -> None:
+    """Draws the images of the test split whose nuclei were counted best and worst, and where tokens go in one."""
+    test: Any = open_dataset(nuclei, "test", task="segmentation")
+    records = [test.read(index) for index in range(len(test))]
+    found = [predictor(record.image, min_area=10) for record in records]
+    true = [
+        SegmentationResult(name=record.name, classes=test.classes, labels=record.target, min_area=10)
+        for record in records
+    ]
+    errors = [abs(one.count("nucleus") - other.count("nucleus")) for one, other in zip(found, true, strict=True)]
+    order = np.argsort(errors, kind="stable")
+    # Among the many that are right, those with the most nuclei.
+    best = sorted(order[:40], key=lambda index: -true[index].count("nucleus"))[:9]
+    for kind, chosen in (("best", best), ("worst", order[::-1][:9])):
+        images, *results = ([each[index] for index in chosen] for each in ([r.image for r in records], found, true))
+        save(shot(comparison_figure(images, *results), dpi=130), out / f"nuclei-{kind}.jpg")
+    [shown] = explain_images(predictor, [str(test.path(int(best[0])))])
+    for draw in (owners_figure, given_figure):
+        save(shot(draw(shown), dpi=150), out / f"nuclei-{draw.__name__.removesuffix('_figure')}.jpg")
 
 
 def counted(

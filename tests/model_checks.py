@@ -80,7 +80,8 @@ def check_outputs(model: nn.Module, name: str) -> None:
     with torch.inference_mode():
         answer = model(smooth_images(2, 96, 96))
     first = next(tensors_of(answer))
-    assert (first.shape[0], first.shape[-1]) == (2, CLASSES)
+    # Classes are the last axis, or the second one where the others are a map's.
+    assert (first.shape[0], first.shape[1 if first.ndim == 4 else -1]) == (2, CLASSES)
     assert numbers(answer).isfinite().all()
     assert not torch.allclose(first[0], first[1])
     assert model.outputs in ("classes", "embedding")

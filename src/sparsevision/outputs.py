@@ -76,5 +76,26 @@ class DetectionOutput:
     auxiliary_losses: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class SegmentationHead:
+    """The answer of one head of a segmenter: `logits` (B, K, h, w), whose pixels stand for `stride` of the image's.
+
+    At the right and the bottom the last pixels may reach beyond the image.
+    """
+
+    name: str
+    logits: Tensor
+    stride: int
+
+
+@dataclass(frozen=True)
+class SegmentationOutput:
+    """The output of a segmenter: its `heads`, the one that results are read from first, then auxiliary ones."""
+
+    heads: tuple[SegmentationHead, ...]
+
+
 register_output(DetectionHead, constants=("name", "labels", "scores"))
 register_output(DetectionOutput)
+register_output(SegmentationHead, constants=("name", "stride"))
+register_output(SegmentationOutput)

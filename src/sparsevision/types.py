@@ -38,20 +38,22 @@ class Regions:
 
 @dataclass(frozen=True)
 class TokenMaps:
-    """One map a token, on one grid over the image: `read` (B, L, H, W), the cells of which each token is a mean.
+    """Maps of tokens, one a token, on one grid over the image; each is None where the model has nothing like it.
 
-    `interaction` (B, L, H, W) weights, for each token, the maps of the tokens that it attends to by its attention;
-    None where tokens do not attend to each other. All maps sum to one.
+    `read` (B, L, H, W) are the cells of which each token is a mean, and `interaction` (B, L, H, W) weights, for each
+    token, the maps of the tokens that it attends to; these sum to one over the cells. `given` (B, L, H, W) is how much
+    each cell takes from each token; it sums to one over the tokens.
     """
 
     kind: ClassVar[str] = "token_maps"
-    read: Tensor
+    read: Tensor | None = None
     interaction: Tensor | None = None
+    given: Tensor | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The maps that there are."""
-        return ("read",) if self.interaction is None else ("read", "interaction")
+        return tuple(name for name in ("read", "interaction", "given") if getattr(self, name) is not None)
 
 
 @dataclass(frozen=True)

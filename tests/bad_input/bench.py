@@ -27,6 +27,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from coco_folder import draw_coco_folder
+from mask_folder import save_tiny_segmenter
 from tiny_detector import save_tiny_detector
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
@@ -71,7 +72,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def make_good_things(folder: Path) -> Path:
     """Makes data/ (train and val of three classes), model/ (a checkpoint), recipe.toml and run/ (a finished run).
 
-    For detection, boxes/ (in COCO's layout) and detector/ (a checkpoint).
+    For detection, boxes/ (in COCO's layout) and detector/ (a checkpoint); for segmentation, segmenter/.
     """
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.cli import main
@@ -96,6 +97,7 @@ def make_good_things(folder: Path) -> Path:
     assert main(["train", *map(str, words)]) == 0
     draw_coco_folder(folder / "boxes")
     save_tiny_detector(folder / "detector")
+    save_tiny_segmenter(folder / "segmenter")
     return folder
 
 
@@ -155,6 +157,10 @@ class Bench:
     @cached_property
     def detector(self) -> Path:
         return Path(shutil.copytree(self.good / "detector", self.place / "detector"))
+
+    @cached_property
+    def segmenter(self) -> Path:
+        return Path(shutil.copytree(self.good / "segmenter", self.place / "segmenter"))
 
     @cached_property
     def run(self) -> Path:

@@ -10,6 +10,7 @@ from box_rows import BOXES
 from data_rows import FOLDERS, IMAGES, RECIPES, SHARDS
 from detector_rows import DETECTORS
 from explain_rows import EXPLANATIONS
+from mask_rows import MASKS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 from token_rows import TOKENS
 
@@ -20,6 +21,7 @@ TABLE = {
         "folder": FOLDERS,
         "shards": SHARDS,
         "boxes": BOXES,
+        "masks": MASKS,
         "recipe": RECIPES,
         "checkpoint": CHECKPOINTS,
         "run": RUNS,

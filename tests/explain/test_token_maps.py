@@ -66,7 +66,7 @@ def test_entropy_goes_from_nothing_to_the_logarithm_of_the_cells(make_maps: Make
 def test_maps_are_relative_to_even_reading(make_maps: MakeExplanation) -> None:
     alone, even = make_maps().modules
     assert alone.relative()[1].flatten().tolist() == [0, 8, 0, 0, 0, 0, 0, 0]
-    assert alone.relative(interaction=True)[0].flatten().tolist() == [0, 0, 8, 0, 0, 0, 0, 0]
+    assert alone.relative("interaction")[0].flatten().tolist() == [0, 0, 8, 0, 0, 0, 0, 0]
     np.testing.assert_allclose(even.relative(), 1)
 
 
@@ -89,7 +89,7 @@ def test_a_map_lies_over_the_view_and_nowhere_else(make_maps: MakeExplanation) -
 
 def test_missing_maps_are_refused(make_maps: MakeExplanation) -> None:
     explanation = make_maps(interaction=False)
-    with pytest.raises(ConfigError, match="do not attend to each other"):
+    with pytest.raises(ConfigError, match="no maps of the kind 'interaction'"):
         interaction_figure(explanation)
     assert "interaction" not in [kind.name for kind in figures_for(explanation.has)]
     explanation.trace.token_maps.clear()
@@ -148,7 +148,7 @@ def test_pointing_at_a_token_shows_where_it_was_read(opened: Any) -> None:
     # The view is the middle half of the image, and the second of its four columns begins at three eighths.
     assert brightest(opened) == pytest.approx([0.375, 0], abs=0.01)
     assert "Token 1: at most 8.0 × even; entropy 0.00 of at most 2.08" in opened.text_content("#token")
-    opened.check("#interaction")
+    opened.check("input[value=interaction]")
     opened.hover("#token-0")
     assert brightest(opened) == pytest.approx([0.5, 0], abs=0.01)
     assert "entropy 0.00" in opened.text_content("#token")
@@ -170,7 +170,7 @@ def test_modules_are_stepped_through_and_images_chosen(opened: Any) -> None:
     assert "All tokens together" in opened.text_content("#token")
     opened.click("#images button:nth-child(2)")
     assert opened.text_content("#name") == "second.jpg"
-    assert opened.is_disabled("#interaction")
+    assert opened.is_disabled("input[value=interaction]")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from sparsevision.models.visual_transformer.tokenizers import (
 )
 
 SYSTEM = "visual_transformers"
-# Counts, no case; and the segmentation networks, which are not built yet.
+# Counts, no case; and the segmentation networks, which test_golden_segmenters.py has.
 NOT_HERE = ("budget", "vt_fpn_narrow", "vt_fpn_narrow_all", "vt_fpn_narrow_train")
 NAMES = sorted(path.stem for path in folder(SYSTEM).glob("*.json") if path.stem not in NOT_HERE)
 

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from coco_folder import draw_coco_folder
+from mask_folder import draw_mask_folder, save_tiny_segmenter
 from tiny_detector import save_tiny_detector
 
 
 @pytest.fixture(scope="session")
 def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader's folder: images, a recipe and trained models; boxes and a video. Copy it before writing there."""
+    """A reader's folder: images, recipe, models; boxes, masks and a video. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.factory import preprocessing_of
@@ -40,6 +41,11 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     shutil.copy(folder / "cat.jpg", folder / "bird.jpg")
     _add_boxes(folder)
+    draw_mask_folder(folder / "cells")
+    for name in ("fpn_nano", "vt_fpn_nano"):
+        save_tiny_segmenter(
+            folder / "runs" / ("cells-mask" if name == "fpn_nano" else "cells-tokens") / "best", name=name
+        )
     shutil.copy(folder / "cat.jpg", folder / "cells.jpg")
     return folder
 

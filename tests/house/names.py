@@ -17,6 +17,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "sparsevision"
 # The tables, and the names that users import.
 TABLES = ("tasks/registry.py", "models/registry.py", "__init__.py")
+# Words of other people's formats that happen to be a name here.
+FORMATS = (
+    ("data/layouts/coco.py", "segmentation"), ("data/layouts/shards.py", "segmentation"),
+    ("data/layouts/mask_folders.py", "segmentation"), ("tasks/segmentation/result.py", "Detections"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Mention:
 
     @property
     def allowed(self) -> bool:
-        """Whether the place is one of the tables."""
-        return self.file in TABLES
+        """Whether the place is one of the tables, or the word that of a format."""
+        return self.file in TABLES or (self.file, self.what) in FORMATS
 
 
 def folders(package: Path = PACKAGE) -> dict[str, Path]:

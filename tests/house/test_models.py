@@ -34,9 +34,17 @@ PARAMETERS = {
     "vt_resnet34": 21_892_392,
     "vt_resnet50": 22_149_160,
     "vt_resnet101": 41_141_288,
+    "vt_fpn_r50": 31_885_046,
+    "vt_fpn_r101": 50_824_950,
+    "fpn_r50": 28_430_070,
+    "fpn_r101": 47_369_974,
+    "sparseformer_segmenter_tiny": 33_393_234,
     **DETECTORS,
 }
-LARGEST_NANO = {"sparseformer": 6_000_000, "sparse_detr": 10_000_000}
+LARGEST_NANO = {
+    "sparseformer": 6_000_000, "sparse_detr": 10_000_000, "visual_transformer_fpn": 6_000_000,
+    "sparseformer_segmenter": 7_000_000,
+}  # fmt: skip
 
 
 def _count(model: nn.Module) -> int:

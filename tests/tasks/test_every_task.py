@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 from coco_folder import draw_coco_folder
+from mask_folder import draw_mask_folder
 from sparsevision import Predictor, evaluate
 from sparsevision.errors import ConfigError, DataError
+from sparsevision.files import OutputFolder
 from sparsevision.tasks import TASKS, Task, inspect_dataset, open_dataset, task_named, task_of_data
 from sparsevision.training import read_recipe, train
 from sparsevision.training.recipe import recipe_class
@@ -41,6 +43,10 @@ SHORT = {"schedule.epochs": 1, "schedule.warmup_epochs": 0, "run.workers": 0, "r
 DETR = {
     "backbone": "test_efficientnet", "backbone_options": [], "encoder_depth": 1, "decoder_depth": 1, "ffn_width": 16,
     "num_queries": 4, "encoder_heads": "none",
+}  # fmt: skip
+FPN = {
+    "backbone": "test_efficientnet", "backbone_options": [], "width": 16, "token_width": 32, "num_heads": 4,
+    "groups": 4, "head_width": 16,
 }  # fmt: skip
 EXAMPLES = {
     "classification": Example(
@@ -71,6 +77,20 @@ EXAMPLES = {
         },
         view=Preprocessing(size=(48, 96), fit="short"),
         own="transforms.crop_sides",
+        foreign="transforms.mixup",
+    ),
+    "segmentation": Example(
+        draw=draw_mask_folder,
+        recipe="masks_nano",
+        values={
+            "model": {"name": "vt_fpn_nano", "config": FPN},
+            "data.batch": 3,
+            "transforms.size": 64,
+            "transforms.crop": [64, 64],
+            "transforms.evaluation.size": 64,
+        },
+        view=Preprocessing(size=(64, 96), fit="short"),
+        own="transforms.most_of_class",
         foreign="transforms.mixup",
     ),
     "counting": Example(
@@ -196,9 +216,10 @@ def _check_results(predictor: Predictor, data: Path, tmp_path: Path) -> None:
         assert min(result.annotate(Image.open(path)).size) >= 480
         assert result.annotate(Image.open(path), least_side=0).size == Image.open(path).size
     for option, entry in predictor.task.writers.items():
-        with entry.open(tmp_path / option, predictor.task) as writer:
+        path = tmp_path / option
+        with entry.open(OutputFolder(path, "test") if entry.folder else path, predictor.task) as writer:
             list(writer.passing(results))
-        assert (tmp_path / option).stat().st_size
+        assert len(list(path.iterdir())) >= len(results) if entry.folder else path.stat().st_size
     for option in predictor.task.options.values():
         with pytest.raises(ConfigError, match=option.name):
             predictor(paths[0], **{option.name: -1})

@@ -19,7 +19,7 @@ from torch import Tensor
 from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Record
 from sparsevision.data.objects import Objects
-from sparsevision.outputs import DetectionHead, DetectionOutput
+from sparsevision.outputs import DetectionHead, DetectionOutput, SegmentationHead, SegmentationOutput
 from sparsevision.tasks import TASKS, task_named
 from sparsevision.training import build, read_recipe
 from sparsevision.training.loaders import ImageLoaders
@@ -51,6 +51,11 @@ BASES: dict[str, dict[str, Any]] = {
         "transforms.short_sides": [24], "transforms.longest": 80, "transforms.crop": 1.0,
         "transforms.crop_from": [40], "transforms.crop_sides": [20, 30], "transforms.flip": 0.0,
         "transforms.color_jitter": 0.0, "transforms.evaluation.longest": 80, "transforms.evaluation.size": 24,
+    },
+    "segmentation": {
+        "transforms.size": 40, "transforms.scale": [1.0, 1.1], "transforms.crop": [24, 20],
+        "transforms.most_of_class": 1.0, "transforms.flip": 0.0, "transforms.color_jitter": 0.0,
+        "transforms.evaluation.size": 24, "transforms.evaluation.longest": 80,
     },
 }  # fmt: skip
 OWN: dict[str, list[Row]] = {
@@ -86,6 +91,20 @@ OWN: dict[str, list[Row]] = {
         ("loss.l1", 7.0, {}, LOSS),
         ("loss.giou", 7.0, {}, LOSS),
     ],
+    "segmentation": [
+        ("transforms.size", 30, {}, TRAIN),
+        ("transforms.scale", [0.5, 0.6], {}, TRAIN),
+        ("transforms.crop", [20, 16], {}, TRAIN),
+        ("transforms.most_of_class", 0.34, {}, TRAIN),
+        ("transforms.vertical_flip", 1.0, {}, TRAIN),
+        ("transforms.evaluation.longest", 30, {}, EVALUATION),
+        ("transforms.evaluation.interpolation", "bicubic", {}, EVALUATION),
+        ("loss.cross_entropy", 7.0, {}, LOSS),
+        ("loss.dice", 7.0, {}, LOSS),
+        ("loss.auxiliary", 7.0, {}, LOSS),
+        ("loss.class_weights", [1.0, 2.0, 3.0], {}, LOSS),
+        ("loss.hardest", 0.5, {}, LOSS),
+    ],
 }  # fmt: skip
 CASES = [(task, row) for task, rows in OWN.items() for row in (*SHARED, *rows)]
 
@@ -102,7 +121,9 @@ def records(task: str) -> list[Record]:
         image = blocks.resize((90, 60) if number % 2 else (50, 70), Image.Resampling.NEAREST)
         corners = np.sort(draws.uniform(size=(3, 2, 2)), axis=1).reshape(3, 4)
         objects = Objects(corners, draws.integers(0, 3, 3), np.full(3, 0.1), np.zeros(3, bool))
-        target = number % 3 if task == "classification" else objects
+        mask = np.asarray(blocks)[..., 0] % 3
+        mask = np.array(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
+        target = {"classification": number % 3, "detection": objects, "segmentation": mask}[task]
         found.append(Record(image, target, f"{number}.png", (image.height, image.width)))
     return found
 
@@ -124,6 +145,10 @@ def loss_of(task: str, settings: Any) -> list[Tensor]:
     if task == "detection":
         output = DetectionOutput((DetectionHead("decoder", logits, boxes),))
         targets = [{"labels": torch.tensor([label]), "boxes": torch.tensor([[0.4, 0.5, 0.2, 0.3]])} for label in (0, 2)]
+    elif task == "segmentation":
+        maps = logits[..., None].expand(2, 5, 3, 4).transpose(1, 2)
+        output = SegmentationOutput((SegmentationHead("main", maps, 2), SegmentationHead("early", maps * 2, 2)))
+        targets = list(torch.randint(0, 3, (2, 10, 8), generator=draw))
     batch = made.collate([Sample(torch.zeros(3, 8, 8), each, str(n), n) for n, each in enumerate(targets)])
     return tensors_of(made.loss(output, batch, made.count(batch)))
 
@@ -174,6 +199,7 @@ WHOLE = {
         "transforms.size": 60, "transforms.crop_scale": [1.0, 1.0], "transforms.crop_ratio": [1.0, 1.0],
     },
     "detection": {"transforms.crop": 0.0, "transforms.short_sides": [60]},
+    "segmentation": {"transforms.size": 60, "transforms.scale": [1.0, 1.0], "transforms.crop": [60, 60]},
 }  # fmt: skip
 
 
@@ -189,6 +215,9 @@ def test_a_mirrored_image_keeps_its_target(task: str) -> None:
     if task == "detection":
         expected = plain.target["boxes"] * torch.tensor([-1.0, 1, 1, 1]) + torch.tensor([1.0, 0, 0, 0])
         torch.testing.assert_close(mirrored.target["boxes"], expected)
+    if task == "segmentation":
+        assert torch.equal(mirrored.target, plain.target.flip(-1))
+        return
     labels = [each.target["labels"].tolist() if task == "detection" else each.target for each in found]
     assert labels[0] == labels[1]
 
@@ -198,7 +227,7 @@ def test_a_mirrored_image_keeps_its_target(task: str) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same 12 + 4 photographs for each task: class folders, and COCO's json."""
+    """The same 12 + 4 photographs for each task: class folders, COCO's json, and masks."""
     place, draws = tmp_path_factory.mktemp("large"), np.random.default_rng(0)
     (place / "boxes" / "annotations").mkdir(parents=True)
     for split, count in (("train", 12), ("val", 4)):
@@ -210,12 +239,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             (place / "classes" / split / CLASSES[label]).mkdir(parents=True, exist_ok=True)
             image.save(place / "classes" / split / CLASSES[label] / name)
             image.save(place / "boxes" / split / name)
+            for kind, shown in (("images", image), ("labels", Image.new("L", image.size, label))):
+                (place / "masks" / split / kind).mkdir(parents=True, exist_ok=True)
+                shown.save(place / "masks" / split / kind / (name if kind == "images" else f"{Path(name).stem}.png"))
             rows.append({"id": number, "file_name": name, "width": 400, "height": 320})
             boxes.append({"id": number, "image_id": number, "category_id": label, "bbox": [40, 40, 120, 80]})
         categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES[:2])]
         content = {"images": rows, "annotations": boxes, "categories": categories}
         (place / "boxes" / "annotations" / f"{split}.json").write_text(json.dumps(content))
-    return {"classification": place / "classes", "detection": place / "boxes"}
+    (place / "masks" / "classes.txt").write_text("\n".join(CLASSES))
+    return {"classification": place / "classes", "detection": place / "boxes", "segmentation": place / "masks"}
 
 
 @pytest.fixture(params=sorted(OWN))
@@ -247,7 +280,7 @@ def test_a_share_of_train_is_held_out_for_every_task(loaders_of: Any) -> None:
         assert 2 <= len(one.val_set) <= 6
         assert named(one.val_set.names) | named(one.train_set.names) == named(usual.train_set.names)
         assert not named(one.val_set.names) & named(one.train_set.names)
-        assert sorted(set(one.val_set.labels)) == [0, 1]
+        assert sorted(set(one.val_set.labels)) in ([0, 1], [-1])  # masks have no class of their own
         assert one.val_set.read(0).name
     assert named(first.val_set.names) != named(second.val_set.names)
     assert len({one.fingerprint for one in (usual, first, second)}) == 3

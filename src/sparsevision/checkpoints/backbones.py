@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from sparsevision.checkpoints.downloads import released_weights
 from sparsevision.checkpoints.loading import fit_channels
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.timm_models import PREFIX, check_timm_name, is_timm_model, make_bare
 from sparsevision.errors import CheckpointError, ConfigError
+from sparsevision.models.registry import variant_named, variants
 
 PRETRAINED = "pretrained"
 
@@ -17,12 +19,14 @@ PRETRAINED = "pretrained"
 def fill_backbone(model: nn.Module, source: str) -> int:
     """Fills a model's backbone with a classifier's weights; what a backbone has no use for is omitted.
 
-    For images of another number of channels the first weights are summed or repeated.
+    For images of another number of channels the first weights are summed or repeated. Tables of tokens
+    (`token_tables`) of another length than the weights have keep their initialisation.
 
     Args:
         model: a model with a backbone (`backbone_tensors`).
-        source: a file of weights in timm's names for the classifier; or "pretrained" for those that timm usually
-            publishes of it, or "timm/NAME" for those of that name, as in "timm/resnet50.tv_in1k".
+        source: a file of weights of the classifier, in timm's names for a backbone of timm's; or "pretrained" for its
+            usual published ones, or the name of a model whose published weights are taken: one of this package, or
+            "timm/NAME", as in "timm/resnet50.tv_in1k".
 
     Returns:
         The number of tensors that were filled.
@@ -36,12 +40,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     if not hasattr(model, "backbone_tensors"):
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: omit model.backbone.")
     named: Any = model
-    if source == PRETRAINED or is_timm_model(source):
-        name = named.backbone_name if source == PRETRAINED else source.removeprefix(PREFIX)
-        check_timm_name(PREFIX + name)
-        state = make_bare(name, pretrained=True).state_dict()
-    else:
-        state = dict(read_checkpoint(source).state)
+    state = _weights(named.backbone_name if source == PRETRAINED else source, published=source == PRETRAINED)
     own, wanted = model.state_dict(), named.backbone_tensors()
     needed = [theirs for theirs in wanted.values() if not theirs.endswith("num_batches_tracked")]
     if missing := [theirs for theirs in needed if theirs not in state]:
@@ -50,6 +49,9 @@ def fill_backbone(model: nn.Module, source: str) -> int:
             "give the weights of the backbone that the model has."
         )
     taken = {name: state[theirs] for name, theirs in wanted.items() if theirs in state}
+    for name in [name for name in taken if name.endswith(getattr(model, "token_tables", ()))]:
+        if taken[name].shape != own[name].shape:
+            del taken[name]
     fit_channels(model, own, taken)
     for name, tensor in taken.items():
         if tensor.shape != own[name].shape:
@@ -59,3 +61,14 @@ def fill_backbone(model: nn.Module, source: str) -> int:
             )
     model.load_state_dict({**own, **taken})
     return len(taken)
+
+
+def _weights(source: str, *, published: bool) -> dict[str, Any]:
+    """Returns the tensors of a file, or of a model's published weights; `published` for a name that may be timm's."""
+    if source in variants():
+        return dict(read_checkpoint(released_weights(variant_named(source))).state)
+    if published or is_timm_model(source):
+        name = source.removeprefix(PREFIX)
+        check_timm_name(PREFIX + name)
+        return make_bare(name, pretrained=True).state_dict()
+    return dict(read_checkpoint(source).state)

@@ -39,7 +39,9 @@ def doctor(
     report = None
     if data is not None:
         from sparsevision.tasks import inspect_dataset
+        from sparsevision.tasks.registry import other_tasks_note
 
+        note = None if task else other_tasks_note(data, option="--task")
         with progress_bar("decoding images") as progress:
             report = inspect_dataset(data, task=task, progress=progress)
     harmful = [f"{finding.name}: {finding.value}. {finding.advice}" for finding in harms(findings)]
@@ -54,6 +56,8 @@ def doctor(
         print(encoder.dumps(whole, indent=1))
     else:
         _print(findings, report, harmful)
+        if data is not None and note:
+            print(f"Note: {sentence(note)}")
     return 1 if harmful else 0
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 _Flag = Parameter(negative="")
 _OPTIONS = (
     "model", "out", "overwrite", "figure", "gif", "page", "device", "faithfulness", "data", "peer", "limit", "baseline",
+    "tokens",
 )  # fmt: skip
-_TABLE, _CURVES = "faithfulness.json", "faithfulness.png"
+_TABLE, _CURVES, _TOKENS = "faithfulness.json", "faithfulness.png", "tokens.json"
 # The columns of the table, by the rows' own names.
 _AREAS = {
     "deletion": "deletion (low is good)",
@@ -42,7 +43,7 @@ def explain(
     gif: Annotated[bool, _Flag] = False, page: Annotated[bool, _Flag] = False, device: str | None = None,
     faithfulness: Annotated[bool, _Flag] = False,
     data: str | None = None, peer: str | None = None, limit: int | None = None,
-    baseline: Literal["blur", "mean"] = "blur",
+    baseline: Literal["blur", "mean"] = "blur", tokens: Annotated[bool, _Flag] = False,
 ) -> int:  # fmt: skip
     """Draw what a model sampled and read, layer by layer; or measure whether that is what it decided by.
 
@@ -60,7 +61,8 @@ def explain(
         overwrite: Replace files that exist already. Files that are read are never replaced.
         figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
             sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens
-            that each token attends to), query (the samples of an object's query, layer by layer), tokens (those that
+            that each token attends to), owners (the token that each cell takes most from), given (the cells that each
+            token was given to), query (the samples of an object's query, layer by layer), tokens (those that
             respond most to a class), disturbed (the image erased and padded), annotated (the result over the image),
             all, or none. Default: the first of them that the model records. Options of figures are --radius (stages,
             disturbed), --label and --top-tokens (tokens), and --object (query), which alone choose their figure.
@@ -69,22 +71,31 @@ def explain(
             through values of the model's first control; it works offline.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
         faithfulness: Measure deletion and insertion curves on the val split of --data instead of drawing images.
-        data: The data set of --faithfulness.
+        data: The data set of --faithfulness or --tokens.
         peer: A checkpoint or timm/NAME whose Grad-CAM is measured as well.
-        limit: Measure on so many images, drawn at random. Default: all.
+        limit: Measure on so many images, drawn at random (of --tokens the first ones). Default: all.
         baseline: The replacement of deleted pixels: the blurred image, or the mean colour.
+        tokens: Measure on the val split of --data how widely visual tokens are read, and how much more on things than
+            on the background where the data set has masks.
     """
     from sparsevision.inference.options import resolve_options
 
     sources, given = split_options(images)
+    if tokens and (faithfulness or peer or figure or gif or page or baseline != "blur"):
+        raise ConfigError("--tokens measures alone: give it with --data, --limit, --device and --out.")
     if faithfulness:
         if data is None or sources:
             raise ConfigError("--faithfulness measures a data set: give --data and no images.")
         resolve_options(given, [], others=_OPTIONS)
         run = {"device": device, "peer": peer, "limit": limit, "baseline": baseline}
         return _measure(model, data, run, out, overwrite)
+    if tokens:
+        if data is None or sources:
+            raise ConfigError("--tokens measures a data set: give --data and no images.")
+        resolve_options(given, [], others=_OPTIONS)
+        return _measure_tokens(model, data, {"device": device, "limit": limit}, out, overwrite)
     if not sources:
-        raise ConfigError("There is nothing to explain: give images, or --faithfulness with --data.")
+        raise ConfigError("There is nothing to explain: give images, or --faithfulness or --tokens with --data.")
     drawn = {"figure": figure, "animate": gif, "page": page, "overwrite": overwrite}
     return _draw(sources, given, model, out, drawn, device=device)
 
@@ -126,25 +137,13 @@ def _draw(
 
 def _measure(model: str, data: str, run: dict[str, Any], out: Path, overwrite: bool) -> int:
     """Prints the table and writes `faithfulness.json` and `faithfulness.png` into `out`."""
-    from sparsevision.data.dataset import files_of
     from sparsevision.evaluation.faithfulness import measure_faithfulness
     from sparsevision.explain import faithfulness_figure, save_figure
 
-    def check(dataset: Dataset | None) -> OutputFolder:
-        read = names_of(out, files_of(dataset))
-        folder = OutputFolder(out, "explain", overwrite=overwrite, inputs=read)
-        for name in (_TABLE, _CURVES):
-            folder.check(name)
-        return folder
-
-    folder = check(None)  # before the weights are read
+    output = _Output(out, (_TABLE, _CURVES), overwrite)
     with progress_bar("deleting and inserting") as progress:
-
-        def opened(dataset: Dataset) -> None:
-            nonlocal folder
-            folder = check(dataset)
-
-        measured = measure_faithfulness(model, data, **run, progress=progress, opened=opened)
+        measured = measure_faithfulness(model, data, **run, progress=progress, opened=output.check)
+    folder = output.folder
     report_skipped(measured.skipped, measured.rows[0]["images"])
     with folder.writing(_TABLE) as path, replacing(path) as part:
         part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
@@ -153,6 +152,47 @@ def _measure(model: str, data: str, run: dict[str, Any], out: Path, overwrite: b
     print_table(_areas(measured.rows, run["baseline"]))
     print(printable(str(path)), printable(str(drawn)), sep="\n")
     return 0
+
+
+def _measure_tokens(model: str, data: str, run: dict[str, Any], out: Path, overwrite: bool) -> int:
+    """Prints the table and writes `tokens.json` into `out`."""
+    from sparsevision.evaluation.token_statistics import measure_tokens
+
+    output = _Output(out, (_TOKENS,), overwrite)
+    with progress_bar("reading tokens") as progress:
+        measured = measure_tokens(model, data, **run, progress=progress, opened=output.check)
+    report_skipped(measured.skipped, measured.images)
+    with output.folder.writing(_TOKENS) as path, replacing(path) as part:
+        part.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
+    rows = tuple(
+        (
+            each.module, f"{each.entropy:.3f}", f"{each.even:.3f}",
+            "not defined" if each.foreground is None else f"{each.foreground:+.1%}",
+        )
+        for each in measured.rows
+    )  # fmt: skip
+    columns = ("module", "entropy (nats)", "of an even attention", "on the foreground, against the background")
+    heading = f"Attention of visual tokens, {measured.images} images"
+    print_table(Table(columns=columns, rows=rows, heading=heading, numbers=frozenset({1, 2, 3})))
+    print(printable(str(path)))
+    return 0
+
+
+class _Output:
+    """The folder that a measurement is written into, checked before anything is read and again with what is read."""
+
+    def __init__(self, out: Path, names: Sequence[str], overwrite: bool) -> None:
+        self._out, self._names, self._overwrite = out, names, overwrite
+        self.check(None)
+
+    def check(self, dataset: Dataset | None) -> None:
+        """Raises ConfigError where a file is not to be replaced."""
+        from sparsevision.data.dataset import files_of
+
+        read = names_of(self._out, files_of(dataset))
+        self.folder = OutputFolder(self._out, "explain", overwrite=self._overwrite, inputs=read)
+        for name in self._names:
+            self.folder.check(name)
 
 
 def _areas(rows: list[dict[str, Any]], baseline: str) -> Table:

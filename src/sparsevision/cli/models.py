@@ -82,7 +82,10 @@ def _table_of(summary: ModelSummary, options: list[Option]) -> Table:
         default = option.default if isinstance(option.default, str) else f"{option.default or 0:g}"
         rows.append((flag(option.name), values, default, option.description))
     kind = task_named(summary.task)
-    files = {name: f"predict: {entry.description}" for name, entry in kind.writers.items()}
-    files |= {name: f"evaluate: {entry.description}" for name, entry in kind.report_writers.items()}
-    rows += [(flag(name), "path of a file", "", description) for name, description in files.items()]
+    for name, entry in kind.writers.items():
+        rows.append(
+            (flag(name), f"path of a {'folder' if entry.folder else 'file'}", "", f"predict: {entry.description}")
+        )
+    for name, written in kind.report_writers.items():
+        rows.append((flag(name), "path of a file", "", f"evaluate: {written.description}"))
     return Table(columns=("option", "values", "default", "meaning"), rows=tuple(rows))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -31,11 +32,12 @@ def predict(
     draw: Path | None = None, overwrite: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int | None = None, device: str | None = None,
 ) -> int:  # fmt: skip
-    """Classify images, or find and count objects in images and videos.
+    """Classify images or their pixels, or find and count objects in images and videos.
 
-    The results are those of the model's task: a classifier names the classes of each image, a detector finds objects.
-    Further options depend on the model: values of its controls and choices, options of its task (as --top-k or
-    --threshold) and files that its task writes (as --coco). `sparsevision models MODEL` lists them.
+    The results are those of the model's task: a classifier names the classes of each image, a detector finds objects, a
+    segmenter gives every pixel a class. Further options depend on the model: values of its controls and choices,
+    options of its task (as --top-k or --threshold) and files that its task writes (as --coco or --masks).
+    `sparsevision models MODEL` lists them.
 
     Args:
         images: Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a
@@ -108,7 +110,8 @@ def writer_options(task: Task) -> dict[str, Option]:
     """Returns the files that a task writes and their further options, by name."""
     found: dict[str, Option] = {}
     for name, entry in task.writers.items():
-        texts = {name: f"write {entry.description} into this file", **entry.options}
+        where = "folder" if entry.folder else "file"
+        texts = {name: f"write {entry.description} into this {where}", **entry.options}
         found |= {each: TextOption(each, None, text) for each, text in texts.items()}
     return found
 
@@ -127,6 +130,15 @@ class _Outputs(NamedTuple):
         inputs = [path.parent / name for name in inputs_in(path.parent, self.sources)]
         check_new(path, overwrite=self.overwrite, inputs=[*self.read, *inputs])
 
+    def folder(self, path: Path, files: Sequence[Path]) -> OutputFolder:
+        """Opens a folder of outputs, into which these files are written, too."""
+        from sparsevision.inference.sources import inputs_in
+
+        # What is in the folder is written before these files are complete.
+        kept = {each.name for each in files if each.absolute().parent.resolve() == path.resolve()}
+        inputs = inputs_in(path, self.sources) | kept
+        return OutputFolder(path, "predict", overwrite=self.overwrite, inputs=inputs)
+
 
 def _writers(
     predictor: Predictor, features: Path | None, draw: Path | None, paths: Mapping[str, Path], outputs: _Outputs,
@@ -134,6 +146,7 @@ def _writers(
 ) -> list[Writer[Any]]:  # fmt: skip
     """Opens what is written besides the table or the lines."""
     writers: list[Writer[Any]] = []
+    folders: dict[str, tuple[Path, Callable[[OutputFolder], Writer[Any]]]] = {}
     files = [] if features is None else [features]
     if features is not None:
         from sparsevision.inference.feature_file import FeatureFile
@@ -148,6 +161,9 @@ def _writers(
                 option = next(iter(own)).replace("_", "-")
                 raise ConfigError(f"--{option} is an option of --{name}: give a file with --{name}, too.")
             continue
+        if entry.folder:
+            folders[name] = (paths[name], partial(entry.open, task=predictor.task, **own))
+            continue
         written = (paths[name], *entry.beside(paths[name], **own))
         files += written
         for path in written:
@@ -158,15 +174,12 @@ def _writers(
     if draw is not None:
         # Imported here: the font of annotations comes with matplotlib, which takes a second.
         from sparsevision.inference.annotated_files import AnnotatedFiles
-        from sparsevision.inference.sources import inputs_in
 
-        stack.enter_context(naming(draw))
-        # What is annotated is written before these files are complete.
-        inputs = inputs_in(draw, outputs.sources) | {
-            path.name for path in files if path.absolute().parent.resolve() == draw.resolve()
-        }
-        folder = OutputFolder(draw, "predict", overwrite=outputs.overwrite, inputs=inputs)
-        writers.append(stack.enter_context(AnnotatedFiles(folder)))
+        folders["draw"] = (draw, AnnotatedFiles)
+    check_different([*files, *(path for path, _ in folders.values())])
+    for path, open_folder in folders.values():
+        stack.enter_context(naming(path))
+        writers.append(stack.enter_context(open_folder(outputs.folder(path, files))))
     return writers
 
 

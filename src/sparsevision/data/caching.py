@@ -49,8 +49,9 @@ class CachedDataset:
             return replace(found.record, image=Image.frombytes("RGB", found.size, found.pixels))
         record = self.dataset.read(index)
         pixels = record.image.tobytes()
-        if self.used + len(pixels) <= self.limit:
-            self.used += len(pixels)
+        taken = len(pixels) + getattr(record.target, "nbytes", 0)
+        if self.used + taken <= self.limit:
+            self.used += taken
             self._kept[index] = _Kept(pixels, record.image.size, replace(record, image=_EMPTY))
         return record
 

@@ -139,6 +139,9 @@ class Examination(ABC):
     def take(self, index: int) -> None:
         """Examines one image."""
 
+    def examine(self, index: int, record: Any) -> None:  # noqa: B027
+        """Examines what was read of one image; most faults need no more than that it could be read."""
+
     def read(self, index: int, name: str, label: int) -> tuple[int, int] | None:
         """Reads one image, keeps it as `name`, and returns its height and width; None where it is broken."""
         try:
@@ -150,6 +153,7 @@ class Examination(ABC):
         except UnreadableImageError as error:
             self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))
             return None
+        self.examine(index, record)
         self.seen.append(Seen(self.split, name, label, digest))
         self.sizes.append(record.original_size or (record.image.height, record.image.width))
         return self.sizes[-1]

@@ -99,24 +99,47 @@ def decode_image(
     name = name or _name_of(source)
     data = read_bytes(source, name)
     try:
-        _check_pnm(data)
-        with _quiet, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            stored = image.size
-            if 0 in stored:
-                raise _RefusalError(f"it has {stored[0]} x {stored[1]} pixels")
-            _choose_scale(image, side)
-            if stored[0] * stored[1] > len(data) * _MOST_PIXELS_PER_BYTE.get(image.format or "", MAX_PIXELS):
-                raise _RefusalError(f"{len(data)} bytes cannot hold the {stored[0]} x {stored[1]} pixels it declares")
-            if image.format in ("JPEG", "MPO") and _scans(data) > _MOST_SCANS:
-                raise _RefusalError(f"it has more than the {_MOST_SCANS} scans that are decoded")
-            with _decoding_memory.taken(_bytes_needed(image, stored)):
-                image.load()
-                turn = _turn(image)
-                size = stored if turn in _SWAPPING else (stored[1], stored[0])
-                rgb = as_rgb(image, background=background)
-                return (rgb.transpose(turn) if turn is not None else rgb), size
+        with _decoded(data, side) as (image, stored):
+            turn = _turn(image)
+            size = stored if turn in _SWAPPING else (stored[1], stored[0])
+            rgb = as_rgb(image, background=background)
+            return (rgb.transpose(turn) if turn is not None else rgb), size
     except Exception as error:  # decoders of hostile bytes raise nearly every built-in exception
         raise _unreadable(name, error) from error
+
+
+def decode_stored(source: ImageSource, what: str = "image") -> tuple[Image.Image, str]:
+    """Decodes an image with its own mode and palette, upright, for values that are no brightness, as those of masks.
+
+    Returns it with the name of its format. Raises UnreadableImageError, and nothing else, for everything that cannot be
+    decoded as a `what`.
+    """
+    name = _name_of(source)
+    data = read_bytes(source, name)
+    try:
+        with _decoded(data, None) as (image, _):
+            turn = _turn(image)
+            return (image if turn is None else image.transpose(turn)), image.format or ""
+    except Exception as error:  # decoders of hostile bytes raise nearly every built-in exception
+        raise _unreadable(name, error, what) from error
+
+
+@contextmanager
+def _decoded(data: bytes, side: int | None) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """Decodes a file's bytes, once they are known to be no trap; yields the image and its stored (width, height)."""
+    _check_pnm(data)
+    with _quiet, Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        stored = image.size
+        if 0 in stored:
+            raise _RefusalError(f"it has {stored[0]} x {stored[1]} pixels")
+        _choose_scale(image, side)
+        if stored[0] * stored[1] > len(data) * _MOST_PIXELS_PER_BYTE.get(image.format or "", MAX_PIXELS):
+            raise _RefusalError(f"{len(data)} bytes cannot hold the {stored[0]} x {stored[1]} pixels it declares")
+        if image.format in ("JPEG", "MPO") and _scans(data) > _MOST_SCANS:
+            raise _RefusalError(f"it has more than the {_MOST_SCANS} scans that are decoded")
+        with _decoding_memory.taken(_bytes_needed(image, stored)):
+            image.load()
+            yield image, stored
 
 
 def read_bytes(source: ImageSource, name: str | None = None) -> bytes:
@@ -301,8 +324,9 @@ class _RefusalError(Exception):
     """A reason that already reads as the end of the sentence."""
 
 
-def _unreadable(name: str, error: Exception) -> UnreadableImageError:
-    return UnreadableImageError(f"{name} cannot be read as an image: {_reason(error)}.")
+def _unreadable(name: str, error: Exception, what: str = "image") -> UnreadableImageError:
+    article = "an" if what[0] in "aeiou" else "a"
+    return UnreadableImageError(f"{name} cannot be read as {article} {what}: {_reason(error)}.")
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 from torchvision.tv_tensors import Image as TensorImage
 
 from sparsevision.data.dataset import Record
@@ -109,3 +109,67 @@ class RandomShortSide(v2.Transform):
 
 def _drawn(least: int, most: int) -> int:
     return int(torch.randint(least, most + 1, ()))
+
+
+_LONGEST = 8  # times the short side
+
+
+class RandomScale(v2.Transform):
+    """Resizes so that the short side is `size` times a factor drawn between `scale`; masks by their nearest pixels.
+
+    The mask may be larger than the image, which may have been reduced while decoding. Of strips the long side is at
+    most eight times `size` times the factor.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float]) -> None:
+        super().__init__()
+        self.size, self.scale = size, scale
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draws a size."""
+        found = next(each for each in flat_inputs if isinstance(each, Image.Image | TensorImage))
+        height, width = v2.functional.get_size(found)
+        factor = float(torch.empty(()).uniform_(*self.scale)) * self.size
+        factor /= max(min(height, width), max(height, width) / _LONGEST)
+        return {"size": [max(round(height * factor), 1), max(round(width * factor), 1)]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resizes one input."""
+        # "Nearest" alone would shift masks against images, by half a pixel of the larger one.
+        nearest = {"interpolation": v2.InterpolationMode.NEAREST_EXACT} if isinstance(inpt, Mask) else {}
+        return self._call_kernel(v2.functional.resize, inpt, **params, **nearest, antialias=True)
+
+
+class RandomMaskCrop(v2.Transform):
+    """Cuts a part out in which no class has more than a share, if ten draws find one; what is smaller is padded.
+
+    Padding is grey in the image and does not count in the mask.
+    """
+
+    def __init__(self, size: tuple[int, int], most_of_class: float, *, ignored: int = 255, draws: int = 10) -> None:
+        super().__init__()
+        self.size, self.most_of_class, self.ignored, self.draws = size, most_of_class, ignored, draws
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draws where to cut."""
+        mask = next(each for each in flat_inputs if isinstance(each, Mask))
+        extents = mask.shape[-2:]
+        spare = [max(extent - side, 0) for extent, side in zip(extents, self.size, strict=True)]
+        place = (0, 0)
+        for _ in range(self.draws):
+            place = (_drawn(0, spare[0]), _drawn(0, spare[1]))
+            part = mask[..., place[0] : place[0] + self.size[0], place[1] : place[1] + self.size[1]]
+            counts = torch.bincount(part.flatten().long(), minlength=self.ignored + 1)[: self.ignored]
+            if counts.max() <= self.most_of_class * counts.sum():
+                break
+        rows, columns = (min(extent, side) for extent, side in zip(extents, self.size, strict=True))
+        return {"top": place[0], "left": place[1], "height": rows, "width": columns}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Cuts and pads one input."""
+        cut = self._call_kernel(v2.functional.crop, inpt, **params)
+        padding = [0, 0, self.size[1] - params["width"], self.size[0] - params["height"]]
+        if not any(padding):
+            return cut
+        fill = self.ignored if isinstance(inpt, Mask) else 124
+        return self._call_kernel(v2.functional.pad, cut, padding=padding, fill=fill)

@@ -55,18 +55,19 @@ def entries_in(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 
 def walk(
-    folder: str, refused: Callable[[OSError], None], passed: Callable[[str], None] = lambda folder: None
-) -> Iterator[tuple[str, list[str]]]:
+    folder: str, refused: Callable[[OSError], None], passed: Callable[[str], None] = lambda folder: None, *,
+    with_outputs: bool = False,
+) -> Iterator[tuple[str, list[str]]]:  # fmt: skip
     """Yields every folder at any depth with the names of its files, sorted; each folder once, however it is linked.
 
-    The outputs of this package's commands are left out. `refused` receives the errors of folders that cannot be
-    listed, and `passed` the folders that are passed over.
+    The outputs of this package's commands are left out, unless `with_outputs` is set. `refused` receives the errors of
+    folders that cannot be listed, and `passed` the folders that are passed over.
     """
     # With those above it: a link that leads up would bring everything beside the folder into it.
     start = Path(os.path.realpath(folder))
     seen = {os.fspath(each) for each in (start, *start.parents)}
     for parent, folders, files in os.walk(folder, onerror=refused, followlinks=True):
-        outputs = recorded_in(parent)
+        outputs = {} if with_outputs else recorded_in(parent)
         if WHOLE in outputs and parent != folder:
             folders.clear()
             continue
@@ -113,10 +114,10 @@ class Walked:
                 self.unread[suffix] += 1
 
 
-def walk_images(folder: str) -> Walked:
+def walk_images(folder: str, *, with_outputs: bool = False) -> Walked:
     """Lists the images under a folder, sorted by path; raises DataError where a folder cannot be listed."""
     found = Walked()
-    for parent, files in walk(folder, _refuse, found.pass_over):
+    for parent, files in walk(folder, _refuse, found.pass_over, with_outputs=with_outputs):
         for name in files:
             if is_image_name(name) and not name.startswith("."):
                 path = os.path.join(parent, name)

@@ -62,6 +62,19 @@ def write_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
     return canvas
 
 
+def write_legend(image: Image.Image, labels: Sequence[str], colours: Sequence[Colour]) -> Image.Image:
+    """Writes labels into the upper left corner of a new image, each on a ground of its colour."""
+    canvas = image.copy()
+    letters = _letters(min(canvas.size), len(labels))
+    pen = ImageDraw.Draw(canvas)
+    for number, (text, colour) in enumerate(zip(labels, colours, strict=True)):
+        width = letters.font.getlength(text) + 2 * letters.pad
+        _draw_text(
+            pen, text, _inside(0, number * (letters.height + 1), width, letters.height, canvas.size), colour, letters
+        )
+    return canvas
+
+
 def on_image(boxes: Sequence[Box], size: tuple[int, int]) -> list[Box]:
     """Turns boxes in pixels of an image of a size (width, height) into fractions of it."""
     width, height = size

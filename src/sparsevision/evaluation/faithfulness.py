@@ -128,9 +128,10 @@ def _token_attention(predictor: Predictor, modules: slice, images: Tensor, _: Te
     """Maps where tokens were read in some of the modules, as a mean over tokens."""
     trace = Trace("token_maps")
     predictor.model(images, trace=trace)
-    if not trace.token_maps:
+    if not any(each.read is not None for each in trace.token_maps.values()):
         raise ConfigError("This form of the model pools its map without attention: there is nothing to measure.")
-    mean = torch.stack([each.read.mean(dim=1) for each in list(trace.token_maps.values())[modules]]).mean(dim=0)
+    maps = [each.read for each in trace.token_maps.values() if each.read is not None][modules]
+    mean = torch.stack([each.mean(dim=1) for each in maps]).mean(dim=0)
     return F.interpolate(mean[:, None].float(), images.shape[-2:], mode="bilinear")[:, 0]
 
 

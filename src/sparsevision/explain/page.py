@@ -86,8 +86,8 @@ def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[st
         "height": height,
         "dimming": round(dimming(own.preview), 2),
         "box": [round(value, 2) for value in own.geometry.box],
-        "image": _data_uri(reduced(own.image, _LONGEST), quality=85),
-        "thumbnail": _data_uri(reduced(own.image, _THUMBNAIL), quality=80),
+        "image": data_uri(reduced(own.image, _LONGEST), quality=85),
+        "thumbnail": data_uri(reduced(own.image, _THUMBNAIL), quality=80),
         "control": None if control is None else spoken(control.name).capitalize(),
         "start": sweep.start,
         "runs": [
@@ -141,7 +141,8 @@ def _divided(text: str, kind: PanelKind) -> dict[str, str]:
     return parts | {"below" if kind.below else "side": marked}
 
 
-def _data_uri(image: Image.Image, quality: int) -> str:
+def data_uri(image: Image.Image, quality: int) -> str:
+    """Returns an image as the address of a JPEG inside the page."""
     written = io.BytesIO()
     image.save(written, "JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + as_text(written.getvalue())

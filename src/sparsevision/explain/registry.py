@@ -12,13 +12,25 @@ from .kinds import AnimationKind, FigureKind, PanelKind
 
 FIGURES: tuple[str, ...] = tuple(
     f"{__package__}.figures.{name}:FIGURE"
-    for name in ("saliency", "stages", "attention", "interaction", "query", "tokens", "disturbed", "annotated")
+    for name in (
+        "saliency",
+        "stages",
+        "attention",
+        "interaction",
+        "owners",
+        "given",
+        "query",
+        "tokens",
+        "disturbed",
+        "annotated",
+    )
 )
 ANIMATIONS: tuple[str, ...] = tuple(
     f"{__package__}.animations.{name}:ANIMATION" for name in ("control_values", "stages")
 )
 PANELS: tuple[str, ...] = tuple(
-    f"{__package__}.panels.{name}:PANEL" for name in ("scores", "objects", "stages", "modules", "levels", "settings")
+    f"{__package__}.panels.{name}:PANEL"
+    for name in ("scores", "areas", "objects", "modules", "stages", "levels", "settings")
 )
 
 

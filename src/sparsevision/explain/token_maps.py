@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,17 @@ from sparsevision.errors import ConfigError
 from sparsevision.types import Trace
 
 Floats = NDArray[np.float64]
+Kind = Literal["read", "interaction", "given"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Module:
-    """One module: `read` (L, H, W), over whose cells each token is a weighted mean; each map sums to one.
-
-    `interaction` (L, H, W) weights, for each token, the maps of those that it attends to; None where tokens do not
-    attend to each other.
-    """
+    """One module's maps (L, H, W) of its tokens, see `types.TokenMaps`; None where it has nothing like it."""
 
     name: str
-    read: Floats
+    read: Floats | None = None
     interaction: Floats | None = None
+    given: Floats | None = None
 
     @property
     def title(self) -> str:
@@ -34,14 +33,25 @@ class Module:
     @property
     def even(self) -> float:
         """The entropy of a token that is read from all cells alike."""
-        return float(np.log(self.read[0].size))
+        return float(np.log(self.any[0].size))
 
-    def relative(self, *, interaction: bool = False) -> Floats:
-        """Returns the maps, or those of interaction, with 1 where a token is read as if from all cells alike."""
-        maps = self.interaction if interaction else self.read
+    @property
+    def any(self) -> Floats:
+        """The first maps that there are."""
+        return next(maps for maps in (self.read, self.given, self.interaction) if maps is not None)
+
+    def relative(self, kind: Kind = "read") -> Floats:
+        """Returns maps of a kind with 1 where a token is read, or given, as if all cells, or tokens, were alike."""
+        maps: Floats | None = getattr(self, kind)
         if maps is None:
-            raise ConfigError(f"The tokens of {self.name} do not attend to each other: omit the interaction.")
-        return maps * self.read[0].size
+            raise ConfigError(f"The tokens of {self.name} have no maps of the kind {kind!r}: omit the figure.")
+        return maps * (len(maps) if kind == "given" else maps[0].size)
+
+    def most_given(self) -> NDArray[np.int64]:
+        """Returns, for each cell (H, W), the token that it takes most from."""
+        if self.given is None:
+            raise ConfigError(f"The tokens of {self.name} are given to no cells: omit the figure.")
+        return self.given.argmax(axis=0)
 
 
 def modules_of(trace: Trace, name: str) -> tuple[Module, ...]:
@@ -50,10 +60,9 @@ def modules_of(trace: Trace, name: str) -> tuple[Module, ...]:
         raise ConfigError(
             f"The trace of {name!r} holds no maps of tokens: this form of the model pools its map without attention."
         )
-    found = ((module, maps.read, maps.interaction) for module, maps in trace.token_maps.items())
     return tuple(
-        Module(name=module, read=_floats(read), interaction=None if other is None else _floats(other))
-        for module, read, other in found
+        Module(name=name, read=_floats(maps.read), interaction=_floats(maps.interaction), given=_floats(maps.given))
+        for name, maps in trace.token_maps.items()
     )
 
 
@@ -63,5 +72,5 @@ def entropy(maps: Floats) -> Floats:
     return np.abs((maps * logarithms).sum(axis=(1, 2)))
 
 
-def _floats(maps: Tensor) -> Floats:
-    return np.asarray(maps.double().numpy(), dtype=np.float64)
+def _floats(maps: Tensor | None) -> Floats | None:
+    return None if maps is None else np.asarray(maps.double().numpy(), dtype=np.float64)

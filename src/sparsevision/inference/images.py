@@ -36,6 +36,16 @@ class Frame:
         return f"{self.video}#frame {self.number}"
 
 
+@dataclass(frozen=True)
+class WholeImage:
+    """An upright RGB image at its full size, its name, its place in a list or stream, and its time in a video."""
+
+    image: Image.Image
+    name: str
+    position: int
+    time: float | None = None
+
+
 ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[Any] | Frame
 IMAGE_TYPES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, Frame)
 
@@ -54,10 +64,16 @@ class ImageReader:
         tensor, geometry = view(self.preprocessing, image, original_size=size)
         return Sample(tensor, None, name, position, geometry, given.time if isinstance(given, Frame) else None)
 
-    def _decode(self, given: ImageInput, name: str) -> tuple[Image.Image, tuple[int, int]]:
+    def whole(self, given: ImageInput, position: int) -> WholeImage:
+        """Reads one image at its full size, without preprocessing."""
+        name = name_of(given, position)
+        image, _ = self._decode(given, name, reduced=False)
+        return WholeImage(image, name, position, given.time if isinstance(given, Frame) else None)
+
+    def _decode(self, given: ImageInput, name: str, *, reduced: bool = True) -> tuple[Image.Image, tuple[int, int]]:
         """Returns an image, which may be a reduced one, and its original height and width."""
         if isinstance(given, str | os.PathLike | bytes | bytearray | memoryview):
-            return decode_image(given, name, side=self.side)
+            return decode_image(given, name, side=self.side if reduced else None)
         if isinstance(given, np.ndarray):
             image = _from_array(given, name)
         elif isinstance(given, Frame | Image.Image):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, get_args, overload
+from typing import Any, Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from sparsevision.inference.images import IMAGE_TYPES, ImageInput, ImageReader, 
 from sparsevision.inference.options import checked_options, checked_value, options_of
 from sparsevision.packing import is_packed, pack_weights
 from sparsevision.tasks import Task, task_named
-from sparsevision.tasks.contract import Reader
+from sparsevision.tasks.contract import Reader, Tiles, Tiling
 from sparsevision.types import (
     TRACE_KINDS,
     Batch,
@@ -37,7 +37,12 @@ from sparsevision.types import (
 Traced = bool | TraceKind | Sequence[TraceKind]
 Unreadable = Literal["keep", "raise"]
 
-Predict = Callable[[Sequence[Sample]], list[Result]]
+
+class _Pass(NamedTuple):
+    """How one call predicts: it will `read` images, each at its place in the list or stream, and `run` them."""
+
+    read: Callable[[ImageInput, int], Any]
+    run: Callable[[Sequence[Any]], Iterator[Result]]
 
 
 class Predictor:
@@ -147,7 +152,7 @@ class Predictor:
         if not isinstance(images, IMAGE_TYPES):
             kind = type(images).__name__
             raise ConfigError(f"A {kind} is not an image; give a list, or use `stream` for an iterable.")
-        return predict([self._read(images, 0)])[0]
+        return next(predict.run([predict.read(images, 0)]))
 
     def stream(
         self, images: Iterable[ImageInput], *, trace: Traced = False, features: bool = False, **options: Any
@@ -161,30 +166,23 @@ class Predictor:
         self.skipped = []
         return self._stream(iter(images), predict, "skip")
 
-    def _stream(self, images: Iterator[ImageInput], predict: Predict, unreadable: str) -> Iterator[Result]:
+    def _stream(self, images: Iterator[ImageInput], predict: _Pass, unreadable: str) -> Iterator[Result]:
         skipped, numbered = self.skipped, enumerate(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while window := list(islice(numbered, self.batch_size)):
-                read = list(pool.map(self._try_reading, window))
+                read = list(pool.map(partial(_try_reading, predict.read), window))
                 unread = [outcome for outcome in read if isinstance(outcome, Skipped)]
                 skipped += unread
                 if unread and unreadable == "raise":
                     raise UnreadableImageError(unread[0].reason)
-                results = _in_groups([outcome for outcome in read if isinstance(outcome, Sample)], predict)
+                results = predict.run([outcome for outcome in read if not isinstance(outcome, Skipped)])
                 for outcome in read:
-                    if isinstance(outcome, Sample):
+                    if not isinstance(outcome, Skipped):
                         yield next(results)
                     elif unreadable == "keep":
                         yield UnreadResult(name=outcome.name, classes=self.labels, reason=outcome.reason)
 
-    def _try_reading(self, numbered: tuple[int, ImageInput]) -> Sample | Skipped:
-        position, image = numbered
-        try:
-            return self._read(image, position)
-        except UnreadableImageError as error:
-            return Skipped(name_of(image, position), str(error))
-
-    def _checked(self, trace: Traced, features: bool, options: dict[str, Any]) -> Predict:
+    def _checked(self, trace: Traced, features: bool, options: dict[str, Any]) -> _Pass:
         """Returns the prediction with these options, which the model and its task must have."""
         if not (self.labels or features or trace):
             raise ConfigError("The model gives an embedding and no classes: ask for its features.")
@@ -196,39 +194,65 @@ class Predictor:
         known = self.task.options
         controls = checked_options(self.model, options, known)
         own = {name: checked_value(known[name], value) for name, value in options.items() if name in known}
-        return partial(self._predict, read=self.task.reader(**own), kinds=trace, features=features, controls=controls)
+        tiling = self.task.tiling(**own)
+        if tiling is not None:
+            if trace or features:
+                raise ConfigError("An image in parts has neither trace nor features: show it whole for them.")
+            return _Pass(partial(self._read_tiles, tiling=tiling), partial(self._predict_tiles, controls=controls))
+        predict = partial(
+            self._predict, read=self.task.reader(**own), kinds=trace, features=features, controls=controls
+        )
+        return _Pass(self._read, partial(_in_groups, predict=predict))
+
+    def _read_tiles(self, given: ImageInput, position: int, *, tiling: Tiling) -> tuple[Tiles, float | None]:
+        """Reads one image at its full size and divides it; returns its parts, and its time in a video."""
+        image = self._read.whole(given, position)
+        return tiling(image.image, image.name, image.position, self.preprocessing), image.time
+
+    @torch.no_grad()
+    def _predict_tiles(
+        self, images: Sequence[tuple[Tiles, float | None]], *, controls: Mapping[str, Any]
+    ) -> Iterator[Result]:
+        """Runs images part by part."""
+        for tiles, time in images:
+            for sample in tiles.samples():
+                batch = self._batch([sample])
+                output, _ = self._run(batch.images, None, False, controls)
+                _check_numbers(sample.name, output)
+                tiles.add(output, batch)
+            yield replace(tiles.result(), time=time)
 
     @torch.no_grad()
     def _predict(
         self, samples: Sequence[Sample], *, read: Reader, kinds: Traced, features: bool, controls: Mapping[str, Any]
     ) -> list[Result]:
         """Runs samples of one size together."""
-        precision = _precision(self.model)
-        if precision != self._opened_as and is_packed(self.model):
-            raise ConfigError(
-                f"The weights of this predictor are packed in {self._opened_as} and cannot become {precision}: convert "
-                "the model of create_model(checkpoint=...) or load_model, and give that to Predictor."
-            )
-        batch = Batch(
-            images=torch.stack([sample.image for sample in samples]).to(self.device, precision),
-            targets=None,
-            names=[sample.name for sample in samples],
-            indices=[sample.index for sample in samples],
-            geometries=[sample.geometry for sample in samples],
-        )
+        batch = self._batch(samples)
         trace = _trace(kinds)
         output, pooled = self._run(batch.images, trace, features, controls)
-        if not _are_numbers(output) or not _are_numbers(pooled):
-            raise CheckpointError(
-                f"The model's output for {batch.names[0]} is not a number (NaN): its weights, though finite, are those "
-                "of no trained model."
-            )
+        _check_numbers(batch.names[0], output, pooled)
         found = []
         for index, (result, sample) in enumerate(zip(read(output, batch), samples, strict=True)):
             own = None if pooled is None else pooled[index].float().cpu()
             seen = None if trace is None else trace[index]
             found.append(replace(result, trace=seen, time=sample.time, features=own))
         return found
+
+    def _batch(self, samples: Sequence[Sample]) -> Batch:
+        """Puts samples of one size together, in the precision of the weights."""
+        precision = _precision(self.model)
+        if precision != self._opened_as and is_packed(self.model):
+            raise ConfigError(
+                f"The weights of this predictor are packed in {self._opened_as} and cannot become {precision}: convert "
+                "the model of create_model(checkpoint=...) or load_model, and give that to Predictor."
+            )
+        return Batch(
+            images=torch.stack([sample.image for sample in samples]).to(self.device, precision),
+            targets=None,
+            names=[sample.name for sample in samples],
+            indices=[sample.index for sample in samples],
+            geometries=[sample.geometry for sample in samples],
+        )
 
     def _run(
         self, images: Tensor, trace: Trace | None, features: bool, controls: Mapping[str, Any]
@@ -260,7 +284,25 @@ def _are_numbers(output: Any) -> bool:
     return not any(bool(leaf.isnan().any()) for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
 
 
-def _in_groups(samples: Sequence[Sample], predict: Predict) -> Iterator[Result]:
+def _check_numbers(name: str, *outputs: Any) -> None:
+    """Raises CheckpointError where an output for an image is no number."""
+    if not all(map(_are_numbers, outputs)):
+        raise CheckpointError(
+            f"The model's output for {name} is not a number (NaN): its weights, though finite, are those of no trained "
+            "model."
+        )
+
+
+def _try_reading(read: Callable[[ImageInput, int], Any], numbered: tuple[int, ImageInput]) -> Any:
+    """Returns what was read, or what is to be said of an image that cannot be."""
+    position, image = numbered
+    try:
+        return read(image, position)
+    except UnreadableImageError as error:
+        return Skipped(name_of(image, position), str(error))
+
+
+def _in_groups(samples: Sequence[Sample], *, predict: Callable[[Sequence[Sample]], list[Result]]) -> Iterator[Result]:
     """Runs images of equal size together and gives the results in the images' order.
 
     Padding one to another's size would change what convolutions see of it.

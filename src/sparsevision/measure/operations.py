@@ -26,6 +26,7 @@ from sparsevision.models.published import OperationCount
 
 _BATCHED_PRODUCTS = ("bmm", "baddbmm")
 _SAMPLING, _NORMS = ("grid_sampler_2d",), ("native_layer_norm", "native_group_norm")
+_TALLIED = (*_SAMPLING, *_NORMS)
 
 
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount:
@@ -45,11 +46,13 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
         with counter:
             functional_call(model, stand_ins, (images,))
     by_module = counter.get_flop_counts()
-    by_kind = {_kind(operator): count // 2 for operator, count in by_module.get("Global", {}).items()}
+    by_kind = _halved(by_module.get("Global", {}))
+    parts = {name: _halved(by_module.get(f"{type(model).__name__}.{name}", {})) for name, _ in model.named_children()}
+    by_part = {name: sum(count for kind, count in part.items() if kind not in _TALLIED) for name, part in parts.items()}
     sampled, normalised = (sum(by_kind.pop(kind, 0) for kind in kinds) for kinds in (_SAMPLING, _NORMS))
     return OperationCount(
-        total=sum(by_kind.values()), mixing=_mixing_products(model, by_module), by_kind=by_kind, sampled=sampled,
-        normalised=normalised,
+        total=sum(by_kind.values()), mixing=_mixing_products(model, by_module), by_kind=by_kind, by_part=by_part,
+        sampled=sampled, normalised=normalised,
     )  # fmt: skip
 
 
@@ -64,6 +67,10 @@ def _tallies() -> dict[Any, Any]:
 
     aten = torch.ops.aten
     return {aten.grid_sampler_2d: result, aten.native_layer_norm: first, aten.native_group_norm: first}
+
+
+def _halved(counts: Mapping[Any, int]) -> dict[str, int]:
+    return {_kind(operator): count // 2 for operator, count in counts.items()}
 
 
 def _kind(operator: Any) -> str:

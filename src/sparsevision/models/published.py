@@ -13,13 +13,14 @@ class OperationCount:
 
     `total` is everything counted; `mixing` the batched products whose two factors the network generates, which are in
     `total` too (some counters know no rule for them, and papers leave them out); `by_kind` splits the total by
-    operator. Not in the total are `sampled`, the numbers that bilinear sampling reads, and `normalised`, those that
-    layer and group norms produce.
+    operator, and `by_part` by the network's own parts. Not in the total are `sampled`, the numbers that bilinear
+    sampling reads, and `normalised`, those that layer and group norms produce.
     """
 
     total: int
     mixing: int = 0
     by_kind: Mapping[str, int] = field(default_factory=dict)
+    by_part: Mapping[str, int] = field(default_factory=dict)
     sampled: int = 0
     normalised: int = 0
 

@@ -22,7 +22,7 @@ class Family:
     """One folder of networks.
 
     Attributes:
-        name: of the folder.
+        name: of the folder, or of a part of it that is a network of its own.
         task: the registered task that the networks are for.
         module, class_name: of the network, which is built from a configuration.
         variants: module with `VARIANTS`, the named models.
@@ -61,6 +61,15 @@ def _folder(name: str, class_name: str, task: str, **rest: Any) -> Family:
     )  # fmt: skip
 
 
+def _part(folder: str, part: str, class_name: str, **rest: Any) -> Family:
+    """Describes a segmenter that shares the folder of its family; there are files of our own format alone."""
+    path = f"sparsevision.models.{folder}.{part}"
+    return Family(
+        name=f"{folder}_{part}", task="segmentation", module=path, class_name=class_name, variants=f"{path}_variants",
+        published=f"{path}_published", pipeline_tag="image-segmentation", **rest,
+    )  # fmt: skip
+
+
 _IMAGES: dict[str, Any] = {"task": "classification", "answers_timm": True, "pipeline_tag": "image-classification"}
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -70,6 +79,8 @@ FAMILIES: dict[str, Family] = {
             "sparse_detr", "SparseDETR", "detection", pipeline_tag="object-detection", tags=("sparse-detr", "pytorch")
         ),
         _folder("visual_transformer", "VTResNet", **_IMAGES, tags=("visual-transformers", "pytorch")),
+        _part("visual_transformer", "fpn", "FPNSegmenter", tags=("visual-transformers", "pytorch")),
+        _part("sparseformer", "segmenter", "SparseFormerSegmenter", tags=("sparseformer", "pytorch")),
     )
 }
 # The models behind "timm/NAME", which have no folder here.

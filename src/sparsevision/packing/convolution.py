@@ -27,7 +27,7 @@ class PackedRowConv(nn.Module):
 
     def __init__(self, conv: nn.Conv1d, norm: nn.Module) -> None:
         super().__init__()
-        weight, bias = _with_norm(conv, norm)
+        weight, bias = fused_with_norm(conv, norm)
         self.groups = conv.groups
         self.whole = None
         if self.groups == 1:
@@ -51,7 +51,7 @@ class PackedConv(PackedLayer):
 
     def __init__(self, conv: Any, norm: nn.Module, *, relu: bool = False) -> None:
         super().__init__()
-        weight, self.bias = _with_norm(conv, norm)
+        weight, self.bias = fused_with_norm(conv, norm)
         self.shape, self.relu = weight.shape, relu
         self.how: list[Any] = [list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups]
         self.reordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.how)
@@ -84,7 +84,7 @@ def packed_conv(x: Tensor, added: Tensor | None, number: int) -> Tensor:
     return torch.ops.mkldnn._convolution_pointwise.binary(x, added, *weights, "add", 1.0, unary, [], None)
 
 
-def _with_norm(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
+def fused_with_norm(conv: Any, norm: Any) -> tuple[Tensor, Tensor]:
     """Returns weight and bias of a convolution with the fixed statistics of the norm behind it applied."""
     weight, bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

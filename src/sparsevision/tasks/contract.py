@@ -89,6 +89,23 @@ class Metrics(Protocol):
         """Returns the report over everything that was added, on all processes."""
 
 
+class Tiles(Protocol):
+    """One image that is predicted in parts: the outputs of its `samples` are added in their order."""
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields the parts of the image, as the model gets them."""
+
+    def add(self, output: Any, batch: Batch) -> None:
+        """Takes the output of the next parts."""
+
+    def result(self) -> Result:
+        """Returns the result for the whole image."""
+
+
+# Of an RGB image at full size, its name, its place among others, and the preprocessing.
+Tiling = Callable[[Any, str, int, Preprocessing], Tiles]
+
+
 class Writer(ABC, Generic[R]):
     """Takes results one after another, inside a `with` block that completes or discards the file at its end.
 
@@ -125,12 +142,14 @@ class WriterEntry:
     """A file that `predict` can write: `open(path, task, **options)`, `options` being further paths by name.
 
     Those are of files that are read. `beside(path, **options)` names further files that are written beside the path.
+    One that writes a `folder` is opened with its `OutputFolder` in place of a path.
     """
 
     description: str
     open: Callable[..., Writer[Any]]
     options: Mapping[str, str] = field(default_factory=dict)
     beside: Callable[..., tuple[Path, ...]] = lambda path, **options: ()
+    folder: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +290,10 @@ class Task(ABC):
     def metrics(self) -> Metrics:
         """Returns a fresh accumulator of measures."""
 
+    def foreground(self, batch: Batch) -> list[Tensor] | None:
+        """Returns which pixels (H, W) of each image show a thing and not the background; None where nothing tells."""
+        return None
+
     # ---------------------------------------------------------------------------------------------------- results
 
     @property
@@ -281,6 +304,10 @@ class Task(ABC):
     @abstractmethod
     def reader(self, **options: Any) -> Reader:
         """Returns a function from an output and its batch to one result an image; `options` are checked values."""
+
+    def tiling(self, **options: Any) -> Tiling | None:
+        """Returns how an image is predicted in parts, None where the options do not ask for it."""
+        return None
 
     @classmethod
     def score(cls, report: Report) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
@@ -25,6 +26,10 @@ class TaskEntry:
 TASKS: dict[str, TaskEntry] = {
     "detection": TaskEntry(
         path="sparsevision.tasks.detection.task:DetectionTask", layouts=("digit_scenes", "coco", "yolo", "voc")
+    ),
+    "segmentation": TaskEntry(
+        path="sparsevision.tasks.segmentation.task:SegmentationTask",
+        layouts=("ade20k", "cityscapes", "lip", "voc_masks", "mask_folders", "coco_masks"),
     ),
     "classification": TaskEntry(
         path="sparsevision.tasks.classification.task:ClassificationTask",
@@ -49,12 +54,27 @@ def task_of_data(spec: str | os.PathLike[str]) -> str:
     A layout that marks its folders by a file of its own is asked before one that does not, as class folders.
     """
     spec = os.fspath(spec)
-    rows = [(name, layout_named(layout)) for name, entry in TASKS.items() for layout in entry.layouts]
-    for unmarked in (False, True):
-        for name, layout in rows:
-            if layout.UNMARKED is unmarked and layout.recognises(spec):
-                return name
-    return DEFAULT_TASK
+    return next(_tasks_for(spec, unmarked=False), None) or next(_tasks_for(spec, unmarked=True), DEFAULT_TASK)
+
+
+def _tasks_for(spec: str, *, unmarked: bool) -> Iterator[str]:
+    """Yields the tasks with a layout that recognises a data set, of the layouts that are marked or of the others."""
+    for name, entry in TASKS.items():
+        layouts = (layout_named(layout) for layout in entry.layouts)
+        if any(layout.UNMARKED is unmarked and layout.recognises(spec) for layout in layouts):
+            yield name
+
+
+def other_tasks_note(spec: str | os.PathLike[str], *, option: str) -> str | None:
+    """Returns a sentence about further tasks that a data set is marked for, beside the one that is taken.
+
+    `option` is the one that chooses another.
+    """
+    first, *others = [*_tasks_for(os.fspath(spec), unmarked=False)] or [""]
+    if not others:
+        return None
+    more = " and ".join(others)
+    return f"{spec} is taken as a data set for {first}, and is one for {more}, too: name a {option} for it."
 
 
 def layout_of(task: str, spec: str | os.PathLike[str]) -> DataLayout | None:

@@ -14,7 +14,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.factory import is_known, model_of, preprocessing_of, task_of
 from sparsevision.models.registry import variants
 from sparsevision.tasks import task_named, task_of_data
-from sparsevision.tasks.registry import DEFAULT_TASK
+from sparsevision.tasks.registry import DEFAULT_TASK, other_tasks_note
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.sections import DistillationSection
 from sparsevision.types import Preprocessing
@@ -57,6 +57,13 @@ def choose_recipe(
     section = chosen.distillation
     if section.teacher is None and section != DistillationSection():
         said += " Teacher: none, though the recipe distils (--set distillation.teacher=NAME)."
+    if (
+        recipe is None
+        and not resumed
+        and model is None
+        and (note := other_tasks_note(chosen.data.spec, option="--model"))
+    ):
+        notes = [*notes, note]
     return chosen, [said, *notes]
 
 

@@ -20,7 +20,8 @@ from sparsevision.errors import DataError
 from sparsevision.files import WHOLE, recorded_in
 
 UNMARKED = True  # any folder of folders may be one
-# Folders of data sets with boxes.
+# Folders of data sets with masks, and of those with boxes.
+_OF_MASKS = frozenset(("images", "image", "imgs", "img", "labels", "label", "masks", "mask", "annotations"))
 _OF_BOXES = ("annotations", "labels", "imagesets", "jpegimages")
 
 
@@ -54,6 +55,11 @@ class ImageFolder:
                 raise DataError(f"The folder {own / empty} is one of annotations: {own} is not one of class folders.")
             raise DataError(
                 f"The class folder {own / empty} has no images (.jpg, .png, .webp, ...): put some in or remove it."
+            )
+        if len(folders) > 1 and _OF_MASKS.issuperset(map(str.casefold, folders)):
+            raise DataError(
+                f"The folders {' and '.join(map(repr, folders))} in {first} seem to be images and their masks, not "
+                "classes: name a --model for masks, or rename the folders."
             )
         _refuse_boxes(own, found)
         rows = [(path, label, size) for label, walked in enumerate(found) for path, size in walked.images]

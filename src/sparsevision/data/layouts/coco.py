@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,10 +51,11 @@ class CocoImages(AnnotatedImages):
     """
 
     layout = "COCO"
+    kinds: ClassVar[Sequence[str]] = ("instances",)
 
     def __init__(self, root: str | os.PathLike[str], split: str | None, *, side: int | None = None) -> None:
         self.root, self.split = Path(root), split
-        self.json = _annotations(self.root, split)
+        self.json = _annotations(self.root, split, self.kinds)
         content = _read_json(self.json)
         annotations = _rows(content, "annotations", self.json, ("image_id", "category_id", "bbox"))
         categories, notes = _categories(content, self.json, annotations)
@@ -68,6 +69,8 @@ class CocoImages(AnnotatedImages):
         labels = {row["id"]: label for label, row in enumerate(categories)}
         places = {row["id"]: place for place, row in enumerate(images)}
         things: list[list[Annotation]] = [[] for _ in images]
+        # What else the json says of each thing, for layouts that read more than boxes.
+        self.rows: list[list[dict[str, Any]]] = [[] for _ in images]
         for number, row in enumerate(annotations):
             where = f"Annotation {row.get('id', number)} of {self.json}"
             if row["image_id"] not in places:
@@ -75,7 +78,13 @@ class CocoImages(AnnotatedImages):
             if row["category_id"] not in labels:
                 raise DataError(f"{where} is of a category {_short(row['category_id'])} that the file does not list.")
             place = places[row["image_id"]]
-            things[place].append(_thing(row, labels[row["category_id"]], sides[place], where))
+            label = labels[row["category_id"]]
+            things[place].append(_thing(row, label, sides[place], where))
+            if len(self.kinds) > 1:
+                outline = row.get("segmentation")
+                self.rows[place].append(
+                    {"outline": outline, "box": row["bbox"], "label": label, "crowd": things[place][-1].crowd}
+                )
         notes += _checked_forms(things, sides, self.json)
         if split is None or split_of_folder(self.folder.name) == split:
             notes += _unlisted(self.folder, paths, self.json)
@@ -213,12 +222,12 @@ def _short(value: Any) -> str:
 
 def recognises(spec: str) -> bool:
     """Returns whether a folder has a json in one of COCO's places."""
-    return any(_candidates(Path(spec), split) for split in (*_SPLITS, None))
+    return any(find_annotations(Path(spec), split) for split in (*_SPLITS, None))
 
 
 def splits(spec: str) -> tuple[str, ...]:
     """Returns the splits that have a json."""
-    return tuple(split for split in _SPLITS if _candidates(Path(spec), split))
+    return tuple(split for split in _SPLITS if find_annotations(Path(spec), split))
 
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
@@ -226,8 +235,11 @@ def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     return CocoImages(spec, split, side=opening.side)
 
 
-def _candidates(root: Path, split: str | None) -> list[Path]:
-    """Returns the json of a split, or all that may be it; what has a plainer name goes before others."""
+def find_annotations(root: Path, split: str | None, kinds: Sequence[str] = ("instances",)) -> list[Path]:
+    """Returns the json of a split, or all that may be it; what has a plainer name goes before others.
+
+    `kinds` begin the names of those of COCO's own files that are wanted, in order.
+    """
     top = _jsons(root)
     apart = [path for home in _folders(root) if home.name.casefold() == _HOME for path in _jsons(home)]
     if split is None:
@@ -237,7 +249,10 @@ def _candidates(root: Path, split: str | None) -> list[Path]:
         named = [path for path in (*apart, *top) if not path.stem.casefold().startswith(_OTHERS)]
         tiers = [
             [path for path in apart if split_of_folder(path.stem) == split],
-            [path for path in apart if path.stem.startswith("instances") and _split_in(path.stem) == split],
+            *(
+                [path for path in apart if path.stem.startswith(kind) and _split_in(path.stem) == split]
+                for kind in kinds
+            ),
             [path for path in own if path.stem.casefold() in _UNDIVIDED],
             [path for path in named if _split_in(path.stem) == split],
         ]
@@ -271,10 +286,10 @@ def _seems_coco(path: Path) -> bool:
     return True
 
 
-def _annotations(root: Path, split: str | None) -> Path:
+def _annotations(root: Path, split: str | None, kinds: Sequence[str]) -> Path:
     if not root.is_dir():
         raise DataError(f"The folder {root} does not exist: give one with images and COCO's json.")
-    found = _candidates(root, split)
+    found = find_annotations(root, split, kinds)
     if not found:
         raise DataError(
             f"{root} has no json for the split {split!r}: put it at annotations/{split}.json, or as "

@@ -30,7 +30,22 @@ class DataLayout(Protocol):
 
 LAYOUTS: dict[str, str] = {
     name: f"sparsevision.data.layouts.{name}"
-    for name in ("class_folders", "coco", "digit_scenes", "digits", "placed_digits", "shards", "voc", "yolo")
+    for name in (
+        "ade20k",
+        "cityscapes",
+        "class_folders",
+        "coco",
+        "coco_masks",
+        "digit_scenes",
+        "digits",
+        "lip",
+        "mask_folders",
+        "placed_digits",
+        "shards",
+        "voc",
+        "voc_masks",
+        "yolo",
+    )
 }
 
 

@@ -17,7 +17,7 @@ _COLUMNS = 8
 
 def attention_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Figure:
     """Draws a panel for each token of each module, brighter where the token was read more."""
-    maps = [module.relative() for module in explanation.modules]
+    maps = [module.relative("read") for module in explanation.modules]
     return maps_figure(explanation, maps, remark="Where each token was read", width=width)
 
 
@@ -40,7 +40,8 @@ def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str
 
 
 def _draw_tokens(sheet: Sheet, explanation: Explanation, maps: Floats, top: int, most: float) -> None:
-    for token, (cells, spread) in enumerate(zip(maps, entropy(maps / maps[0].size), strict=True)):
+    shares = maps / maps.sum(axis=(1, 2), keepdims=True).clip(min=1e-12)
+    for token, (cells, spread) in enumerate(zip(maps, entropy(shares), strict=True)):
         row, column = divmod(token, _COLUMNS)
         panel = sheet.panel(top + row, 1 + column)
         draw_density(panel, explanation, explanation.laid(cells, map_size(explanation)), most)
@@ -59,6 +60,6 @@ def _card(sheet: Sheet, modules: Sequence[Module], most: float) -> None:
 
 
 FIGURE = FigureKind(
-    name="attention", description="the cells that each token was read from", needs=frozenset({"token_maps"}),
+    name="attention", description="the cells that each token was read from", needs=frozenset({"token_maps.read"}),
     draw=attention_figure,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from .attention import maps_figure
 
 def interaction_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Figure:
     """Draws, for each token, where those tokens were read that it attends to."""
-    maps = [module.relative(interaction=True) for module in explanation.modules]
+    maps = [module.relative("interaction") for module in explanation.modules]
     return maps_figure(explanation, maps, remark="Where the tokens were read that each attends to", width=width)
 
 

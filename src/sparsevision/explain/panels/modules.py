@@ -1,4 +1,4 @@
-"""Maps of visual tokens, module by module: the cells of each token, and of those that it attends to."""
+"""Maps of visual tokens, module by module: the cells of each token, of those that it attends to, and that get it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ def _content(explanation: Explanation) -> dict[str, Any]:
 
 
 def _module(module: Module) -> dict[str, Any]:
-    maps = {"maps": module.read, "interaction": module.interaction}
+    maps = {"read": module.read, "interaction": module.interaction, "given": module.given}
     return {
         "title": module.title,
-        "grid": module.read.shape[1:],
+        "grid": module.any.shape[1:],
+        "count": len(module.any),
+        "share": None if module.given is None else [round(float(each.mean()), 4) for each in module.given],
         "even": round(module.even, 3),
         "entropy": {
-            name: [round(float(value), 3) for value in entropy(each)] for name, each in maps.items() if each is not None
+            name: [round(float(value), 3) for value in entropy(each / each.sum(axis=(1, 2), keepdims=True).clip(1e-12))]
+            for name, each in maps.items()
+            if each is not None
         },
         **{name: None if each is None else _packed(each) for name, each in maps.items()},
     }

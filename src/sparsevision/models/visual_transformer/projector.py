@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from timm.layers.drop import DropPath
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsevision.models.visual_transformer.token_maps import Form, NormedMaps, split_heads
+from sparsevision.packing.token_projector import PackedProjector
 
 
 class TokenProjector(NormedMaps):
@@ -30,10 +31,23 @@ class TokenProjector(NormedMaps):
             self.add_feature_map("lateral", width, out_width)
         self.scale = (out_width // heads) ** -0.5 if form == "budget" else 1.0
 
+    def packed(self) -> nn.Module:
+        """Packs the maps with their norms; and all of it, where the map stays as wide as it is."""
+        if self.form != "budget" or "lateral" in self._modules:
+            return super().packed()
+        return PackedProjector(self)
+
     def forward(
-        self, features: Float[Tensor, "batch width height width_"], tokens: Float[Tensor, "batch tokens token_width"]
-    ) -> tuple[Float[Tensor, "batch out_width height width_"], Float[Tensor, "batch heads tokens pixels"]]:
-        """Returns the map, and how much every pixel took from each token: over the tokens these sum to one."""
+        self,
+        features: Float[Tensor, "batch width height width_"],
+        tokens: Float[Tensor, "batch tokens token_width"],
+        *,
+        need_weights: bool = True,
+    ) -> tuple[Float[Tensor, "batch out_width height width_"], Float[Tensor, "batch heads tokens pixels"] | None]:
+        """Returns the map, and how much every pixel took from each token: over the tokens these sum to one.
+
+        Without `need_weights` the packed form does not keep the latter.
+        """
         x = tokens.transpose(1, 2)
         queries = split_heads(self.mapped("query", features).flatten(2), self.heads)
         keys = split_heads(self.mapped("key", x), self.heads)

@@ -41,7 +41,7 @@ class NormedMaps(nn.Module):
         """Returns the normed map of x, or x itself where the form has no map of the name."""
         return getattr(self, f"{name}_norm")(getattr(self, name)(x)) if name in self._modules else x
 
-    def packed(self) -> NormedMaps:
+    def packed(self) -> nn.Module:
         """Packs each map with its norm."""
         for name, child in list(self.named_children()):
             norm = getattr(self, f"{name}_norm", None)
