@@ -1,4 +1,4 @@
-"""Mutated images, checkpoints and data sets by the thousand: `python benchmarks/mutations.py`.
+"""Mutated images, checkpoints, data sets and masks by the thousand: `python benchmarks/mutations.py`.
 
 Each is read as a command would read it, and must give a result or one sentence: no other exception, no code executed,
 no process started, no address reached, at most `--seconds` for each, and at most `--mebibytes` of memory in all.
@@ -26,7 +26,7 @@ from typing import Any
 import cyclopts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-KINDS = ("images", "checkpoints", "datasets")
+KINDS = ("images", "checkpoints", "datasets", "masks")
 CHUNK = 100
 # Events of Python's audit that no reading of a file may cause.
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "socket.connect")
@@ -34,12 +34,12 @@ WEIRD = (None, True, 0, -1, 1e308, -1e308, 10**9, 10**30, "", "x", "\ud800", "..
 
 
 def main(
-    *, images: int = 5000, checkpoints: int = 2000, datasets: int = 1000, seed: int = 0, seconds: float = 20,
-    mebibytes: int = 1500, keep: Path = Path("mutations"),
+    *, images: int = 5000, checkpoints: int = 2000, datasets: int = 1000, masks: int = 1000,
+    seed: int = 0, seconds: float = 20, mebibytes: int = 1500, keep: Path = Path("mutations"),
 ) -> int:  # fmt: skip
-    """Read mutated files of three kinds and report what went wrong."""
+    """Read mutated files of four kinds and report what went wrong."""
     failures = 0
-    for kind, count in zip(KINDS, (images, checkpoints, datasets), strict=True):
+    for kind, count in zip(KINDS, (images, checkpoints, datasets, masks), strict=True):
         outcomes: Counter[str] = Counter()
         peak = 0
         for first in range(0, count, CHUNK):
@@ -306,8 +306,72 @@ def prepare_datasets(home: Path) -> Prepared:
     return prepared
 
 
+def prepare_masks(home: Path) -> Prepared:
+    """Data sets for segmentation, a mask of any form or the table of classes or the outlines mutated; read whole."""
+    import numpy as np
+    from PIL import Image
+
+    from mask_folder import draw_mask_folder
+    from sparsevision.errors import UnreadableImageError
+    from sparsevision.tasks import inspect_dataset, open_dataset
+
+    draw_mask_folder(home / "folders", train=2, val=1)
+    draw_mask_folder(home / "outlines", train=2, val=1)
+    indices = np.asarray(Image.open(home / "folders" / "train" / "labels" / "train000.png")) % 3
+    palette = Image.fromarray(indices)
+    palette.putpalette([0, 0, 0, 250, 0, 0, 0, 250, 0])
+    table = "index\tname\tr\tg\tb\n0\tground\t0\t0\t0\n1\tsquare\t250\t0\t0\n2\tdisc\t0\t250\t0\n"
+    (home / "folders" / "classes.txt").write_text(table)
+    forms = [
+        (palette, "PNG"), (Image.fromarray(indices), "PNG"), (palette.convert("RGB"), "PNG"), (palette, "GIF"),
+        (Image.fromarray(indices.astype(np.uint16)), "PNG"), (Image.fromarray(indices), "TIFF"), (palette, "BMP"),
+    ]  # fmt: skip
+    for split, count in (("train", 2), ("val", 1)):
+        images = [{"id": n, "file_name": f"{split}{n:03d}.png", "width": 96, "height": 72} for n in range(count)]
+        outlines: list[Any] = [[[1, 1, 50, 1, 50, 60]], {"size": [72, 96], "counts": [10, 400, 6502]},
+                               {"size": [72, 96], "counts": "d3X1P1mNd3"}]  # fmt: skip
+        rows = [
+            {"id": n, "image_id": 0, "category_id": 1 + n % 2, "bbox": [1, 1, 40, 40], "area": 9, "iscrowd": n % 2,
+             "segmentation": outline} for n, outline in enumerate(outlines)
+        ]  # fmt: skip
+        content = {
+            "images": images,
+            "annotations": rows,
+            "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+        }
+        (home / "outlines" / "annotations").mkdir(exist_ok=True)
+        (home / "outlines" / "annotations" / f"{split}.json").write_text(json.dumps(content))
+        shutil.rmtree(home / "outlines" / split / "labels")
+    (home / "outlines" / "classes.txt").unlink()
+
+    def prepared(place: Path, dice: random.Random) -> tuple[Path, Callable[[], object]]:
+        name = dice.choice(["folders", "folders", "outlines"])
+        shutil.copytree(home / name, place)
+        if name == "outlines" or dice.random() < 0.2:
+            mutate_one(place, dice)
+        else:
+            image, form = dice.choice(forms)
+            path = place / "train" / "labels" / "train000.png"
+            image.save(path, form)
+            path.write_bytes(mutated(path.read_bytes(), dice))
+
+        def read() -> None:
+            inspect_dataset(str(place), task="segmentation")
+            data = open_dataset(place, "train", task="segmentation")
+            for index in range(len(data)):
+                try:
+                    data.read(index)
+                except UnreadableImageError:
+                    continue
+
+        return place, read
+
+    return prepared
+
+
 PREPARE: dict[str, Callable[[Path], Prepared]] = {
     "images": prepare_images, "checkpoints": prepare_checkpoints, "datasets": prepare_datasets,
+    "masks": prepare_masks,
 }  # fmt: skip
 
 if __name__ == "__main__":
