@@ -40,7 +40,10 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     if not hasattr(model, "backbone_tensors"):
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: omit model.backbone.")
     named: Any = model
-    state = _weights(named.backbone_name if source == PRETRAINED else source, published=source == PRETRAINED)
+    model_name = named.backbone_name if source == PRETRAINED else source
+    if source == PRETRAINED and model_name not in variants():
+        model_name = PREFIX + model_name
+    state = _weights(model_name)
     own, wanted = model.state_dict(), named.backbone_tensors()
     needed = [theirs for theirs in wanted.values() if not theirs.endswith("num_batches_tracked")]
     if missing := [theirs for theirs in needed if theirs not in state]:
@@ -63,12 +66,11 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     return len(taken)
 
 
-def _weights(source: str, *, published: bool) -> dict[str, Any]:
-    """Returns the tensors of a file, or of a model's published weights; `published` for a name that may be timm's."""
+def _weights(source: str) -> dict[str, Any]:
+    """Returns the tensors of a file, or of the published weights of a model that is named."""
     if source in variants():
         return dict(read_checkpoint(released_weights(variant_named(source))).state)
-    if published or is_timm_model(source):
-        name = source.removeprefix(PREFIX)
-        check_timm_name(PREFIX + name)
-        return make_bare(name, pretrained=True).state_dict()
+    if is_timm_model(source):
+        check_timm_name(source)
+        return make_bare(source.removeprefix(PREFIX), pretrained=True).state_dict()
     return dict(read_checkpoint(source).state)

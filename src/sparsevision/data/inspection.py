@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from sparsevision.data.dataset import Record
 from sparsevision.data.reading import largest_deep_value
 from sparsevision.data.texts import alike
 from sparsevision.errors import DataError, UnreadableImageError
@@ -139,11 +140,8 @@ class Examination(ABC):
     def take(self, index: int) -> None:
         """Examines one image."""
 
-    def examine(self, index: int, record: Any) -> None:  # noqa: B027
-        """Examines what was read of one image; most faults need no more than that it could be read."""
-
-    def read(self, index: int, name: str, label: int) -> tuple[int, int] | None:
-        """Reads one image, keeps it as `name`, and returns its height and width; None where it is broken."""
+    def read(self, index: int, name: str, label: int) -> Record | None:
+        """Reads one image, keeps it as `name` with its (height, width), and returns it; None where it is broken."""
         try:
             content = self.dataset.content(index)
             digest = hashlib.blake2b(content, digest_size=16).digest()
@@ -153,10 +151,9 @@ class Examination(ABC):
         except UnreadableImageError as error:
             self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))
             return None
-        self.examine(index, record)
         self.seen.append(Seen(self.split, name, label, digest))
         self.sizes.append(record.original_size or (record.image.height, record.image.width))
-        return self.sizes[-1]
+        return cast(Record, record)
 
     def basics(self) -> dict[str, Any]:
         """Returns the fields of a `SplitInspection`."""
@@ -167,6 +164,37 @@ class Examination(ABC):
             "split": self.split, "origin": found.origin, "fingerprint": found.fingerprint, "images": len(found),
             "sides": ranges or None, "broken": tuple(self.broken),
         }  # fmt: skip
+
+
+E = TypeVar("E", bound=Examination)
+
+
+@dataclass(frozen=True)
+class Examined(Generic[E]):
+    """The splits of a data set that could be opened, each with its examination; why others could not; what was read."""
+
+    opened: dict[str, Any]
+    refused: list[str]
+    splits: list[E]
+    seen: list[Seen]
+
+    def refusals(self, check: Callable[[str, Any, Any], None], spec: str) -> list[str]:
+        """Returns why splits could not be opened, and what a task's check of train and val refuses."""
+        return [*self.refused, *refusals(check, spec, self.opened)]
+
+    def notes(self) -> list[str]:
+        """Returns what the data sets say of how they were read, and what is odd about images."""
+        return [*notes_of(self.opened.values()), *dark_notes(self.splits)]
+
+
+def examine_splits(
+    kind: Callable[[str, Any], E], open_split: Callable[[str], Any], splits_of: Callable[[], Sequence[str]],
+    progress: Callable[[int, int], None] | None = None,
+) -> Examined[E]:  # fmt: skip
+    """Opens every split of a data set and examines each of its images once; `progress(done, total)` is called."""
+    opened, refused = open_splits(open_split, splits_of)
+    splits = [kind(split, dataset) for split, dataset in opened.items()]
+    return Examined(opened, refused, splits, take_all(splits, progress))
 
 
 def take_all(examinations: Sequence[Examination], progress: Callable[[int, int], None] | None) -> list[Seen]:
@@ -192,6 +220,11 @@ def copies(seen: Iterable[Seen], field: str) -> tuple[tuple[str, ...], ...]:
 def listed(names: Sequence[str], what: str, one: str = "image", many: str = "") -> list[str]:
     """Returns a sentence that counts things and names the first ones; none where there is nothing."""
     return [f"{count_of(len(names), one, many)} {what}: {some_of(names)}."] if names else []
+
+
+def leaks(groups: Sequence[Sequence[str]]) -> list[str]:
+    """Returns a sentence about identical images in several splits."""
+    return first_copies(groups, "in more than one split, so the score would be too good")
 
 
 def first_copies(groups: Sequence[Sequence[str]], what: str) -> list[str]:

@@ -15,13 +15,10 @@ from sparsevision.data.inspection import (
     SplitInspection,
     copies,
     count_of,
-    dark_notes,
+    examine_splits,
     first_copies,
+    leaks,
     listed,
-    notes_of,
-    open_splits,
-    refusals,
-    take_all,
 )
 from sparsevision.types import Preprocessing, Table
 
@@ -67,27 +64,22 @@ def inspect_labelled(
     A split that cannot be opened gives its one sentence in `harmful`, not an exception; so does what training would
     refuse, by the task's `check` of train and val.
     """
-    opened, refused = open_splits(open_split, splits_of)
-    if not opened:
-        return LabelledInspection(spec=spec, harmful=tuple(refused))
-    examined = [_LabelledExamination(split, dataset) for split, dataset in opened.items()]
-    seen = take_all(examined, progress)
-    sizes = [size for one in examined for size in one.sizes]
-    splits, classes = [one.report() for one in examined], examined[0].dataset.classes
-    leaked, contradictory = copies(seen, "split"), copies(seen, "label")
+    examined = examine_splits(_LabelledExamination, open_split, splits_of, progress)
+    if not examined.splits:
+        return LabelledInspection(spec=spec, harmful=tuple(examined.refused))
+    sizes = [size for one in examined.splits for size in one.sizes]
+    splits, classes = [one.report() for one in examined.splits], examined.splits[0].dataset.classes
+    leaked, contradictory = copies(examined.seen, "split"), copies(examined.seen, "label")
     harmful = (
-        *refused,
-        *refusals(check, spec, opened),
+        *examined.refusals(check, spec),
         *_unreadable(splits),
-        *first_copies(leaked, "in more than one split, so the score would be too good"),
+        *leaks(leaked),
         *first_copies(contradictory, "with more than one label"),
         *(sentence for split in splits for sentence in _absent(split)),
     )
     return LabelledInspection(
         spec=spec, classes=classes, splits=splits, leaked=leaked, contradictory=contradictory, harmful=harmful,
-        notes=(
-            *notes_of(opened.values()), *dark_notes(examined), *crop_remarks(sizes, Preprocessing()), *_notes(splits),
-        ),
+        notes=(*examined.notes(), *crop_remarks(sizes, Preprocessing()), *_notes(splits)),
     )  # fmt: skip
 
 
@@ -124,7 +116,9 @@ class _LabelledExamination(Examination):
     def take(self, index: int) -> None:
         """Reads one image, for its content and for its size."""
         name = str(self.dataset.names[index])
-        height, width = self.read(index, name, self.dataset.labels[index]) or (TINY_SIDE, TINY_SIDE)
+        if self.read(index, name, self.dataset.labels[index]) is None:
+            return
+        height, width = self.sizes[-1]
         self.tiny += [name] * (min(height, width) < TINY_SIDE)
         self.gigantic += [name] * (height * width > GIGANTIC_PIXELS)
 

@@ -19,14 +19,10 @@ from sparsevision.data.inspection import (
     SplitInspection,
     copies,
     count_of,
-    dark_notes,
-    first_copies,
+    examine_splits,
+    leaks,
     listed,
-    notes_of,
-    open_splits,
-    refusals,
     some_of,
-    take_all,
 )
 from sparsevision.data.objects import Objects
 from sparsevision.tasks.detection.post_processing import BEST
@@ -110,19 +106,18 @@ def inspect_boxes(
     A split that cannot be opened gives its one sentence in `harmful`, not an exception; so does what training would
     refuse, by the task's `check` of train and val.
     """
-    opened, refused = open_splits(open_split, splits_of)
-    examined = [_BoxesExamination(split, dataset) for split, dataset in opened.items()]
-    leaked = copies(take_all(examined, progress), "split")
-    reports = [one.report() for one in examined]
-    if not opened:
-        return BoxesInspection(spec=spec, harmful=tuple(refused))
-    first = next(iter(opened.values()))
+    examined = examine_splits(_BoxesExamination, open_split, splits_of, progress)
+    if not examined.splits:
+        return BoxesInspection(spec=spec, harmful=tuple(examined.refused))
+    leaked = copies(examined.seen, "split")
+    reports = [one.report() for one in examined.splits]
+    first = examined.splits[0].dataset
     within = [sentence for report in reports for sentence in _harm_in(report)]
     return BoxesInspection(
         spec=spec, layout=first.layout, classes=first.classes, category_ids=first.category_ids, splits=reports,
         leaked=leaked,
-        harmful=(*refused, *refusals(check, spec, opened), *within, *_harm_between(opened, reports, leaked)),
-        notes=(*notes_of(opened.values()), *dark_notes(examined), *_notes(first.category_ids, reports)),
+        harmful=(*examined.refusals(check, spec), *within, *_harm_between(examined.opened, reports, leaked)),
+        notes=(*examined.notes(), *_notes(first.category_ids, reports)),
     )  # fmt: skip
 
 
@@ -143,10 +138,9 @@ class _BoxesExamination(Examination):
         """Reads one image, for its content, for its size and for its boxes."""
         name, objects = str(self.dataset.names[index]), self.dataset.objects(index)
         self._count(name, objects)
-        size = self.read(index, f"{self.split}: {name}", 0)
-        if size is None:
+        if self.read(index, f"{self.split}: {name}", 0) is None:
             return
-        height, width = size
+        height, width = self.sizes[-1]
         declared = getattr(self.dataset, "declared_sizes", {index: None})[index]
         if declared is not None and declared != (width, height):
             self.resized.append(f"{name} ({width} x {height}, not {declared[0]:g} x {declared[1]:g})")
@@ -224,7 +218,7 @@ def _harm_between(
     opened: Mapping[str, Any], reports: Sequence[BoxesSplit], leaked: Sequence[Sequence[str]]
 ) -> list[str]:
     """Returns the faults of splits beside each other."""
-    found = first_copies(leaked, "in more than one split, so the score would be too good")
+    found = leaks(leaked)
     if len({(dataset.classes, dataset.category_ids) for dataset in opened.values()}) > 1:
         found.append(f"The classes of {' and '.join(opened)} differ: list the same ones, with the same ids, in each.")
     learned = next((report.per_class for report in reports if report.split == "train"), {})

@@ -14,13 +14,9 @@ from sparsevision.data.inspection import (
     Inspection,
     SplitInspection,
     copies,
-    dark_notes,
-    first_copies,
+    examine_splits,
+    leaks,
     listed,
-    notes_of,
-    open_splits,
-    refusals,
-    take_all,
 )
 from sparsevision.data.masks import IGNORED
 from sparsevision.types import Table
@@ -70,20 +66,19 @@ def inspect_masks(
     progress: Callable[[int, int], None] | None = None,
 ) -> MasksInspection:  # fmt: skip
     """Decodes every image and mask of every split once and reports faults; `progress(done, total)` is called."""
-    opened, refused = open_splits(open_split, splits_of)
-    if not opened:
-        return MasksInspection(spec=spec, harmful=tuple(refused))
-    examined = [_MasksExamination(split, dataset) for split, dataset in opened.items()]
-    leaked = copies(take_all(examined, progress), "split")
-    splits = [one.report() for one in examined]
-    classes = examined[0].dataset.classes
-    harmful = [*refused, *refusals(check, spec, opened)]
+    examined = examine_splits(_MasksExamination, open_split, splits_of, progress)
+    if not examined.splits:
+        return MasksInspection(spec=spec, harmful=tuple(examined.refused))
+    leaked = copies(examined.seen, "split")
+    splits = [one.report() for one in examined.splits]
+    classes = examined.splits[0].dataset.classes
+    harmful = examined.refusals(check, spec)
     for split in splits:
         harmful += listed([each.reason for each in split.broken], f"of {split.split} cannot be used")
         if absent := [name for name in classes if not split.occurrences.get(name)]:
             harmful += listed(absent, f"that no image of {split.split} shows", "class", "classes")
-    harmful += first_copies(leaked, "in more than one split, so the score would be too good")
-    notes = [*notes_of(opened.values()), *dark_notes(examined)]
+    harmful += leaks(leaked)
+    notes = examined.notes()
     for split in splits:
         notes += listed(split.empty, f"of {split.split} without a pixel that counts")
         if split.void > _MUCH_VOID:
@@ -102,17 +97,16 @@ class _MasksExamination(Examination):
         self.images = np.zeros(IGNORED + 1, dtype=np.int64)
         self.empty: list[str] = []
 
-    def examine(self, index: int, record: Any) -> None:
-        """Counts the pixels of one mask."""
+    def take(self, index: int) -> None:
+        """Reads one image with its mask, and counts the mask's pixels."""
+        name = str(self.dataset.names[index])
+        if (record := self.read(index, f"{self.split}: {name}", 0)) is None:
+            return
         counts = np.bincount(record.target.ravel(), minlength=IGNORED + 1)
         self.pixels += counts
         self.images += counts > 0
         if not counts[:IGNORED].any():
-            self.empty.append(str(self.dataset.names[index]))
-
-    def take(self, index: int) -> None:
-        """Reads one image with its mask."""
-        self.read(index, f"{self.split}: {self.dataset.names[index]}", 0)
+            self.empty.append(name)
 
     def report(self) -> MasksSplit:
         """Sums up."""
