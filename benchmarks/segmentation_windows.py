@@ -53,7 +53,7 @@ def mosaic(data: str, side: int, kind: str | None = None) -> Image.Image:
 
 def predictor_for(run: Path, side: int) -> Predictor:
     """Opens a run whose images, or windows, of a side are shown as they are."""
-    opened = Predictor(run / "best", "cpu")
+    opened = Predictor(run, "cpu")
     return Predictor(
         run / "best", "cpu", preprocessing=replace(opened.preprocessing, size=(side, max(side, LEAST_SIDE)))
     )
@@ -78,7 +78,7 @@ def main(*, data: str, runs: _Runs, out: Path = Path("benchmarks/results")) -> i
     """Compare and measure; status 1 where no run meets both bounds with the larger windows."""
     rows, met = [], []
     for run in runs:
-        name = Predictor(run / "best", "cpu").model.config.neck
+        name = Predictor(run, "cpu").model.config.neck
         agreements: dict[int, list[float]] = {window: [] for window in WINDOWS}
         for kind in (KIND, None):
             image = mosaic(data, 4096, kind)

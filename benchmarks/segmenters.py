@@ -58,8 +58,8 @@ class Entry:
 
 def read_run(run: Path, images: Sequence[str], size: tuple[int, int], name: str = "") -> Entry:
     """Predicts all images with a run's best weights."""
-    predictor = Predictor(run / "best" if (run / "best").is_dir() else run, "cpu")
-    model = load_model(run / "best" if (run / "best").is_dir() else run)
+    predictor = Predictor(run, "cpu")
+    model = load_model(run)
     maps = [result.labels for result in predictor.stream(images)]
     macs = count_macs(model, (3, *size)).total
     return Entry(name or model.identity.name, run, count_parameters(model), macs, maps, trained_on(run))
@@ -77,7 +77,7 @@ def times_of(runs: Sequence[Path], size: tuple[int, int], threads: int) -> dict[
     """Times all networks in one interleaved run."""
     images, calls = torch.rand(1, 3, *size), dict[str, Callable[[], object]]()
     for run in runs:
-        model = Predictor(run / "best", "cpu").model
+        model = Predictor(run, "cpu").model
 
         def call(model: Any = model) -> object:
             with torch.inference_mode():
@@ -138,7 +138,7 @@ def camvid(
 
 def with_averaged_tokens(run: Path, images: Sequence[str], size: tuple[int, int]) -> Entry | None:
     """Predicts with all tokens of a SparseFormer replaced by their mean; None for other networks."""
-    predictor = Predictor(run / "best", "cpu")
+    predictor = Predictor(run, "cpu")
     decoder = getattr(predictor.model, "decoder", None)
     if not hasattr(decoder, "attention"):
         return None
@@ -147,7 +147,7 @@ def with_averaged_tokens(run: Path, images: Sequence[str], size: tuple[int, int]
         features, tokens.mean(dim=1, keepdim=True).expand_as(tokens), rois
     )
     maps = [result.labels for result in predictor.stream(images)]
-    model = load_model(run / "best")
+    model = load_model(run)
     macs = count_macs(model, (3, *size)).total
     return Entry("... mean tokens", run, count_parameters(model), macs, maps, trained_on(run))
 

@@ -16,9 +16,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups, with_backbone_rate
 from sparsevision.models.registry import FAMILIES, Family, Variant
-from sparsevision.models.timm_backbone import TimmBackbone
+from sparsevision.models.timm_backbone import TimmBackbone, backbone_tensors
 from sparsevision.outputs import SegmentationHead, SegmentationOutput
 from sparsevision.types import Preprocessing, Trace
 
@@ -59,16 +59,11 @@ class UnetPeer(nn.Module):
 
     def backbone_tensors(self) -> dict[str, str]:
         """Names the backbone's tensors: {here: in the classifier}."""
-        return {f"backbone.{name}": name.removeprefix("body.") for name in self.backbone.state_dict()}
+        return backbone_tensors(self.backbone)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the groups of `vt_fpn_nano`: norms and biases do not decay, the backbone has 0.3 of the rate."""
-        groups = []
-        for own, rate in ((True, 0.3), (False, 1.0)):
-            for group in decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2):
-                part = [item for item in group.parameters if item[0].startswith("backbone.") is own]
-                groups.append(ParameterGroup(f"{own}_{group.name}", part, decay=group.decay, lr_scale=rate))
-        return groups
+        return with_backbone_rate(decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2), 0.3)
 
     def forward(self, images: Tensor, *, sizes: Tensor | None = None, trace: Trace | None = None) -> SegmentationOutput:
         """Classifies the pixels of normalised images."""

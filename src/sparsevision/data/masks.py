@@ -16,6 +16,7 @@ from sparsevision.errors import DataError, UnreadableImageError
 
 IGNORED = 255  # of pixels that are neither taught nor scored
 MOST_CLASSES = 255
+BACKGROUND = "background"  # of the class that is left where nothing is marked
 Colour = tuple[int, int, int]
 
 _UNKNOWN = -1

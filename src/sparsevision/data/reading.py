@@ -109,7 +109,7 @@ def decode_image(
 
 
 def decode_stored(source: ImageSource, what: str = "image") -> tuple[Image.Image, str]:
-    """Decodes an image with its own mode and palette, upright, for values that are no brightness, as those of masks.
+    """Decodes an image upright with its own mode and palette, for values other than brightness, as in masks.
 
     Returns it with the name of its format. Raises UnreadableImageError, and nothing else, for everything that cannot be
     decoded as a `what`.

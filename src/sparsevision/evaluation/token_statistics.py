@@ -6,6 +6,7 @@ even one, and the attention that a pixel of the foreground gets beside one of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from sparsevision.data.dataset import Dataset
 from sparsevision.data.subset import Subset
 from sparsevision.errors import ConfigError
 from sparsevision.evaluation.evaluate import Evaluation, nothing_read
+from sparsevision.explain.token_maps import entropy
 from sparsevision.types import Batch, Skipped, Trace
 
 Progress = Callable[[int, int], None]
@@ -58,9 +60,8 @@ class _Sums:
 
     def add(self, read: Tensor, foreground: Tensor | None) -> None:
         """Takes one image's maps (L, H, W), which sum to one, and which of its pixels are foreground (h, w)."""
-        logarithms = read.clamp(min=torch.finfo(read.dtype).tiny).log()
-        self.entropy += float(-(read * logarithms).sum((1, 2)).mean())
-        self.even += float(torch.tensor(float(read[0].numel())).log())
+        self.entropy += float(entropy(read.double().cpu().numpy()).mean())
+        self.even += math.log(read[0].numel())
         if foreground is None:
             return
         shares = F.adaptive_avg_pool2d(foreground[None].double(), (read.shape[1], read.shape[2]))[0]

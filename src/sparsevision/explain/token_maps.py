@@ -67,7 +67,11 @@ def modules_of(trace: Trace, name: str) -> tuple[Module, ...]:
 
 
 def entropy(maps: Floats) -> Floats:
-    """Returns how widely each token of maps (L, H, W) is read: -sum A log A in nats (Section 4.4)."""
+    """Returns how widely each token of maps (L, H, W) is read: -sum A log A in nats (Section 4.4).
+
+    A map that does not sum to one is divided by its sum.
+    """
+    maps = maps / maps.sum(axis=(1, 2), keepdims=True).clip(min=1e-12)
     logarithms = np.log(np.maximum(maps, np.finfo(np.float64).tiny))
     return np.abs((maps * logarithms).sum(axis=(1, 2)))
 

@@ -285,7 +285,7 @@ def _are_numbers(output: Any) -> bool:
 
 
 def _check_numbers(name: str, *outputs: Any) -> None:
-    """Raises CheckpointError where an output for an image is no number."""
+    """Raises CheckpointError unless all outputs for an image are numbers."""
     if not all(map(_are_numbers, outputs)):
         raise CheckpointError(
             f"The model's output for {name} is not a number (NaN): its weights, though finite, are those of no trained "

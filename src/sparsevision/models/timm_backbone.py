@@ -23,6 +23,13 @@ def check_name(name: str) -> None:
         raise UnknownNameError("timm model", name[:80], timm.list_models())
 
 
+def backbone_tensors(backbone: nn.Module) -> dict[str, str]:
+    """Names the tensors of a model's `backbone`: {in the model: in the classifier that the backbone is of}."""
+    # A map's own norm belongs to the model.
+    names = (name for name in backbone.state_dict() if not name.startswith("norms."))
+    return {f"backbone.{name}": name.removeprefix("body.") for name in names}
+
+
 class TimmBackbone(nn.Module):
     """A timm model's last feature maps; its batch norms are fixed affine maps, trained nowhere."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, Opening
-from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, ordered
+from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, layout_functions, ordered
 from sparsevision.data.masks import coding_of
 from sparsevision.data.splitting import split_of_folder
 from sparsevision.data.texts import read_text
@@ -35,22 +34,9 @@ class ADE20KImages(MaskedImages):
         super().__init__(root, _homes(root), split, names, coding, side=side)
 
 
-def recognises(spec: str) -> bool:
-    """Returns whether a folder has the table of the classes, images and annotations."""
-    return (Path(spec) / _TABLE).is_file() and bool(_homes(Path(spec)))
-
-
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits that have both folders."""
-    return tuple(split for split in _homes(Path(spec)) if split)
-
-
-def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
-    """Opens a split; see `ADE20KImages`."""
-    return ADE20KImages(Path(spec), split, side=opening.side)
-
-
 def _homes(root: Path) -> Homes:
+    if not (root / _TABLE).is_file():
+        return {}
     images, masks = folders_in(root / "images"), folders_in(root / "annotations")
     pairs = {split_of_folder(name): Home(images[name], masks[name]) for name in images.keys() & masks.keys()}
     return ordered({split: home for split, home in pairs.items() if split})
@@ -60,3 +46,6 @@ def _different(names: list[str]) -> list[str]:
     """Numbers the names that stand twice, as ADE20K has two classes called screen."""
     return [f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
             for place, name in enumerate(names)]  # fmt: skip
+
+
+recognises, splits, open_split = layout_functions(_homes, ADE20KImages)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, Opening
-from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, ordered
+from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, layout_functions, ordered
 from sparsevision.data.masks import IGNORED, MaskCoding
 
 UNMARKED = False
@@ -44,21 +43,6 @@ class CityscapesImages(MaskedImages):
         )  # fmt: skip
 
 
-def recognises(spec: str) -> bool:
-    """Returns whether a folder has the two folders of Cityscapes."""
-    return bool(_homes(Path(spec)))
-
-
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits that have images and masks."""
-    return tuple(split for split in _homes(Path(spec)) if split)
-
-
-def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
-    """Opens a split; see `CityscapesImages`."""
-    return CityscapesImages(Path(spec), split, side=opening.side)
-
-
 def _homes(root: Path) -> Homes:
     images, masks = folders_in(root / _IMAGES), folders_in(root / _MASKS)
     return ordered({split: Home(images[split], masks[split]) for split in images.keys() & masks.keys()})
@@ -67,3 +51,6 @@ def _homes(root: Path) -> Homes:
 def _without(path: Path, ending: str) -> str | None:
     """Returns the place of a file without an ending of its name, None where it has another one."""
     return (path.parent / path.stem.removesuffix(ending)).as_posix() if path.stem.endswith(ending) else None
+
+
+recognises, splits, open_split = layout_functions(_homes, CityscapesImages)

@@ -16,12 +16,11 @@ from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.layouts.coco import CocoImages, find_annotations
-from sparsevision.data.masks import IGNORED, MOST_CLASSES
+from sparsevision.data.masks import BACKGROUND, IGNORED, MOST_CLASSES
 from sparsevision.data.reading import MAX_PIXELS
 from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError, first_line
 
 UNMARKED = False
-BACKGROUND = "background"
 # COCO-Stuff's category for what is a thing and no stuff: such data sets annotate every pixel that counts.
 _OTHER = "other"
 _SPLITS = ("train", "val", "test")

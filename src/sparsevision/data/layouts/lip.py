@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, Opening
-from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, ordered
+from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, layout_functions, ordered
 from sparsevision.data.masks import coding_of
 
 UNMARKED = False
@@ -27,21 +26,6 @@ class LIPImages(MaskedImages):
         super().__init__(root, _homes(root), split, classes, coding, side=side)
 
 
-def recognises(spec: str) -> bool:
-    """Returns whether a folder has the folders of LIP."""
-    return bool(_homes(Path(spec)))
-
-
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits that have images and masks."""
-    return tuple(split for split in _homes(Path(spec)) if split)
-
-
-def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
-    """Opens a split; see `LIPImages`."""
-    return LIPImages(Path(spec), split, side=opening.side)
-
-
 def _homes(root: Path) -> Homes:
     found: Homes = {}
     for images, masks in _HOMES:
@@ -51,3 +35,6 @@ def _homes(root: Path) -> Homes:
                 home = Home(shown[f"{split}_images"], parsed[f"{split}_segmentations"])
                 found.setdefault(split, home)
     return ordered(found)
+
+
+recognises, splits, open_split = layout_functions(_homes, LIPImages)

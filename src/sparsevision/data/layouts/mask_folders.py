@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.layouts.masked_images import (
     Home,
     Homes,
     MaskedImages,
     folders_in,
+    layout_functions,
     ordered,
     split_lists,
 )
@@ -45,21 +45,6 @@ class MaskFolders(MaskedImages):
             )
         classes, coding = read_classes(tables[0])
         super().__init__(folder, homes, split, classes, coding, side=side)
-
-
-def recognises(spec: str) -> bool:
-    """Returns whether a folder has folders of images and of masks."""
-    return bool(_homes(Path(spec)))
-
-
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits that have both folders, or a list."""
-    return tuple(split for split in _homes(Path(spec)) if split)
-
-
-def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
-    """Opens a split as it is divided on disk, or an undivided data set; see `MaskFolders`."""
-    return MaskFolders(spec, split, side=opening.side)
 
 
 def _homes(root: Path) -> Homes:
@@ -100,3 +85,6 @@ def has_images(folder: Path) -> bool:
     entries = entries_in(folder)
     inside = (each for entry in entries if entry.is_dir() for each in entries_in(entry.path))
     return any(is_image_name(entry.name) for entry in (*entries, *inside))
+
+
+recognises, splits, open_split = layout_functions(_homes, MaskFolders)

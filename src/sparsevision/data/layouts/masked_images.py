@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from sparsevision.data.dataset import Record, fingerprint_of
+from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.layouts.class_folders import file_digest
 from sparsevision.data.masks import IGNORED, MaskCoding, read_mask
 from sparsevision.data.reading import decode_image, decode_stored, read_bytes
@@ -204,6 +204,27 @@ def _key_of(
 def folders_in(folder: Path) -> dict[str, Path]:
     """Returns the folders in a folder by their names without case."""
     return {entry.name.casefold(): Path(entry.path) for entry in entries_in(folder) if entry.is_dir()}
+
+
+def layout_functions(
+    homes_of: Callable[[Path], Homes], kind: Callable[..., Dataset]
+) -> tuple[Callable[[str], bool], Callable[[str], tuple[str, ...]], Callable[[str, str | None, Opening], Dataset]]:
+    """Returns `recognises`, `splits` and `open_split` of a layout (see `registry.DataLayout`).
+
+    `homes_of` finds the folders of the splits in a data set's folder, and `kind(root, split, side=...)` is the data set
+    of one of them.
+    """
+
+    def recognises(spec: str) -> bool:
+        return bool(homes_of(Path(spec)))
+
+    def splits(spec: str) -> tuple[str, ...]:
+        return tuple(split for split in homes_of(Path(spec)) if split)
+
+    def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+        return kind(Path(spec), split, side=opening.side)
+
+    return recognises, splits, open_split
 
 
 def ordered(homes: Homes) -> Homes:

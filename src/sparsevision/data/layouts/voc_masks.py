@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevision.data.dataset import Dataset, Opening
-from sparsevision.data.layouts.masked_images import Home, Homes, MaskedImages, folders_in, ordered, split_lists
+from sparsevision.data.layouts.masked_images import (
+    Home,
+    Homes,
+    MaskedImages,
+    folders_in,
+    layout_functions,
+    ordered,
+    split_lists,
+)
 from sparsevision.data.masks import MaskCoding, coding_of, read_classes
 from sparsevision.data.texts import read_text
 from sparsevision.errors import DataError
@@ -32,21 +39,6 @@ class VocMasks(MaskedImages):
         super().__init__(root, _homes(root), split, classes, coding, side=side)
 
 
-def recognises(spec: str) -> bool:
-    """Returns whether a folder has the folders of images and masks."""
-    return bool(_homes(Path(spec)))
-
-
-def splits(spec: str) -> tuple[str, ...]:
-    """Returns the splits that have a list."""
-    return tuple(split for split in _homes(Path(spec)) if split)
-
-
-def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
-    """Opens a split, or everything where there are no lists; see `VocMasks`."""
-    return VocMasks(Path(spec), split, side=opening.side)
-
-
 def _homes(root: Path) -> Homes:
     folders = folders_in(root)
     if "jpegimages" not in folders or "segmentationclass" not in folders:
@@ -68,3 +60,6 @@ def _classes(root: Path) -> tuple[tuple[str, ...], MaskCoding]:
         return coding_of(names, colours=[(red, green, blue) for red, green, blue in colours], source=str(path))
     except (IndexError, ValueError):
         raise DataError(f"{path} must have a line for each class: its name, a colon, and r, g, b.") from None
+
+
+recognises, splits, open_split = layout_functions(_homes, VocMasks)

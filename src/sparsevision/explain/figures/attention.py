@@ -40,8 +40,7 @@ def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str
 
 
 def _draw_tokens(sheet: Sheet, explanation: Explanation, maps: Floats, top: int, most: float) -> None:
-    shares = maps / maps.sum(axis=(1, 2), keepdims=True).clip(min=1e-12)
-    for token, (cells, spread) in enumerate(zip(maps, entropy(shares), strict=True)):
+    for token, (cells, spread) in enumerate(zip(maps, entropy(maps), strict=True)):
         row, column = divmod(token, _COLUMNS)
         panel = sheet.panel(top + row, 1 + column)
         draw_density(panel, explanation, explanation.laid(cells, map_size(explanation)), most)

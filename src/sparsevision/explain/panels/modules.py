@@ -25,9 +25,7 @@ def _module(module: Module) -> dict[str, Any]:
         "share": None if module.given is None else [round(float(each.mean()), 4) for each in module.given],
         "even": round(module.even, 3),
         "entropy": {
-            name: [round(float(value), 3) for value in entropy(each / each.sum(axis=(1, 2), keepdims=True).clip(1e-12))]
-            for name, each in maps.items()
-            if each is not None
+            name: [round(float(value), 3) for value in entropy(each)] for name, each in maps.items() if each is not None
         },
         **{name: None if each is None else _packed(each) for name, each in maps.items()},
     }

@@ -16,12 +16,6 @@ from sparsevision.models.timm_backbone import TimmBackbone
 BACKBONE_LEVELS = 3
 
 
-def classifier_names(backbone: nn.Module) -> dict[str, str]:
-    """Names a backbone's tensors: {here: in the classifier that it is of}."""
-    # A map's own norm belongs to the detector.
-    return {name: name.removeprefix("body.") for name in backbone.state_dict() if not name.startswith("norms.")}
-
-
 def make_backbone(config: SparseDETRConfig) -> TimmBackbone | SwinTiny:
     """Builds the backbone that a configuration names."""
     num_maps = min(BACKBONE_LEVELS, config.num_levels)

@@ -17,7 +17,7 @@ from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.classifier import check_images
 from sparsevision.models.parameter_groups import ParameterGroup
 from sparsevision.models.sparse_detr import selection as selecting
-from sparsevision.models.sparse_detr.backbone import LevelNeck, classifier_names, make_backbone
+from sparsevision.models.sparse_detr.backbone import LevelNeck, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
 from sparsevision.models.sparse_detr.decoder import DecodedLayer, DeformableDecoder, LearnedQueries, ProposedQueries
 from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
@@ -25,6 +25,7 @@ from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
 from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
 from sparsevision.models.sparse_detr.heads import BoxHead
 from sparsevision.models.sparse_detr.selection import Scores, TokenScorer, TokenSelection
+from sparsevision.models.timm_backbone import backbone_tensors
 from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.types import Choice, Control, Kept, LevelMaps, Points, Regions, Response, Trace, TraceKind
 
@@ -142,7 +143,7 @@ class SparseDETR(nn.Module):
 
     def backbone_tensors(self) -> dict[str, str]:
         """Names the backbone's tensors: {here: in the classifier}."""
-        return {f"backbone.{name}": theirs for name, theirs in classifier_names(self.backbone).items()}
+        return backbone_tensors(self.backbone)
 
     def init_weights(self) -> None:
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""

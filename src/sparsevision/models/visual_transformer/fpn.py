@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.kernels.dispatch import channels_last_on_cpu
-from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
-from sparsevision.models.timm_backbone import TimmBackbone
+from sparsevision.models.parameter_groups import ParameterGroup, decay_groups, with_backbone_rate
+from sparsevision.models.timm_backbone import TimmBackbone, backbone_tensors
 from sparsevision.models.visual_transformer.fpn_config import RESNETS, FPNConfig
 from sparsevision.models.visual_transformer.projector import TokenProjector
 from sparsevision.models.visual_transformer.token_maps import MapNorm
@@ -195,7 +195,7 @@ class SemanticHead(nn.Module):
         """Returns the logits at stride 4."""
         joined: Tensor | None = None
         for level, (steps, x) in enumerate(zip(self.scale, maps, strict=True)):
-            for step in steps:  # type: ignore[attr-defined]
+            for step in cast(nn.ModuleList, steps):
                 x = step(x)
                 if level:
                     x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -217,8 +217,8 @@ class _PyramidStep(nn.Module):
 class FPNSegmenter(nn.Module):
     """VT-FPN or, with `neck="pyramid"`, the FPN that it is compared with. Takes any height and width.
 
-    `forward` returns a `SegmentationOutput` whose logits have stride 4. What is no multiple of 32 is padded with zeros
-    at the right and the bottom, and the logits of the padding are cut off.
+    `forward` returns a `SegmentationOutput` whose logits have stride 4. Sides that are not multiples of 32 are
+    padded with zeros at the right and the bottom, and the logits of the padding are cut off.
     """
 
     outputs: ClassVar[Literal["classes", "embedding"]] = "classes"
@@ -264,17 +264,12 @@ class FPNSegmenter(nn.Module):
 
     def backbone_tensors(self) -> dict[str, str]:
         """Names the backbone's tensors: {here: in the classifier}."""
-        return {f"backbone.{name}": name.removeprefix("body.") for name in self.backbone.state_dict()}
+        return backbone_tensors(self.backbone)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns the backbone's groups and the others': norms and biases do not decay."""
-        groups = []
-        for own, rate in ((True, self.config.backbone_lr_scale), (False, 1.0)):
-            for group in decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2):
-                part = [item for item in group.parameters if item[0].startswith("backbone.") is own]
-                name = f"backbone_{group.name}" if own else group.name
-                groups.append(ParameterGroup(name, part, decay=group.decay, lr_scale=rate))
-        return [group for group in groups if group.parameters]
+        groups = decay_groups(self, exempt=lambda name, parameter: parameter.ndim < 2)
+        return with_backbone_rate(groups, self.config.backbone_lr_scale)
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], *, sizes: Int[Tensor, "batch 2"] | None = None,

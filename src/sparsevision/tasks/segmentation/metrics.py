@@ -146,7 +146,7 @@ class SegmentationMetrics:
     def compute(self) -> SegmentationReport:
         """Returns the report over everything that was added, on all processes."""
         with warnings.catch_warnings():
-            # Of no images, which is no error.
+            # A report on no images is valid.
             warnings.filterwarnings("ignore", message=r"The ``compute`` method of metric")
             found = self.sums.compute()
         number, images = len(self.classes), found["images"]
@@ -213,7 +213,7 @@ def _around(area: np.ndarray, margin: int) -> tuple[slice, slice]:
 
 
 def _edge(area: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Returns the pixels of an area beside one that counts and is not of it; the image's own edge is no boundary."""
+    """Returns an area's pixels beside a counted one outside it; the image's own edge is not a boundary."""
     from scipy.ndimage import maximum_filter
 
     edge: np.ndarray = area & maximum_filter(~area & counted, 3)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout
 from sparsevision.data.loading import batch_of
-from sparsevision.data.masks import IGNORED, MOST_CLASSES
+from sparsevision.data.masks import BACKGROUND, IGNORED, MOST_CLASSES
 from sparsevision.data.preprocessing import LEAST_SIDE, EvaluationTransform
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.outputs import SegmentationOutput
@@ -36,8 +36,6 @@ from sparsevision.tasks.segmentation.transforms import SegmentationSettings, tar
 from sparsevision.tasks.segmentation.windows import WindowedImage
 from sparsevision.tasks.segmentation.writers import open_masks
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
-
-BACKGROUND = "background"
 
 
 class SegmentationTask(Task):
