@@ -21,7 +21,7 @@ def owners_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Fig
     last = explanation.stages[-1] if explanation.trace.points else None
     titles = ["Input", *(module.title for module in modules), *(["Regions"] if last else [])]
     sheet, _ = sheet_of(
-        explanation, titles, [""], width=width, heading=explanation.answer(),
+        explanation, titles, [""], width=width, heading=explanation.answer(60),
         remark="The token that each cell takes most from",
     )  # fmt: skip
     grey = dimmed(explanation.preview.resize((size[1], size[0])), 1.4, 0.0)
