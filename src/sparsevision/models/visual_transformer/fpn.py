@@ -193,15 +193,20 @@ class SemanticHead(nn.Module):
 
     def forward(self, maps: Maps) -> Float[Tensor, "batch classes height width"]:
         """Returns the logits at stride 4."""
-        joined: Tensor | None = None
-        for level, (steps, x) in enumerate(zip(self.scale, maps, strict=True)):
-            for step in cast(nn.ModuleList, steps):
-                x = step(x)
-                if level:
-                    x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            joined = x if joined is None else joined + x
-        assert joined is not None
-        return self.predictor(joined)
+        finest, *coarser = (self._steps(level, each) for level, each in enumerate(maps))
+        # The last enlargement is linear: one of the sum is all of theirs.
+        return self.predictor(finest + _doubled(sum(coarser[1:], coarser[0])))
+
+    def _steps(self, level: int, x: Tensor) -> Tensor:
+        first, *others = cast(nn.ModuleList, self.scale[level])
+        x = first(x)
+        for step in others:
+            x = step(_doubled(x))
+        return x
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class _PyramidStep(nn.Module):
