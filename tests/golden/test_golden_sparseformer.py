@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
 from golden_cases import Case, folder, normalised, read
+from sparseformer_cases import OPERATIONS, config_of, gradients_of, load
 
-from sparsevision.checkpoints.layouts import detect_layout, renamed_to_ours
+from sparsevision.checkpoints.layouts import renamed_to_ours
 from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.registry import variants
 from sparsevision.models.sparseformer.config import NUMERICS, PLAIN, SparseFormerConfig
@@ -27,8 +28,8 @@ from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Trace
 
 SYSTEM = "sparseformer"
-# Video is a later issue; these cases wait for it.
-PENDING_VIDEO = {
+# In test_golden_video.py.
+VIDEO = {
     "module_points_3d",
     "module_roi_adjust_3d",
     "module_sampling_3d",
@@ -58,8 +59,7 @@ MODULES = {
     "init_grids",
 }
 NAMES = sorted(path.stem for path in folder(SYSTEM).glob("*.json"))
-WHOLE_MODELS = [name for name in NAMES if name not in MODULES | PENDING_VIDEO]
-OPERATIONS = {"ATTN": "attention", "ROI_ADJ": "adjust", "SAMPLING_M": "sample", "PE_INJECT": "encode", "MLP": "ffn"}
+WHOLE_MODELS = [name for name in NAMES if name not in MODULES | VIDEO]
 
 
 @pytest.fixture(params=["plain", "fast"], autouse=True)
@@ -68,73 +68,8 @@ def form(request: pytest.FixtureRequest) -> Any:
         yield request.param
 
 
-def config_of(words: dict[str, Any], state: dict[str, Tensor]) -> SparseFormerConfig:
-    """Says a case's configuration, given in the reference's words, in ours."""
-    if "model" in words:
-        name = words["model"].replace("btsp_openai_", "").replace("btsp_", "").replace("v1_", "")
-        config = variants()[name].config
-        return SparseFormerConfig(**vars(config) | {"numerics": "v2"}) if "v1" in words["model"] else config
-    if words["layout"] == "v1":
-        return SparseFormerConfig(
-            num_tokens=words["num_latent_tokens"],
-            num_points=words["token_sampling_points"],
-            feature_channels=words["conv_dim"],
-            focusing_width=words["width_configurations"][0],
-            focusing_repeats=words["repeats"][0],
-            cortex_width=words["width_configurations"][1],
-            cortex_depth=words["block_sizes"][1],
-        )
-    orders = [tuple(OPERATIONS[op] for op in ops) for ops in words["ops_list"]]
-    details = words["compatible_config"]
-    bootstrapped = words["head_op"] == "cls"
-    return SparseFormerConfig(
-        num_tokens=words["num_latent_tokens"],
-        num_points=words["num_sampling_points"],
-        feature_channels=words["conv_dim"],
-        focusing_width=words["width_configs"][0],
-        focusing_repeats=words["repeats"][0],
-        cortex_width=words["width_configs"][1],
-        cortex_depth=len(orders) - 1,
-        focusing_order=orders[0],
-        cortex_orders=tuple(orders[1:]),
-        numerics="bootstrapped" if bootstrapped else "v2",
-        num_classes=words["proj_dim"],
-        head_width=64 if details["type_num_attn_heads"] == 2 else None,
-        generator_width=details["pg_inner_dim"] if details["pg_inner_dim"] > 1 else None,
-        mixing="biased" if details["mixing_bias"] else "bare",
-        adjustment="mlp" if details["type_op_adjust"] == 2 else "linear",
-        embeddings="shared" if words["same_token_embedding"] else "individual",
-        stage_embedding="learned" if details["use_stage_embedding"] else "none",
-        bridge="norm" if details["transition_ln"] else "plain",
-        readout="class_token" if bootstrapped else "mean",
-        cortex_activation="quick_gelu" if details["clip_quick_gelu"] else "gelu",
-        head_bias="learned" if words["proj_bias"] else "none",
-    )
-
-
-def load(module: nn.Module, state: dict[str, Tensor], prefix: str = "") -> dict[str, str]:
-    """Loads a released layout strictly; returns {the reference's name: ours}."""
-    layout = (
-        detect_layout(state)
-        if not prefix
-        else ("v1" if any("in_proj" in name or "ffn" in name for name in state) else "v2")
-    )
-    named = {prefix + name: tensor for name, tensor in state.items()}
-    renamed = renamed_to_ours(named, layout)
-    unit = "focusing." if prefix else ""
-    module.load_state_dict({ours.removeprefix(unit): tensor for ours, (_, tensor) in renamed.items()}, strict=True)
-    return {theirs.removeprefix(prefix): ours.removeprefix(unit) for ours, (theirs, _) in renamed.items()}
-
-
-def gradients_of(module: nn.Module, names: dict[str, str], inputs: dict[str, Tensor]) -> dict[str, Tensor | None]:
-    """Collects gradients under the reference's names, those of inputs too."""
-    parameters = dict(module.named_parameters())
-    found = {theirs: parameters[ours].grad for theirs, ours in names.items()}
-    return found | {name: tensor.grad for name, tensor in inputs.items()}
-
-
 def test_every_case_is_known() -> None:
-    assert set(NAMES) <= MODULES | PENDING_VIDEO | set(WHOLE_MODELS)
+    assert set(NAMES) <= MODULES | VIDEO | set(WHOLE_MODELS)
     assert len(WHOLE_MODELS) == 18
     assert set(NAMES) >= MODULES
 

@@ -22,10 +22,7 @@ def gather_corners(features: Tensor, points: Tensor, padding: str = "zeros") -> 
     `features` (B, C, H, W); `points` (B, N, P, 2) as fractions of the map; returns (B, N, P, C).
     """
     batch, channels, height, width = features.shape
-    position = points * points.new_tensor([width, height]) - 0.5
-    if padding == "border":
-        position = torch.minimum(position.clamp(min=0), position.new_tensor([width - 1, height - 1]))
-    rows, shares = corner_shares(position, width, height)
+    rows, shares = corner_shares(inner_position(points, width, height, padding), width, height)
     first_row = torch.arange(batch, device=points.device).view(batch, 1, 1, 1) * (height * width)
     table = features.permute(0, 2, 3, 1).reshape(-1, channels)
     sampled = F.embedding_bag(
@@ -33,6 +30,14 @@ def gather_corners(features: Tensor, points: Tensor, padding: str = "zeros") -> 
         per_sample_weights=shares.flatten(0, 2).to(table.dtype),
     )  # fmt: skip
     return sampled.view(*points.shape[:3], channels)
+
+
+def inner_position(points: Tensor, width: int, height: int, padding: str) -> Tensor:
+    """Turns fractions (*, 2) of a map into pixels from the centre of the first one, within the map with "border"."""
+    position = points * points.new_tensor([width, height]) - 0.5
+    if padding == "border":
+        position = torch.minimum(position.clamp(min=0), position.new_tensor([width - 1, height - 1]))
+    return position
 
 
 def corner_shares(position: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:

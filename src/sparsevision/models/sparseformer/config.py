@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.config_checks import Count, FromZero, Rate, Repeats, RepeatsFromZero, check_fields
@@ -72,6 +72,9 @@ class SparseFormerConfig:
         cortex_activation: of the plain units' feed-forward networks: "gelu" or "quick_gelu" (CLIP's).
         head_bias: "learned" or "none".
     """
+
+    # Coordinates of a point: x, y, and in clips the time.
+    axes: ClassVar[int] = 2
 
     num_tokens: Count = 49
     num_points: Count = 36
@@ -151,6 +154,11 @@ class SparseFormerConfig:
     def out_points(self) -> int:
         """Points after mixing (P_o): P in the first released code, at least 32 in the second."""
         return self.num_points if self.numerics == "v1" else max(self.num_points, 32)
+
+    @property
+    def sampling_tokens(self) -> int:
+        """Tokens that sample, in all."""
+        return self.num_tokens
 
     @property
     def sampled_channels(self) -> int:

@@ -26,21 +26,26 @@ class TokenTable(nn.Module):
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__()
-        rows = 1 if config.embeddings == "shared" else config.num_tokens
-        self.num_tokens, self.roi_init = config.num_tokens, config.roi_init
+        self.config, self.num_tokens = config, config.sampling_tokens
+        rows = 1 if config.embeddings == "shared" else self.num_tokens
         self.embedding = nn.Parameter(torch.empty(rows, config.token_width))
-        self.roi = nn.Parameter(torch.empty(config.num_tokens, 4), requires_grad=not config.looks_are_fixed)
+        shape = (self.num_tokens, 2 * config.axes)
+        self.roi = nn.Parameter(torch.empty(shape), requires_grad=not config.looks_are_fixed)
         self.cls = nn.Parameter(torch.empty(1, config.cortex_width)) if config.readout == "class_token" else None
 
     def init_weights(self) -> None:
         """Draws the embeddings, and lays the regions on a grid (A.3, Table 9)."""
         nn.init.trunc_normal_(self.embedding, std=1.0, a=-2.0, b=2.0)
         with torch.no_grad():
-            self.roi.copy_(grid_rois(self.num_tokens, self.roi_init))
+            self.roi.copy_(self.first_rois())
         if self.cls is not None:
             nn.init.normal_(self.cls)
 
-    def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens 4"]]:
+    def first_rois(self) -> Float[Tensor, "tokens 4"]:
+        """Returns the regions that training begins with."""
+        return grid_rois(self.config.num_tokens, self.config.roi_init)
+
+    def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens corners"]]:
         """Returns the tokens and their regions, once for every image of the batch."""
         tokens, rois = self.embedding.expand(batch, self.num_tokens, -1), self.roi.expand(batch, -1, -1)
         # Views of parameters ask for gradients even where there are none, and tools that count operations stumble.
@@ -81,12 +86,13 @@ class SparseFormer(Classifier):
     first_conv: ClassVar[str] = "early_conv"
     token_tables: ClassVar[tuple[str, ...]] = ("tokens.roi", "tokens.embedding")
     poolings: ClassVar[tuple[str, ...]] = ("avg", "token", "")
+    _table: ClassVar[type[TokenTable]] = TokenTable
 
     def __init__(self, config: SparseFormerConfig) -> None:
         super().__init__(config, config.cortex_width)
         numerics = NUMERICS[config.numerics]
         self.early_conv = _image_feature(config, numerics)
-        self.tokens = TokenTable(config)
+        self.tokens = self._table(config)
         repeats, order = config.focusing_repeats, config.focusing_order
         rates = torch.linspace(0, config.drop_path_rate, repeats + config.cortex_depth, device="cpu").tolist()
         if repeats:
@@ -121,11 +127,11 @@ class SparseFormer(Classifier):
 
     @property
     def sampling_macs(self) -> int:
-        """Multiply-adds of the bilinear sampling of one image, which no counter knows: four per value read."""
+        """Multiply-adds of the sampling of one image or clip, which no counter knows: four or eight a value read."""
         config = self.config
         samplings = config.focusing_repeats * ("sample" in config.focusing_order)
         samplings += sum("sample" in order for order in config.orders)
-        return config.num_tokens * config.num_points * config.sampled_channels * 4 * samplings
+        return config.sampling_tokens * config.num_points * config.sampled_channels * 2**config.axes * samplings
 
     def forward_features(self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tokens:
         """Returns the tokens after the last cortex unit, the class token first if there is one."""
@@ -139,8 +145,7 @@ class SparseFormer(Classifier):
 
         The class token stands first if there is one; it has no region. `after` takes the tokens after each cortex unit.
         """
-        check_images(images, self.config.in_chans)
-        view = SampledMap(self.early_conv(images), _valid_share(images, sizes), trace=trace)
+        view = self._view(images, sizes)._replace(trace=trace)
         tokens, rois = self.tokens(images.shape[0])
         if trace is not None:
             trace.record("initial", Regions(rois))
@@ -155,6 +160,10 @@ class SparseFormer(Classifier):
             if after is not None:
                 after.append(tokens)
         return tokens, rois, view.features
+
+    def _view(self, images: Images, sizes: Tensor | None) -> SampledMap:
+        check_images(images, self.config.in_chans)
+        return SampledMap(self.early_conv(images), _valid_share(images, sizes))
 
     def _normed(self, tokens: Tensor) -> Tensor:
         return self.head.norm(tokens)

@@ -1,6 +1,6 @@
 """Regions of interest: corner boxes as fractions of the image, their adjustment by tokens and their initial grid.
 
-A RoI is (x1, y1, x2, y2). Nothing is clamped: RoIs may leave the image, and training may invert those of the table.
+A RoI is (x1, y1, x2, y2), a tube of a clip (x1, y1, t1, x2, y2, t2) with times as fractions of the clip. Nothing is clamped: RoIs may leave the image, and training may invert those of the table.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from torch import Tensor
 RoIInit = Literal["half", "cell", "whole"]
 
 
-def adjust_rois(rois: Float[Tensor, "*batch 4"], delta: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
-    """Moves RoIs by deltas (tx, ty, tw, th) relative to their own size, as detectors do (Eqs. 7 and 8)."""
+def adjust_rois(
+    rois: Float[Tensor, "*batch corners"], delta: Float[Tensor, "*batch corners"]
+) -> Float[Tensor, "*batch corners"]:
+    """Moves RoIs by deltas (tx, ty, tw, th) relative to their own size, as detectors do (Eqs. 7 and 8).
+
+    Those of tubes are (tx, ty, tt, tw, th, tl).
+    """
     first, second = rois.chunk(2, dim=-1)
     shift, log_scale = delta.chunk(2, dim=-1)
     size = (second - first).abs()
@@ -42,6 +47,13 @@ def grid_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 
     return rois
 
 
+def with_times(rois: Float[Tensor, "tokens 4"], copies: int) -> Float[Tensor, "tubes 6"]:
+    """Makes tubes of RoIs: copies of them all, one after the other, whose times tile the clip."""
+    times = torch.linspace(0, 1, copies + 1).repeat_interleave(len(rois)).unflatten(0, (copies + 1, -1)).unsqueeze(-1)
+    first, second = rois.expand(copies, -1, -1).chunk(2, dim=-1)
+    return torch.cat([first, times[:-1], second, times[1:]], dim=-1).flatten(0, 1)
+
+
 def grid_offsets(num_points: int) -> Float[Tensor, "square 2"]:
     """Makes the cell centres of a square grid on [-0.5, 0.5]², x fast, for the largest square in `num_points`."""
     side = math.isqrt(num_points)
@@ -51,11 +63,14 @@ def grid_offsets(num_points: int) -> Float[Tensor, "square 2"]:
 
 
 @torch.no_grad()
-def encode_rois(rois: Float[Tensor, "*batch 4"], width: int) -> Float[Tensor, "*batch width"]:
+def encode_rois(rois: Float[Tensor, "*batch corners"], width: int) -> Float[Tensor, "*batch width"]:
     """Encodes the corners of RoIs by sines and cosines of `width / 4` frequencies from pi to 128 pi.
 
-    Used by the bootstrapped models (arXiv 2312.01987); no gradient flows to the RoIs.
+    Used by the bootstrapped models (arXiv 2312.01987); no gradient flows to the RoIs. The released code encodes tubes
+    as zeros.
     """
+    if rois.shape[-1] != 4:
+        return rois.new_zeros(*rois.shape[:-1], width)
     frequencies = width // 4
     steps = torch.arange(frequencies, device=rois.device, dtype=rois.dtype)
     angles = rois.unsqueeze(-1) * (math.pi * torch.exp(steps * (math.log(128) / (frequencies - 1))))

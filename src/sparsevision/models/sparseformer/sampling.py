@@ -16,10 +16,10 @@ Padding = Literal["zeros", "border"]
 
 
 def decode_points(
-    rois: Float[Tensor, "batch tokens 4"], offsets: Float[Tensor, "batch tokens points 2"], *, eps: float,
+    rois: Float[Tensor, "batch tokens corners"], offsets: Float[Tensor, "batch tokens points axes"], *, eps: float,
     scale: float = 1.0,
-) -> Float[Tensor, "batch tokens points 2"]:  # fmt: skip
-    """Turns offsets into points (x, y) in fractions of the image (Eq. 3).
+) -> Float[Tensor, "batch tokens points axes"]:  # fmt: skip
+    """Turns offsets into points (x, y), or (x, y, t) of clips, in fractions of the image (Eq. 3).
 
     Offsets are normalised over a token's points, three standard deviations to the unit, then laid over the RoI's
     centre and signed size. `scale` 1 is the released code; 0.5 is the paper's factor, which the code does not have.

@@ -13,44 +13,58 @@ from torch import Tensor, nn
 from sparsevision.errors import ConfigError
 from sparsevision.models.precision import at_least_single, like_weights, without_autocast
 from sparsevision.models.sparseformer.attention import TokenFeedForward, TokenSelfAttention
+from sparsevision.models.sparseformer.clip_features import FrameMaps
 from sparsevision.models.sparseformer.config import NUMERICS, Operation, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.mixing import AdaptiveMixing, LinearDecoding, StaticMixing
 from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets
-from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
+from sparsevision.models.sparseformer.sampling import Padding, clamp_gradient, decode_points, sample_points
 from sparsevision.types import Points, Regions, Trace
 
 Tokens = Float[Tensor, "batch tokens width"]
-RoIs = Float[Tensor, "batch regions 4"]  # the class token has none
+RoIs = Float[Tensor, "batch regions corners"]  # the class token has none
 
 
 class SampledMap(NamedTuple):
-    """Input of one run of a unit: the feature map, and the valid share (x, y) of a padded batch.
+    """Input of one run of a unit: the feature map, or those of a clip, and the valid share (x, y) of a padded batch.
 
     `repeat` counts the runs of the same unit; `trace` is filled under the name `stage`.
     """
 
-    features: Float[Tensor, "batch channels height width"]
+    features: Float[Tensor, "batch channels height width"] | FrameMaps
     valid: Float[Tensor, "batch 1 1 2"] | None
     repeat: int = 0
     trace: Trace | None = None
     stage: str = ""
 
+    @property
+    def height(self) -> int:
+        """Rows of the map."""
+        return self.features.height if isinstance(self.features, FrameMaps) else self.features.shape[2]
+
+    def sample(
+        self, points: Float[Tensor, "batch tokens points axes"], padding: Padding
+    ) -> Float[Tensor, "batch tokens points channels"]:
+        """Reads the features at points in fractions of the map."""
+        if isinstance(self.features, FrameMaps):
+            return self.features.sample(points, padding)
+        return sample_points(self.features.to(points.dtype), points, padding)
+
 
 class RoIAdjustment(nn.Module):
-    """Region adjustment of a token: deltas (tx, ty, tw, th), zero at the start (Eq. 9)."""
+    """Region adjustment of a token: deltas as `adjust_rois` takes them, zero at the start (Eq. 9)."""
 
-    def __init__(self, width: int, kind: str, eps: float) -> None:
+    def __init__(self, width: int, kind: str, eps: float, axes: int = 2) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=eps)
         self.hidden = nn.Linear(width, width) if kind == "mlp" else None
-        self.fc = nn.Linear(width, 4, bias=False)
+        self.fc = nn.Linear(width, 2 * axes, bias=False)
 
     def init_weights(self) -> None:
         """Starts without any movement."""
         nn.init.constant_(self.norm.weight, self.norm.normalized_shape[0] ** -0.5)
         nn.init.zeros_(self.fc.weight)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens 4"]:
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens corners"]:
         """Returns the deltas, in fp32 at least."""
         tokens = self.norm(tokens)
         if self.hidden is not None:
@@ -63,10 +77,11 @@ class PointOffsets(nn.Module):
 
     def __init__(self, config: SparseFormerConfig, width: int) -> None:
         super().__init__()
-        self.first_code, num_points = config.numerics == "v1", config.num_points
+        self.first_code, self.axes = config.numerics == "v1", config.axes
+        outputs = self.axes * config.num_points
         self.norm = nn.LayerNorm(width, eps=NUMERICS[config.numerics].norm_eps)
-        self.fc = nn.Linear(width, 2 * num_points, bias=False)
-        self.bias = nn.Parameter(torch.empty(2 * num_points))
+        self.fc = nn.Linear(width, outputs, bias=False)
+        self.bias = nn.Parameter(torch.empty(outputs))
 
     def init_weights(self) -> None:
         """Starts with a grid of points (A.3)."""
@@ -74,19 +89,19 @@ class PointOffsets(nn.Module):
         # The paper zeroes the weight; the first released code meant to and did not, and its models were trained so.
         if not self.first_code:
             nn.init.zeros_(self.fc.weight)
-        grid = grid_offsets(self.bias.numel() // 2).flatten()
-        with torch.no_grad():
-            if grid.numel() == self.bias.numel():
-                self.bias.copy_(grid)
-            elif self.first_code:
-                nn.init.normal_(self.bias)
-                self.bias[: grid.numel()].copy_(grid)
-            else:
-                nn.init.uniform_(self.bias, -0.5, 0.5)
+        bias = self.bias.detach().view(-1, self.axes)[:, :2]
+        grid = grid_offsets(len(bias))
+        if len(grid) == len(bias):
+            bias.copy_(grid)
+        elif self.first_code:
+            bias.normal_()
+            bias[: len(grid)].copy_(grid)
+        else:
+            bias.uniform_(-0.5, 0.5)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens points 2"]:
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens points axes"]:
         """Returns the raw offsets, in fp32 at least."""
-        return (at_least_single(self.fc(self.norm(tokens))) + self.bias).unflatten(-1, (-1, 2))
+        return (at_least_single(self.fc(self.norm(tokens))) + self.bias).unflatten(-1, (-1, self.axes))
 
 
 class FixedPointOffsets(nn.Module):
@@ -121,7 +136,7 @@ class RoIEncoding(nn.Module):
         self.fc = nn.Linear(width, width)
 
     def forward(
-        self, rois: Float[Tensor, "batch tokens 4"], precision: torch.dtype
+        self, rois: Float[Tensor, "batch tokens corners"], precision: torch.dtype
     ) -> Float[Tensor, "batch tokens width"]:
         """Returns what the encoding adds to the tokens."""
         return self.fc(self.norm(encode_rois(at_least_single(rois), self.width).to(precision)))
@@ -173,7 +188,7 @@ class SparseFormerUnit(nn.Module):
         if "attention" in order:
             self.attn = TokenSelfAttention(width, config.num_heads(width), numerics.norm_eps)
         if "adjust" in order:
-            self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps)
+            self.adjust = RoIAdjustment(width, config.adjustment, numerics.norm_eps, config.axes)
         if "sample" in order:
             fixed = config.looks_are_fixed
             self.offset = FixedPointOffsets(config.num_points) if fixed else PointOffsets(config, width)
@@ -220,7 +235,7 @@ class SparseFormerUnit(nn.Module):
 
     def sample(self, tokens: Tokens, rois: RoIs, view: SampledMap) -> Float[Tensor, "batch tokens points channels"]:
         """Samples the feature map where the tokens look (Eqs. 2 and 3)."""
-        precision = like_weights(view.features.float(), tokens).dtype
+        precision = like_weights(tokens.float(), tokens).dtype
         # Coordinates stay fp32 under autocast: half precision would move points by pixels.
         with without_autocast(tokens):
             offsets = self.offset(tokens.to(precision))
@@ -229,11 +244,10 @@ class SparseFormerUnit(nn.Module):
                 view.trace.record(view.stage, Points(points))
                 view.trace.record(view.stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
-                points = clamp_gradient(points, self.gradient_scale / view.features.shape[2])
+                points = clamp_gradient(points, self.gradient_scale / view.height)
             if view.valid is not None:
                 points = points * view.valid
-            samples = sample_points(view.features.to(points.dtype), points, self.numerics.padding)
-            return samples.to(precision)
+            return view.sample(points, self.numerics.padding).to(precision)
 
 
 _OPERATIONS: Mapping[Operation, Callable[..., tuple[Tensor, Tensor]]] = {
