@@ -173,6 +173,9 @@ class Preprocessing:
     "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly
     `size`; "whole" keeps the aspect ratio and the whole image, the *area* being that of `size`; "short", too, but
     with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection).
+
+    Of a video, `frames` frames at even distances are read: every `frame_stride`-th one, or as far apart as to cover
+    `clip_seconds`; with neither, the whole video. None: the model takes images.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -181,11 +184,18 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    frames: int | None = None
+    frame_stride: int | None = None
+    clip_seconds: float | None = None
 
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; equality and hashing want tuples.
         for name in ("size", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def of_images(self, images: Preprocessing) -> Preprocessing:
+        """Returns the same frames of a video, each seen as `images` has them."""
+        return replace(images, frames=self.frames, frame_stride=self.frame_stride, clip_seconds=self.clip_seconds)
 
 
 @dataclass(frozen=True)

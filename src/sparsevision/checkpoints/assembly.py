@@ -47,6 +47,7 @@ def assemble(
     asked = {**(config or {}), **{name: count for name, count in counts.items() if count is not None}}
     if checkpoint is None:
         return _identified(_construct(variant, configured(variant.config, asked)), variant, None, None)
+    checkpoint = _converted(variant, checkpoint, asked)
     as_stored = _stored_config(variant, checkpoint)
     wanted = configured(as_stored, asked)
     options = {
@@ -120,6 +121,31 @@ def _stored_config(variant: NamedVariant, checkpoint: Checkpoint) -> Any:
             f"The configuration in {checkpoint.origin} contradicts its tensors: by shape, {', '.join(wrong[:3])}."
         )
     return stored
+
+
+def _converted(variant: NamedVariant, checkpoint: Checkpoint, asked: Mapping[str, Any]) -> Checkpoint:
+    """Returns weights of another network as those of this one, where its class knows how: an image network's for clips.
+
+    Fields of the configuration that conversion adds are those asked for.
+    """
+    network: Any = variant.family.model_class
+    if not hasattr(network, "converts") or not network.converts(checkpoint.state):
+        return checkpoint
+    if checkpoint.model_name not in (None, variant.config.classifier):
+        raise CheckpointError(
+            f"{checkpoint.origin} holds weights of {checkpoint.model_name!r}; {variant.name!r} starts from those of "
+            f"{variant.config.classifier!r}."
+        )
+    layout = layout_named(checkpoint.layout)
+    shapes = infer_config(checkpoint.state)
+    stored = {name: shapes[name] for name in FREE_FIELDS if name in shapes}
+    stored |= checkpoint.config or (layout.fields if layout else {})
+    stored |= {name: asked[name] for name in network.conversion_fields if name in asked}
+    config = configured(variant.config, stored)
+    return replace(
+        checkpoint, state=network.convert(checkpoint.state, config), config=asdict(config), model_name=variant.name,
+        preprocessing=checkpoint.preprocessing and variant.preprocessing.of_images(checkpoint.preprocessing),
+    )  # fmt: skip
 
 
 def _is_usual(variant: NamedVariant, config: Any, preprocessing: Preprocessing) -> bool:

@@ -44,6 +44,8 @@ def fill_backbone(model: nn.Module, source: str) -> int:
     if source == PRETRAINED and model_name not in variants():
         model_name = PREFIX + model_name
     state = _weights(model_name)
+    if hasattr(named, "converts") and named.converts(state):
+        state = named.convert(state, named.config)
     own, wanted = model.state_dict(), named.backbone_tensors()
     needed = [theirs for theirs in wanted.values() if not theirs.endswith("num_batches_tracked")]
     if missing := [theirs for theirs in needed if theirs not in state]:

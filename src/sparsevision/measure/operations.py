@@ -25,17 +25,18 @@ from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.published import OperationCount
 
 _BATCHED_PRODUCTS = ("bmm", "baddbmm")
-_SAMPLING, _NORMS = ("grid_sampler_2d",), ("native_layer_norm", "native_group_norm")
+_SAMPLING, _NORMS = ("grid_sampler_2d", "grid_sampler_3d"), ("native_layer_norm", "native_group_norm")
 _TALLIED = (*_SAMPLING, *_NORMS)
 
 
 def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount:
     """Counts the multiply-adds of one forward pass in evaluation mode; nothing is computed, whatever the size.
 
-    `input_shape` is (channels, height, width) of one image, or (batch, channels, height, width). The model may live
-    on any device, the meta device included. It is left as it was.
+    `input_shape` is (channels, height, width) of one image, (channels, frames, height, width) of one clip, or has the
+    batch in front. The model may live on any device, the meta device included. It is left as it was.
     """
-    shape = input_shape if len(input_shape) == 4 else (1, *input_shape)
+    axes = getattr(getattr(model, "config", None), "axes", 2)
+    shape = input_shape if len(input_shape) == 2 + axes else (1, *input_shape)
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     counter = FlopCounterMode(display=False, custom_mapping=_tallies())
     with FakeTensorMode(allow_non_fake_inputs=True), _countable(model), torch.no_grad():
@@ -66,7 +67,7 @@ def _tallies() -> dict[Any, Any]:
         return 2 * prod(out_shape)
 
     aten = torch.ops.aten
-    return {aten.grid_sampler_2d: result, aten.native_layer_norm: first, aten.native_group_norm: first}
+    return {aten.grid_sampler_2d: result, aten.grid_sampler_3d: result, aten.native_layer_norm: first, aten.native_group_norm: first}
 
 
 def _halved(counts: Mapping[Any, int]) -> dict[str, int]:

@@ -62,15 +62,17 @@ def _folder(name: str, class_name: str, task: str, **rest: Any) -> Family:
 
 
 def _part(folder: str, part: str, class_name: str, **rest: Any) -> Family:
-    """Describes a segmenter that shares the folder of its family; there are files of our own format alone."""
+    """Describes a network of another task in the folder of its family; there are files of our own format alone."""
     path = f"sparsevision.models.{folder}.{part}"
     return Family(
-        name=f"{folder}_{part}", task="segmentation", module=path, class_name=class_name, variants=f"{path}_variants",
-        published=f"{path}_published", pipeline_tag="image-segmentation", **rest,
+        name=f"{folder}_{part}", module=path, class_name=class_name, variants=f"{path}_variants",
+        published=f"{path}_published", **rest,
     )  # fmt: skip
 
 
 _IMAGES: dict[str, Any] = {"task": "classification", "answers_timm": True, "pipeline_tag": "image-classification"}
+_MASKS: dict[str, Any] = {"task": "segmentation", "pipeline_tag": "image-segmentation"}
+_CLIPS: dict[str, Any] = {"task": "video_classification", "pipeline_tag": "video-classification"}
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
@@ -79,8 +81,9 @@ FAMILIES: dict[str, Family] = {
             "sparse_detr", "SparseDETR", "detection", pipeline_tag="object-detection", tags=("sparse-detr", "pytorch")
         ),
         _folder("visual_transformer", "VTResNet", **_IMAGES, tags=("visual-transformers", "pytorch")),
-        _part("visual_transformer", "fpn", "FPNSegmenter", tags=("visual-transformers", "pytorch")),
-        _part("sparseformer", "segmenter", "SparseFormerSegmenter", tags=("sparseformer", "pytorch")),
+        _part("visual_transformer", "fpn", "FPNSegmenter", **_MASKS, tags=("visual-transformers", "pytorch")),
+        _part("sparseformer", "segmenter", "SparseFormerSegmenter", **_MASKS, tags=("sparseformer", "pytorch")),
+        _part("sparseformer", "video", "VideoSparseFormer", **_CLIPS, tags=("sparseformer", "pytorch")),
     )
 }
 # The models behind "timm/NAME", which have no folder here.

@@ -94,13 +94,17 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     shapes of a v1 model, so they are not among them.
     """
     read = ShapeReader(state)
-    read.note("num_tokens", "tokens.roi", 0)
+    regions = state.get("tokens.roi")
+    axes = regions.shape[1] // 2 if regions is not None and regions.ndim == 2 else 2
+    read.fields["axes"] = axes
+    if axes == 2:  # the tokens of a clip are copies, and only their product is known
+        read.note("num_tokens", "tokens.roi", 0)
     if any(name.startswith("focusing.") for name in state):
         read.note("focusing_width", "tokens.embedding", 1)
-        read.note("num_points", "focusing.offset.bias", 0, divisor=2)
+        read.note("num_points", "focusing.offset.bias", 0, divisor=axes)
         read.note("focusing_repeats", "focusing.stage_embedding", 0)
     read.note("cortex_width", "head.norm.weight", 0)
-    read.note("num_points", "cortex.0.offset.bias", 0, divisor=2)
+    read.note("num_points", "cortex.0.offset.bias", 0, divisor=axes)
     read.note("feature_channels", "early_conv.weight", 0)
     read.note("in_chans", "early_conv.weight", 1)
     read.note("num_classes", "head.fc.weight", 0)

@@ -7,11 +7,11 @@ of an image model are repeated `inflation` times, and the tubes of the copies ti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsevision.errors import ConfigError
 from sparsevision.models.config_checks import Count
@@ -32,6 +32,7 @@ class VideoSparseFormerConfig(SparseFormerConfig):
             from its beginning to its end. A model that is trained wants the latter: at equal offsets, the gradients
             with respect to them are some 10,000 times those of the others.
         computed_frames: "all", or "read": those alone that points lie near, where nothing is to be learned.
+        classifier: the named model of images whose weights the network starts from.
     """
 
     axes: ClassVar[int] = 3
@@ -40,6 +41,7 @@ class VideoSparseFormerConfig(SparseFormerConfig):
     inflation: Count = 8
     temporal_offset_init: Literal["zero", "spread"] = "zero"
     computed_frames: Literal["all", "read"] = "all"
+    classifier: str = "sparseformer_tiny"
 
     def _check(self) -> None:
         super()._check()
@@ -82,6 +84,7 @@ class VideoSparseFormer(SparseFormer):
     """
 
     config: VideoSparseFormerConfig
+    conversion_fields: ClassVar[tuple[str, ...]] = ("inflation", "temporal_offset_init", "computed_frames")
     _table: ClassVar[type[TokenTable]] = TubeTable
 
     def init_weights(self) -> None:
@@ -105,6 +108,27 @@ class VideoSparseFormer(SparseFormer):
         if sizes is not None:
             raise ConfigError("A video model takes clips of one size, unpadded.")
         return SampledMap(FrameMaps(clips, self.early_conv, lazy=self.config.computed_frames == "read"), None)
+
+
+    @property
+    def backbone_name(self) -> str:
+        """The classifier of images that the network starts from."""
+        return self.config.classifier
+
+    def backbone_tensors(self) -> dict[str, str]:
+        """Names the tensors that it starts from: {here: in the classifier}."""
+        return {name: name for name in self.state_dict() if not name.startswith(self.class_heads)}
+
+    @staticmethod
+    def converts(state: Mapping[str, Tensor]) -> bool:
+        """Returns whether tensors (our names) are those of an image network, which `convert` inflates."""
+        regions = state.get("tokens.roi")
+        return regions is not None and regions.ndim == 2 and regions.shape[1] == 4
+
+    @staticmethod
+    def convert(state: Mapping[str, Tensor], config: VideoSparseFormerConfig) -> dict[str, Tensor]:
+        """Returns the tensors of an image network as those of a video network of a configuration."""
+        return inflated(state, config)
 
 
 def inflated(state: Mapping[str, Tensor], config: VideoSparseFormerConfig) -> dict[str, Tensor]:
@@ -131,8 +155,3 @@ def inflated(state: Mapping[str, Tensor], config: VideoSparseFormerConfig) -> di
 def _with_still_time(rows: Tensor) -> Tensor:
     """Puts a row of zeros behind each pair of rows (*, 2, width)."""
     return torch.cat([rows, torch.zeros_like(rows[:, :1])], dim=1)
-
-
-def image_config(config: VideoSparseFormerConfig) -> SparseFormerConfig:
-    """Returns the configuration of the image network that a video network is inflated from."""
-    return SparseFormerConfig(**{field.name: getattr(config, field.name) for field in fields(SparseFormerConfig)})
