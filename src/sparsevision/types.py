@@ -193,6 +193,10 @@ class Preprocessing:
         for name in ("size", "mean", "std"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
+    def input_shape(self, channels: int = 3) -> tuple[int, ...]:
+        """Returns the shape of one input: (C, H, W) of an image, (C, T, H, W) of a clip."""
+        return (channels, *self.size) if self.frames is None else (channels, self.frames, *self.size)
+
     def of_images(self, images: Preprocessing) -> Preprocessing:
         """Returns the same frames of a video, each seen as `images` has them."""
         return replace(images, frames=self.frames, frame_stride=self.frame_stride, clip_seconds=self.clip_seconds)

@@ -62,7 +62,7 @@ def assemble(
         load_into(probe, checkpoint, allow_nonfinite=True, **options)
         preprocessing = checkpoint.preprocessing or variant.preprocessing
         if not _is_usual(variant, wanted, preprocessing):
-            check_cost(probe, getattr(wanted, "in_chans", 3), preprocessing.size, checkpoint.origin)
+            check_cost(probe, preprocessing.input_shape(getattr(wanted, "in_chans", 3)), checkpoint.origin)
     model = _construct(variant, wanted)
     return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options))
 
@@ -151,8 +151,8 @@ def _converted(variant: NamedVariant, checkpoint: Checkpoint, asked: Mapping[str
 def _is_usual(variant: NamedVariant, config: Any, preprocessing: Preprocessing) -> bool:
     """Returns whether a model costs about what the variant does: all but its head and first convolution agree."""
     free = {name: getattr(variant.config, name) for name in _FREE if hasattr(variant.config, name)}
-    height, width = preprocessing.size
-    return replace(config, **free) == variant.config and height * width <= math.prod(variant.preprocessing.size)
+    pixels = math.prod(preprocessing.input_shape(1))
+    return replace(config, **free) == variant.config and pixels <= math.prod(variant.preprocessing.input_shape(1))
 
 
 def _construct(variant: NamedVariant, config: Any) -> nn.Module:

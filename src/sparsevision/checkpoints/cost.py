@@ -25,12 +25,12 @@ _MEBIBYTES, _MOST_OPERATIONS, _MOST_CALLS = 2048, 10**13, 20_000
 _MOST_TABLES = 256 << 20
 
 
-def check_cost(model: nn.Module, channels: int, size: Sequence[int], origin: str) -> None:
+def check_cost(model: nn.Module, shape: Sequence[int], origin: str) -> None:
     """Raises CheckpointError for a model on the meta device that takes far more for an image than published ones do.
 
     Args:
         model: the model, on the meta device.
-        channels, size: the image's channels, and its height and width.
+        shape: of one image (C, H, W), or of one clip (C, T, H, W).
         origin: where the model came from, for the message.
     """
     state = model.state_dict()
@@ -40,14 +40,14 @@ def check_cost(model: nn.Module, channels: int, size: Sequence[int], origin: str
             f"The model in {origin} needs {tables >> 20:,} MiB of tables beside its weights, which no published model "
             "does: lower window_size or img_size."
         )
-    settings = _sizes_of(model)
+    settings, shown = _sizes_of(model), _shown(shape)
     meter = _Meter()
     try:
         with torch.no_grad(), meter, _FusedAttention(meter):
-            model.eval()(torch.empty(1, channels, *size, device="meta"))
+            model.eval()(torch.empty(1, *shape, device="meta"))
     except _TooMuchError as error:
         raise CheckpointError(
-            f"The model in {origin} needs {error} for an image of {size[0]} x {size[1]} pixels, far more than any "
+            f"The model in {origin} needs {error} for {shown}, far more than any "
             f"published model: lower the size of its preprocessing{settings}."
         ) from error
     except (NotImplementedError, AttributeError):
@@ -57,14 +57,20 @@ def check_cost(model: nn.Module, channels: int, size: Sequence[int], origin: str
         if "meta" in str(error):
             return  # it asks for values, and there are none
         raise CheckpointError(
-            f"The model in {origin} does not take the images of {size[0]} x {size[1]} pixels that its preprocessing "
+            f"The model in {origin} does not take {shown}, which its preprocessing "
             f"makes ({first_line(error)}): correct their size."
         ) from error
 
 
+def _shown(shape: Sequence[int]) -> str:
+    height, width = shape[-2:]
+    kind = "an image" if len(shape) == 3 else f"a clip of {shape[1]} frames"
+    return f"{kind} of {height} x {width} pixels"
+
+
 def _sizes_of(model: Any) -> str:
     """Names the fields of a configuration that costs grow with."""
-    named = ("num_tokens", "num_queries", "keep_ratio", "kmeans_iterations", "focusing_repeats", "num_points")
+    named = ("num_tokens", "inflation", "num_queries", "keep_ratio", "kmeans_iterations", "focusing_repeats", "num_points")
     config = getattr(model, "config", None)
     given = [f"{name} ({getattr(config, name)})" for name in named if hasattr(config, name)]
     return f", or {', '.join(given)}" if given else ""

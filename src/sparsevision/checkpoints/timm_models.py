@@ -55,7 +55,7 @@ def make_timm_model(
         load_into(probe, checkpoint, fresh_head=num_classes is not None, allow_nonfinite=True)
         usual = set(options) <= {"num_classes", "in_chans"} and checkpoint.preprocessing == timm_preprocessing(name)
         if checkpoint.preprocessing is not None and not usual:
-            check_cost(probe, options.get("in_chans", 3), checkpoint.preprocessing.size, checkpoint.origin)
+            check_cost(probe, checkpoint.preprocessing.input_shape(options.get("in_chans", 3)), checkpoint.origin)
     model: Any = make_bare(bare, pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
@@ -103,7 +103,7 @@ def timm_settings(variant: NamedVariant) -> dict[str, Any]:
     weights = variant.weights.location if variant.weights is not None else None
     return {
         "url": weights if weights is not None and "://" in weights else None, "num_classes": variant.config.num_classes,
-        "input_size": (getattr(variant.config, "in_chans", 3), *preprocessing.size), "fixed_input_size": False,
+        "input_size": preprocessing.input_shape(getattr(variant.config, "in_chans", 3)), "fixed_input_size": False,
         "pool_size": None, "crop_pct": preprocessing.crop_fraction,
         "crop_mode": "squash" if preprocessing.fit == "stretch" else "center",
         "interpolation": preprocessing.interpolation, "mean": preprocessing.mean, "std": preprocessing.std,

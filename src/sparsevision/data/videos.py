@@ -1,0 +1,225 @@
+"""Clips of a video: frames at chosen times, decoded from the nearest point that decoding can begin at (PyAV).
+
+Whatever is wrong with a file ends as an `UnreadableImageError`, as for images.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsevision.errors import MissingExtraError, UnreadableImageError
+
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *("mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "wmv", "asf", "flv", "f4v", "3gp", "3g2", "ogv"),
+        *("mpg", "mpeg", "mpe", "m1v", "m2v", "ts", "mts", "m2ts", "m2t", "vob", "mod", "tod", "mxf", "dv", "rm"),
+        *("rmvb", "ogm", "mjpeg", "mjpg", "y4m", "264", "h264", "avc", "265", "h265", "hevc", "ivf", "obu", "nut"),
+    )
+)
+USUAL_RATE = 25.0  # frames a second, of a video that declares none
+_HIGHEST_RATE = 1000  # of any camera; more is declared where times are wrong
+MOST_PIXELS = 1 << 26  # of a frame
+_TIMEOUT = 20  # seconds without an answer
+# Frames up to here are decoded and dropped rather than sought; most videos have a key frame more often than this.
+_NEAR = 1.0
+_SOON = 1e-4  # seconds that two spellings of the same time may differ by
+# How far a file may end before its declared duration without being one that was cut.
+_SHARE_MISSING, _SECONDS_MISSING = 0.1, 1.0
+
+VideoSource = str | os.PathLike[str] | bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a file declares: `duration` in seconds, `rate` in frames a second, upright (height, width), its turn.
+
+    `frames` is their number, which some files declare and others give by duration and rate.
+    """
+
+    duration: float
+    rate: float
+    frames: int
+    size: tuple[int, int]
+    rotation: int = 0
+    codec: str = ""
+
+
+def is_video_name(name: str | os.PathLike[str]) -> bool:
+    """Returns whether a file's suffix is one of a video."""
+    return os.path.splitext(os.fspath(name))[1].lower() in VIDEO_SUFFIXES
+
+
+def import_av() -> Any:
+    """Returns the package PyAV; raises MissingExtraError where it is not installed."""
+    try:
+        import av
+    except ImportError:
+        raise MissingExtraError("av", "Reading and writing videos") from None
+    return av
+
+
+def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:
+    """Reads what a video declares, and its first frame; raises UnreadableImageError for what is none."""
+    with _opened(source, name) as video:
+        return video.info()
+
+
+def read_clip(
+    source: VideoSource, times: Sequence[float], name: str | None = None, *, side: int | None = None
+) -> tuple[NDArray[np.uint8], VideoInfo]:
+    """Decodes the frames that are shown at times, in seconds from the first frame.
+
+    Args:
+        source: a path, or the bytes of a file.
+        times: in rising order; those beyond the end give the last frame.
+        name: what messages call the video.
+        side: the short side in pixels that frames are reduced to where it is longer, which saves time and memory.
+
+    Returns:
+        Upright frames (T, H, W, 3), RGB, and what the file declares.
+
+    Raises:
+        UnreadableImageError: the file is no video, is damaged, or ends long before one of the times.
+    """
+    with _opened(source, name) as video:
+        info = video.info()
+        frames = video.frames_at(times, side)
+    return np.stack(frames), info
+
+
+class _Video:
+    """An open file, positioned at some frame."""
+
+    def __init__(self, container: Any, name: str) -> None:
+        [self.stream, *_] = container.streams.video
+        self.container, self.name = container, name
+        self._decoded: Iterator[Any] = container.decode(self.stream)
+        self._number = 0
+        self._first = self._ahead = self._next()
+        if self._first is None:
+            raise _unreadable(name, "it has no frame that can be decoded")
+        second = self._next()
+        self._decoded = chain([second] if second is not None else [], self._decoded)
+        # Some encoders leave times out, or give all frames the same: then frames are counted.
+        times = [frame.time for frame in (self._first, second) if frame is not None]
+        self.timed = None not in times and (len(times) == 1 or times[0] < times[1])
+        self.start = float(times[0]) if self.timed else 0.0
+        rates = (self.stream.average_rate, self.stream.guessed_rate, USUAL_RATE)
+        self.rate = next(float(rate) for rate in rates if rate and rate <= _HIGHEST_RATE)
+
+    def info(self) -> VideoInfo:
+        stream, first = self.stream, self._first
+        turn = int(getattr(first, "rotation", 0)) % 360
+        size = (first.width, first.height) if turn in (90, 270) else (first.height, first.width)
+        frames = int(stream.frames)
+        if not self.timed:
+            frames = frames or sum(1 for packet in self.container.demux(stream) if packet.size)
+            duration = frames / self.rate
+        elif stream.duration and stream.time_base:
+            duration = float(stream.duration * stream.time_base)
+        elif self.container.duration:
+            duration = self.container.duration / 1e6
+        else:
+            duration = frames / self.rate
+        duration = max(duration, 1 / self.rate)
+        return VideoInfo(
+            duration=duration, rate=self.rate, frames=frames or max(round(duration * self.rate), 1), size=size,
+            rotation=turn, codec=stream.codec_context.name,
+        )  # fmt: skip
+
+    def frames_at(self, times: Sequence[float], side: int | None) -> list[NDArray[np.uint8]]:
+        """Returns the frame that is shown at each time."""
+        duration, found, shown = self.info().duration, [], self._first
+        pixels: dict[int, NDArray[np.uint8]] = {}
+        for time in times:
+            if self.timed and self._ahead is not None and time - self._time(self._ahead) > _NEAR:
+                shown = self._seek(time) or shown
+            while self._ahead is not None and self._time(self._ahead) <= time + _SOON:
+                shown, self._ahead = self._ahead, self._next()
+            if self._ahead is None and self._is_cut(time, self._time(shown), duration):
+                raise _unreadable(
+                    self.name, f"it breaks off after {self._time(shown):.1f} of {duration:.1f} seconds"
+                )
+            if id(shown) not in pixels:
+                pixels = {id(shown): self._pixels(shown, side)}
+            found.append(pixels[id(shown)])
+        return found
+
+    @staticmethod
+    def _is_cut(time: float, last: float, duration: float) -> bool:
+        missing = min(time, duration) - last
+        return missing > _SECONDS_MISSING and missing > _SHARE_MISSING * duration
+
+    def _seek(self, time: float) -> Any:
+        """Goes to the last key frame before a time where that is ahead; returns the frame there, else None."""
+        before = self._time(self._ahead)
+        self._go_to(time)
+        if self._ahead is None or self._time(self._ahead) > time + _SOON:
+            # An index that leads too far: what is before cannot be found but from the beginning.
+            self._go_to(0.0)
+        elif self._time(self._ahead) < before:
+            return None  # back to the key frame that decoding came from: what follows was decoded already, once
+        return self._ahead
+
+    def _go_to(self, time: float) -> None:
+        self.container.seek(int((time + self.start) / self.stream.time_base), stream=self.stream, backward=True)
+        self._decoded = self.container.decode(self.stream)
+        self._ahead = self._next()
+
+    def _next(self) -> Any:
+        frame = next(self._decoded, None)
+        if frame is not None:
+            if frame.width * frame.height > MOST_PIXELS:
+                raise _unreadable(self.name, f"its frames of {frame.width} x {frame.height} pixels are too large")
+            frame.opaque = self._number  # its place, where it has no time
+            self._number += 1
+        return frame
+
+    def _time(self, frame: Any) -> float:
+        if self.timed and frame.time is not None:
+            return float(frame.time) - self.start
+        return float(frame.opaque / self.rate)
+
+    def _pixels(self, frame: Any, side: int | None) -> NDArray[np.uint8]:
+        width, height = frame.width, frame.height
+        if side is not None and min(width, height) > side:
+            scale = side / min(width, height)
+            width, height = max(round(width * scale), 1), max(round(height * scale), 1)
+        shown = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+        turn = int(getattr(frame, "rotation", 0)) // 90 % 4
+        return np.ascontiguousarray(np.rot90(shown, turn)) if turn else shown
+
+
+@contextmanager
+def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
+    av = import_av()
+    data = isinstance(source, bytes)
+    name = name or ("the given data" if data else os.fspath(source))
+    if not data and not os.path.isfile(source):
+        raise _unreadable(name, "the file does not exist" if not os.path.exists(source) else "it is not a file")
+    try:
+        with av.open(io.BytesIO(source) if data else os.fspath(source), timeout=_TIMEOUT) as container:
+            if not container.streams.video:
+                raise _unreadable(name, "it has no images in it, only sound")
+            yield _Video(container, name)
+    except UnreadableImageError:
+        raise
+    except av.FFmpegError as error:
+        raise _unreadable(name, f"its data are damaged ({error.strerror or error})") from error
+    # What decoders of hostile bytes raise, and numbers that no video has.
+    except (ValueError, OverflowError, ZeroDivisionError, MemoryError, EOFError, IndexError) as error:
+        raise _unreadable(name, f"its data are damaged ({error})") from error
+
+
+def _unreadable(name: str, reason: str) -> UnreadableImageError:
+    return UnreadableImageError(f"{name} cannot be read as a video: {reason}.")
