@@ -175,7 +175,8 @@ class Preprocessing:
     with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection).
 
     Of a video, `frames` frames at even distances are read: every `frame_stride`-th one, or as far apart as to cover
-    `clip_seconds`; with neither, the whole video. None: the model takes images.
+    `clip_seconds`; with neither, the whole video. None: the model takes images. Where a video is scored, `clips` of it
+    at even distances are seen, each in `crops` parts, and the answers are averaged.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -187,6 +188,8 @@ class Preprocessing:
     frames: int | None = None
     frame_stride: int | None = None
     clip_seconds: float | None = None
+    clips: int = 1
+    crops: int = 1
 
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; equality and hashing want tuples.
@@ -199,7 +202,8 @@ class Preprocessing:
 
     def of_images(self, images: Preprocessing) -> Preprocessing:
         """Returns the same frames of a video, each seen as `images` has them."""
-        return replace(images, frames=self.frames, frame_stride=self.frame_stride, clip_seconds=self.clip_seconds)
+        names = ("frames", "frame_stride", "clip_seconds", "clips", "crops")
+        return replace(images, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -252,7 +256,8 @@ class Batch:
 
     `images` (B, C, H, W); `sizes` (B, 2) the valid height and width of each image, None where all are whole;
     `targets` as the task has them; `names` and `indices` say which samples these are; `skipped` the ones that could
-    not be read. A batch may be empty (B = 0) when nothing in it could be read.
+    not be read. A batch may be empty (B = 0) when nothing in it could be read. Of each sample `images` has `views`, one
+    after the other (B V, ...).
     """
 
     images: Tensor
@@ -262,6 +267,7 @@ class Batch:
     sizes: Tensor | None = None
     geometries: list[Geometry | None] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    views: int = 1
 
     def __len__(self) -> int:
         return len(self.names)

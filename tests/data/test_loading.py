@@ -20,7 +20,8 @@ from sparsevision.data.sampling import EpochPlan
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks import open_dataset
 from sparsevision.tasks.classification.task import ClassificationTask
-from sparsevision.tasks.classification.transforms import ClassificationTransforms, MixedCollate, train_transform
+from sparsevision.tasks.classification.transforms import ClassificationTransforms, train_transform
+from sparsevision.tasks.labels.mixing import MixedCollate
 from sparsevision.tasks.detection.transforms import DetectionTransforms
 from sparsevision.tasks.detection.transforms import train_transform as detection_transform
 from sparsevision.types import Batch, Preprocessing, Sample

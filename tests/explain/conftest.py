@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sparsevision.explain import ControlSweep, Explanation
-from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.tasks.detection.result import DetectionResult
 from sparsevision.types import (
     Control,

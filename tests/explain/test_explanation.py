@@ -9,7 +9,7 @@ from PIL import Image
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.explain import Explanation
-from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import Geometry, Points, Regions, Trace
 
 

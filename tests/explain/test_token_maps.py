@@ -22,7 +22,7 @@ from sparsevision.explain.figures.attention import attention_figure
 from sparsevision.explain.figures.interaction import interaction_figure
 from sparsevision.explain.token_maps import entropy
 from sparsevision.factory import create_model
-from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import Geometry, Preprocessing, TokenMaps, Trace
 
 MakeExplanation = Callable[..., Explanation]

@@ -120,7 +120,7 @@ def test_features_are_written_beside_their_names(suffix: str, checkpoint: str, i
 def test_many_rows_of_features_reach_the_parquet_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     from sparsevision.inference import feature_file
-    from sparsevision.tasks.classification.result import ClassificationResult
+    from sparsevision.tasks.labels.result import ClassificationResult
 
     monkeypatch.setattr(feature_file, "_ROWS_AT_ONCE", 4)
     with feature_file.FeatureFile(tmp_path / "f.parquet") as file:

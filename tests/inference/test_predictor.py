@@ -23,7 +23,7 @@ from sparsevision.factory import create_model
 from sparsevision.inference import Predictor
 from sparsevision.inference.images import Frame
 from sparsevision.packing import is_packed
-from sparsevision.tasks.classification.result import ClassificationResult
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import Preprocessing, UnreadResult
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from sparsevision.errors import ConfigError
 from sparsevision.tasks.classification.task import ClassificationTask
-from sparsevision.tasks.classification.transforms import ClassificationLoss, ClassificationSettings
+from sparsevision.tasks.classification.transforms import ClassificationSettings
+from sparsevision.tasks.labels.settings import LabelLoss
 from sparsevision.types import Batch, Sample
 
 CLASSES = ("cat", "dog", "owl")
@@ -20,7 +21,7 @@ def batch(targets: list[int]) -> Batch:
 
 
 def task_with(**loss: object) -> ClassificationTask:
-    return ClassificationTask(CLASSES, settings=ClassificationSettings(loss=ClassificationLoss(**loss)))
+    return ClassificationTask(CLASSES, settings=ClassificationSettings(loss=LabelLoss(**loss)))
 
 
 def of(images: float) -> torch.Tensor:
@@ -88,7 +89,7 @@ def test_measures_of_nothing_and_of_one_class() -> None:
 
 
 def test_balanced_weights_are_inverse_to_the_shares_of_the_training_set() -> None:
-    settings = ClassificationSettings(loss=ClassificationLoss(class_weights="balanced"))
+    settings = ClassificationSettings(loss=LabelLoss(class_weights="balanced"))
     task = ClassificationTask(CLASSES, settings=settings, labels=[0, 0, 0, 1])
     assert task.class_weights is not None
     assert task.class_weights.tolist() == pytest.approx([4 / 6, 2.0, 0.0])

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -66,6 +67,23 @@ def import_av() -> Any:
     except ImportError:
         raise MissingExtraError("av", "Reading and writing videos") from None
     return av
+
+
+class Video:
+    """A video that is decoded where it is asked for: of a path, or of the bytes of a file."""
+
+    def __init__(self, source: VideoSource, name: str | None = None) -> None:
+        self.source = source
+        self.name = name or ("the given data" if isinstance(source, bytes) else os.fspath(source))
+
+    @cached_property
+    def info(self) -> VideoInfo:
+        """What the file declares; raises UnreadableImageError."""
+        return probe_video(self.source, self.name)
+
+    def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
+        """Decodes frames (T, H, W, 3) as `read_clip` does; raises UnreadableImageError."""
+        return read_clip(self.source, times, self.name, side=side)[0]
 
 
 def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:

@@ -86,13 +86,14 @@ def walk(
 
 @dataclass(frozen=True)
 class Walked:
-    """The images under a folder, (path, bytes), and what else lies there.
+    """The images under a folder, (path, bytes), or the files that `wanted` names, and what else lies there.
 
-    `passed` counts images in hidden folders and in folders of systems, by the folder's name, and hidden images under
+    `passed` counts them in hidden folders and in folders of systems, by the folder's name, and hidden images under
     ""; `unread` counts files of other formats by suffix, and `texts` those of descriptions.
     """
 
     images: list[tuple[str, int]] = field(default_factory=list)
+    wanted: Callable[[str], bool] = is_image_name
     passed: Counter[str] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)
@@ -100,11 +101,11 @@ class Walked:
     def pass_over(self, folder: str) -> None:
         """Counts the images under a folder that is passed over."""
         files = (name for _, _, files in os.walk(folder) for name in files)
-        self.passed[os.path.basename(folder)] += sum(map(is_image_name, files))
+        self.passed[os.path.basename(folder)] += sum(map(self.wanted, files))
 
     def leave_out(self, name: str) -> None:
         """Counts a file that is not read."""
-        if is_image_name(name):
+        if self.wanted(name):
             self.passed[""] += 1
         elif not name.startswith("."):
             suffix = os.path.splitext(name)[1]
@@ -114,12 +115,17 @@ class Walked:
                 self.unread[suffix] += 1
 
 
-def walk_images(folder: str, *, with_outputs: bool = False) -> Walked:
-    """Lists the images under a folder, sorted by path; raises DataError where a folder cannot be listed."""
-    found = Walked()
+def walk_images(
+    folder: str, *, with_outputs: bool = False, wanted: Callable[[str], bool] = is_image_name
+) -> Walked:
+    """Lists the images under a folder, or the files whose names are `wanted`, sorted by path.
+
+    Raises DataError where a folder cannot be listed.
+    """
+    found = Walked(wanted=wanted)
     for parent, files in walk(folder, _refuse, found.pass_over, with_outputs=with_outputs):
         for name in files:
-            if is_image_name(name) and not name.startswith("."):
+            if wanted(name) and not name.startswith("."):
                 path = os.path.join(parent, name)
                 found.images.append((path, os.stat(path).st_size if os.path.exists(path) else 0))
             else:
@@ -128,17 +134,17 @@ def walk_images(folder: str, *, with_outputs: bool = False) -> Walked:
     return found
 
 
-def notes_on(walked: Sequence[Walked]) -> list[str]:
+def notes_on(walked: Sequence[Walked], things: str = "images") -> list[str]:
     """Returns a sentence about the images that were passed over, and one about files of formats that are not read."""
     notes = []
     passed = sum((each.passed for each in walked), Counter[str]())
     if total := passed.total():
         names = ", ".join(sorted(name for name in passed if name and passed[name])) or "hidden files"
-        notes.append(f"{total:,} images in hidden folders, or in those of systems, are not read ({names}).")
+        notes.append(f"{total:,} {things} in hidden folders, or in those of systems, are not read ({names}).")
     unread = sum((each.unread for each in walked), Counter[str]())
     if total := unread.total():
         kinds = ", ".join(f"{suffix or 'no suffix'} {number:,}" for suffix, number in unread.most_common(8))
-        notes.append(f"{total:,} files beside the images are not read, by their suffix ({kinds}).")
+        notes.append(f"{total:,} files beside the {things} are not read, by their suffix ({kinds}).")
     return notes
 
 

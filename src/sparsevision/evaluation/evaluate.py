@@ -49,7 +49,7 @@ def evaluate_batches(
             )
         sizes = {} if batch.sizes is None else {"sizes": batch.sizes}
         output = model(batch.images, **sizes, **(controls or {}))
-        metrics.update(output, batch)
+        metrics.update(task.merge(output, batch), batch)
     model.train(was_training)
     report = metrics.compute()
     if not report.images:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from sparsevision.errors import MissingExtraError
+from sparsevision.data.videos import import_av, is_video_name
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
 
-VIDEO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("mp4", "m4v", "mov", "qt", "mkv", "webm", "avi", "divx", "wmv", "asf", "flv", "f4v", "3gp", "3g2", "ogv"),
-        *("mpg", "mpeg", "mpe", "m1v", "m2v", "ts", "mts", "m2ts", "m2t", "vob", "mod", "tod", "mxf", "dv", "rm"),
-        *("rmvb", "ogm", "mjpeg", "mjpg", "y4m", "264", "h264", "avc", "265", "h265", "hevc", "ivf", "obu", "nut"),
-    )
-)
 CAMERA = "camera:"
 # Addresses of streams that FFmpeg plays.
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://")
@@ -33,7 +24,7 @@ _WHOLE = 0.9
 
 def is_video(source: str) -> bool:
     """Whether a source is a video file, by its suffix, a camera, or a stream, by its address."""
-    return is_camera(source) or is_stream(source) or os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES
+    return is_camera(source) or is_stream(source) or is_video_name(source)
 
 
 def is_camera(source: str) -> bool:
@@ -85,15 +76,6 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
         return
     if number < _WHOLE * declared or not number:
         missing.append(Skipped(source, _broken(source, number, f"it was to have {declared} frames")))
-
-
-def import_av() -> Any:
-    """Returns the package PyAV; raises MissingExtraError where it is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("av", "Reading and writing videos") from None
-    return av
 
 
 def _frame(frame: Any, source: str, number: int, rate: Any) -> Frame:

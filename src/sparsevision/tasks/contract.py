@@ -286,6 +286,10 @@ class Task(ABC):
     def loss(self, output: Any, batch: Batch, count: Tensor) -> dict[str, Tensor]:
         """Returns the terms whose sum is the loss; sums over the batch are divided by a step's whole `count`."""
 
+    def merge(self, output: Any, batch: Batch) -> Any:
+        """Returns one output a sample, where the batch has several views of each."""
+        return output
+
     @abstractmethod
     def metrics(self) -> Metrics:
         """Returns a fresh accumulator of measures."""

@@ -31,6 +31,9 @@ TASKS: dict[str, TaskEntry] = {
         path="sparsevision.tasks.segmentation.task:SegmentationTask",
         layouts=("ade20k", "cityscapes", "lip", "voc_masks", "mask_folders", "coco_masks"),
     ),
+    "video_classification": TaskEntry(
+        path="sparsevision.tasks.video_classification.task:VideoClassificationTask", layouts=("moving_digits", "video_folders")
+    ),
     "classification": TaskEntry(
         path="sparsevision.tasks.classification.task:ClassificationTask",
         layouts=("placed_digits", "digits", "shards", "class_folders"),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
 from sparsevision.data.reading import decode_image, is_image_name, read_bytes
@@ -25,6 +26,22 @@ _OF_MASKS = frozenset(("images", "image", "imgs", "img", "labels", "label", "mas
 _OF_BOXES = ("annotations", "labels", "imagesets", "jpegimages")
 
 
+@dataclass(frozen=True)
+class FileKind:
+    """The files that class folders hold: how messages call them, examples of suffixes, and which names are theirs."""
+
+    things: str
+    examples: str
+    wanted: Callable[[str], bool]
+
+    def walk(self, folder: str) -> Walked:
+        """Lists the files under a folder."""
+        return walk_images(folder, wanted=self.wanted)
+
+
+IMAGES = FileKind("images", ".jpg, .png, .webp", is_image_name)
+
+
 class ImageFolder:
     """Images whose label is the name of the folder they lie in; a `Dataset`.
 
@@ -35,26 +52,28 @@ class ImageFolder:
     Raises DataError for what is not such a folder.
     """
 
+    kind: ClassVar[FileKind] = IMAGES
+
     def __init__(self, root: str | os.PathLike[str], split: str | None = None, *, side: int | None = None) -> None:
-        self.root, self.side = Path(root), side
-        homes = _split_folders(self.root)
+        self.root, self.side, kind = Path(root), side, self.kind
+        homes = split_folders(self.root, kind)
         if split is not None and split not in homes:
             raise DataError(f"{self.root} has no folder for the split {split!r}.")
         first = next(iter(homes.values()), self.root)
         own = self.root if split is None else homes[split]
         # Classes are those of train, and no split has others. What only test has is told when test is scored.
         checked = [home for name, home in homes.items() if name in ("train", "val")]
-        folders = _class_folders(first, [*checked, own])
+        folders = _class_folders(first, [*checked, own], kind)
         self.classes = _readable_names(self.root, folders)
         # A folder may be spelled otherwise in Unicode here than there.
         paths = {composed(os.path.basename(path)): path for path in _folders(own)}
-        found = [walk_images(paths[folder]) if folder in paths else Walked() for folder in folders]
+        found = [kind.walk(paths[folder]) if folder in paths else Walked() for folder in folders]
         if split in (None, "train") and not all(walked.images for walked in found):
             empty = next(folder for folder, walked in zip(folders, found, strict=True) if not walked.images)
             if empty.casefold() in _OF_BOXES:
                 raise DataError(f"The folder {own / empty} is one of annotations: {own} is not one of class folders.")
             raise DataError(
-                f"The class folder {own / empty} has no images (.jpg, .png, .webp, ...): put some in or remove it."
+                f"The class folder {own / empty} has no {kind.things} ({kind.examples}, ...): put some in or remove it."
             )
         if len(folders) > 1 and _OF_MASKS.issuperset(map(str.casefold, folders)):
             raise DataError(
@@ -67,12 +86,15 @@ class ImageFolder:
         self.labels = [label for _, label, _ in rows]
         self._sizes = [size for _, _, size in rows]
         self.notes = [
-            *notes_on([*found, _passed_over(own)]), *_beside(own), *_beside_splits(self.root, homes),
+            *notes_on([*found, _passed_over(own, kind)], kind.things), *_beside(own, kind),
+            *_beside_splits(self.root, homes, kind),
             *_unused_names(self.root, folders),
         ]  # fmt: skip
         self.origin = f"{self.root}" if split is None else f"{self.root}, split {split!r} as its folders have it"
         if not self.names:
-            raise DataError(f"The split {split!r} of {self.root} has no images: put some in or choose another split.")
+            raise DataError(
+                f"The split {split!r} of {self.root} has no {kind.things}: put some in or choose another split."
+            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -122,7 +144,7 @@ def recognises(spec: str) -> bool:
 
 def splits(spec: str) -> tuple[str, ...]:
     """Returns the splits that have a folder."""
-    return tuple(_split_folders(Path(spec)))
+    return tuple(split_folders(Path(spec), IMAGES))
 
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
@@ -141,7 +163,7 @@ def file_digest(path: str, size: int) -> bytes:
         return digest_of(os.path.basename(path).encode(errors="surrogateescape"), size)
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path, kind: FileKind) -> dict[str, Path]:
     """Finds the folders of splits in a data set's folder, train first; raises DataError where that does not exist.
 
     A folder of images with such a name is a class: trains are photographed, too.
@@ -163,42 +185,42 @@ def _split_folders(root: Path) -> dict[str, Path]:
                 "together, or rename one."
             )
         found[split] = folder
-    if len(found) == 1 and (others := _others(root, found)):
+    if len(found) == 1 and (others := _others(root, found, kind)):
         [folder] = found.values()
         raise DataError(
             f"{root} has the folder {folder.name!r}, which may be a split or a class, beside {others[0]!r}: rename it, "
-            "or give the folder of the images alone."
+            f"or give the folder of the {kind.things} alone."
         )
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def _others(root: Path, homes: Mapping[str, Path]) -> list[str]:
+def _others(root: Path, homes: Mapping[str, Path], kind: FileKind) -> list[str]:
     """Names the folders with images beside those of splits."""
     beside = (path for path in map(Path, _folders(root)) if path not in homes.values())
-    return [path.name for path in beside if walk_images(os.fspath(path)).images]
+    return [path.name for path in beside if kind.walk(os.fspath(path)).images]
 
 
-def _passed_over(home: Path) -> Walked:
+def _passed_over(home: Path, kind: FileKind) -> Walked:
     """Counts the images in folders beside class folders that are none themselves."""
-    found = Walked()
+    found = Walked(wanted=kind.wanted)
     for entry in _entries(home):
         if entry.is_dir() and is_passed_over(entry.name):
             found.pass_over(entry.path)
     return found
 
 
-def _beside(home: Path) -> list[str]:
+def _beside(home: Path, kind: FileKind) -> list[str]:
     """Returns a sentence about images that lie in no class folder."""
-    loose = [entry.name for entry in _entries(home) if is_image_name(entry.name) and not entry.name.startswith(".")]
+    loose = [entry.name for entry in _entries(home) if kind.wanted(entry.name) and not entry.name.startswith(".")]
     if not loose:
         return []
-    return [f"{len(loose):,} images beside the class folders of {home} are not read, first {min(loose)}."]
+    return [f"{len(loose):,} {kind.things} beside the class folders of {home} are not read, first {min(loose)}."]
 
 
-def _beside_splits(root: Path, homes: Mapping[str, Path]) -> list[str]:
+def _beside_splits(root: Path, homes: Mapping[str, Path], kind: FileKind) -> list[str]:
     """Returns a sentence about folders of images that belong to no split."""
-    others = _others(root, homes) if homes else []
-    return [f"Folders of images beside the splits are not read: {', '.join(others)}."] if others else []
+    others = _others(root, homes, kind) if homes else []
+    return [f"Folders of {kind.things} beside the splits are not read: {', '.join(others)}."] if others else []
 
 
 def _refuse_boxes(home: Path, found: Sequence[Walked]) -> None:
@@ -229,13 +251,13 @@ def _refuse_splits(home: Path) -> None:
             raise DataError(f"{path} is a data set with boxes of its own: give that folder.")
 
 
-def _class_folders(required: Path, homes: Sequence[Path]) -> tuple[str, ...]:
+def _class_folders(required: Path, homes: Sequence[Path], kind: FileKind) -> tuple[str, ...]:
     """Lists the class folders of `required` by name; raises DataError where one of `homes` has images of another."""
     names = [composed(os.path.basename(path)) for path in _folders(required)]
     if not names:
-        loose = sum(is_image_name(entry.name) for entry in _entries(required))
-        has = f"has {loose} images but no class folders" if loose else "has no class folders"
-        raise DataError(f"{required} {has}: put the images of each class into a folder named after the class.")
+        loose = sum(kind.wanted(entry.name) for entry in _entries(required))
+        has = f"has {loose} {kind.things} but no class folders" if loose else "has no class folders"
+        raise DataError(f"{required} {has}: put the {kind.things} of each class into a folder named after the class.")
     _refuse_splits(required)
     for name in names:
         if any("\ud800" <= letter <= "\udfff" for letter in name):  # how Python holds bytes that are not UTF-8
@@ -243,14 +265,14 @@ def _class_folders(required: Path, homes: Sequence[Path]) -> tuple[str, ...]:
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
             f"{required} has two class folders named {repeated[0]!r}, in two spellings that look the same: put their "
-            "images together."
+            f"{kind.things} together."
         )
     for home in homes:
         for path in _folders(home):
             name = composed(os.path.basename(path))
-            if name not in names and walk_images(path).images:
+            if name not in names and kind.walk(path).images:
                 raise DataError(
-                    f"{home} has images of a class {name!r} that {required} has not: every class needs a "
+                    f"{home} has {kind.things} of a class {name!r} that {required} has not: every class needs a "
                     f"folder in {required}."
                 )
     return tuple(sorted(names))

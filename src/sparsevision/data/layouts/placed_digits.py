@@ -151,13 +151,20 @@ def draw_digit(
     ground: Image.Image, pixels: np.ndarray, corner: tuple[int, int], side: int, draws: np.random.Generator
 ) -> None:
     """Draws a digit of 8 x 8 grey values over an image, `side` pixels large, in a colour that stands out there."""
-    mask = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
     left, top = corner
     patch = ground.crop((left, top, left + side, top + side))
-    ground.paste(Image.new("RGB", (side, side), _ink(patch, draws)), corner, mask)
+    paste_digit(ground, pixels, corner, side, drawn_ink(patch, draws))
 
 
-def _ink(patch: Image.Image, draws: np.random.Generator) -> tuple[int, int, int]:
+def paste_digit(
+    ground: Image.Image, pixels: np.ndarray, corner: tuple[int, int], side: int, ink: tuple[int, int, int]
+) -> None:
+    """Draws a digit of 8 x 8 grey values over an image, `side` pixels large."""
+    mask = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC)
+    ground.paste(Image.new("RGB", (side, side), ink), corner, mask)
+
+
+def drawn_ink(patch: Image.Image, draws: np.random.Generator) -> tuple[int, int, int]:
     """Draws a colour that stands out from the patch's mean; black or white does where none of eight draws."""
     ground = float(np.asarray(patch, dtype=np.float64).reshape(-1, 3).mean(0) @ _LUMINANCE)
     for _ in range(8):

@@ -1,76 +1,34 @@
-"""Classification: one class an image, by cross entropy over logits."""
+"""Classification: one class an image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from sparsevision.data.dataset import Dataset
 from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout, layout_named
-from sparsevision.data.loading import batch_of
 from sparsevision.data.preprocessing import EvaluationTransform
-from sparsevision.errors import ConfigError, DataError, UnreadableImageError
-from sparsevision.outputs import at_least_single
-from sparsevision.tasks.classification.metrics import ClassificationMetrics, write_confusion
-from sparsevision.tasks.classification.result import ClassificationResult
-from sparsevision.tasks.classification.transforms import (
-    ClassificationSettings,
-    MixedCollate,
-    balanced_weights,
-    train_transform,
-)
-from sparsevision.tasks.contract import Collate, Measure, Progress, ReportWriterEntry, Task, Transform
+from sparsevision.errors import UnreadableImageError
+from sparsevision.tasks.classification.transforms import ClassificationSettings, train_transform
+from sparsevision.tasks.contract import Progress, Transform
+from sparsevision.tasks.labels.task import LabelTask
 from sparsevision.tasks.registry import layout_of
-from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
+from sparsevision.types import Preprocessing
 
 _SAMPLED = 100  # images that are opened for a remark on all
 
 
-class ClassificationTask(Task):
-    """Classification among `classes`; targets are labels (B,), or shares of the classes (B, K) in mixed batches.
-
-    The loss is summed over images and divided by the `count` that the loop hands over, so that it means the same under
-    accumulation and on several processes. A model that embeds has no classes; its results have no labels.
-    """
+class ClassificationTask(LabelTask):
+    """Classification of images."""
 
     name: ClassVar[str] = "classification"
     Settings: ClassVar[type[ClassificationSettings]] = ClassificationSettings
-    measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(name="top1", label="top-1"),
-        Measure(name="mean_class", label="mean over classes"),
-        Measure(name="top5", label="top-5"),
-    )
     recipe: ClassVar[str] = "folder_nano"
     evaluation_batch: ClassVar[int] = 64
     prediction_batch: ClassVar[int] = 16
-    returns_logits: ClassVar[bool] = True
-    report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {
-        "confusion": ReportWriterEntry(
-            description="the whole matrix of confusions (rows: true, columns: predicted), as CSV", write=write_confusion
-        )
-    }
     settings: ClassificationSettings
-
-    def __init__(
-        self, classes: Sequence[str], class_metadata: ClassMetadata | None = None, *,
-        settings: ClassificationSettings | None = None, labels: Sequence[int] = (),
-    ) -> None:  # fmt: skip
-        super().__init__(classes, class_metadata, settings=settings)
-        loss, number = self.settings.loss, len(self.classes)
-        weights = loss.class_weights
-        if weights == "balanced":
-            weights = balanced_weights(list(labels), number)
-        if weights != "none" and len(weights) != number:
-            raise ConfigError(f"There are {len(weights)} class weights for {number} classes: give one each.")
-        self.class_weights = None if weights == "none" else torch.tensor(weights, dtype=torch.float32)
-        self.label_smoothing = loss.label_smoothing
 
     @classmethod
     def layout(cls, spec: str) -> DataLayout:
@@ -80,23 +38,14 @@ class ClassificationTask(Task):
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
         """Decodes every image once and reports faults."""
-        from sparsevision.tasks.classification.inspection import inspect_labelled
+        from sparsevision.tasks.labels.inspection import inspect_labelled
 
         opener = partial(cls.open, spec, seed=seed)
         return inspect_labelled(opener, partial(cls.splits, spec), cls.check_sets, spec, progress)
 
-    @classmethod
-    def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
-        """Refuses empty sets, and a single class."""
-        super().check_sets(spec, train, val)
-        if len(train.classes) < 2:
-            raise DataError(
-                f"{spec!r} has the class {train.classes[0]!r} alone, so there is nothing to learn: add another."
-            )
-
     def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
         """Tells how much of the images a centre crop never shows, by some of those that are scored."""
-        from sparsevision.tasks.classification.inspection import crop_remarks
+        from sparsevision.tasks.labels.inspection import crop_remarks
 
         sizes = []
         for index in range(0, len(val), max(len(val) // _SAMPLED, 1)):
@@ -104,11 +53,6 @@ class ClassificationTask(Task):
                 record = val.read(index)
                 sizes.append(record.original_size or (record.image.height, record.image.width))
         return crop_remarks(sizes, preprocessing)
-
-    @classmethod
-    def relabel(cls, target: int, labels: Sequence[int]) -> int:
-        """Returns the model's number of a class."""
-        return labels[target]
 
     @classmethod
     def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:
@@ -127,63 +71,3 @@ class ClassificationTask(Task):
     def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:
         """Returns the view of the preprocessing with the label."""
         return EvaluationTransform(preprocessing)
-
-    def train_collate(self) -> Collate:
-        """Returns the collate that mixes images, where the settings ask for it."""
-        options = self.settings.transforms
-        mixes = options.mix_probability > 0 and (options.mixup > 0 or options.cutmix > 0)
-        return MixedCollate(self.collate, options, len(self.classes)) if mixes else self.collate
-
-    def collate(self, samples: list[Sample]) -> Batch:
-        """Stacks samples; those of different sizes are padded and their `sizes` given."""
-        return batch_of(samples, torch.tensor([sample.target for sample in samples], dtype=torch.long))
-
-    def blank(self, preprocessing: Preprocessing) -> Batch:
-        """Returns a batch of one empty image, with shares of 0 of every class."""
-        image = torch.zeros(1, len(preprocessing.mean), *preprocessing.size)
-        return Batch(image, torch.zeros(1, len(self.classes)), [""], [-1])
-
-    def count(self, batch: Batch) -> Tensor:
-        """Returns the number of images (1,)."""
-        return torch.tensor([float(len(batch))])
-
-    def loss(self, output: Tensor, batch: Batch, count: Tensor) -> dict[str, Tensor]:
-        """Returns {"classification": cross entropy summed over the batch's images / count}."""
-        logits, targets = at_least_single(output), batch.targets
-        weights = None if self.class_weights is None else self.class_weights.to(logits)
-        shares = targets.to(logits.dtype) if targets.is_floating_point() else targets
-        total = F.cross_entropy(logits, shares, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
-        return {self.name: total / count.squeeze().clamp(min=1)}
-
-    def metrics(self) -> ClassificationMetrics:
-        """Returns a fresh accumulator of measures."""
-        return ClassificationMetrics(self.classes)
-
-    @property
-    def options(self) -> Mapping[str, Option]:
-        """The number of classes in a result."""
-        most = max(len(self.classes), 1)
-        about = "number of the best classes in each result"
-        return {"top_k": Control("top_k", min(5, most), 1, 1_000_000, about, whole=True)}
-
-    def reader(self, **options: Any) -> Callable[[Tensor, Batch], list[ClassificationResult]]:
-        """Returns a function from logits (B, K), or an embedding, and their batch to results of the best classes."""
-        return partial(self.results, top_k=int(options.get("top_k", 5)))
-
-    def results(self, output: Tensor, batch: Batch, *, top_k: int = 5) -> list[ClassificationResult]:
-        """Turns logits (B, K) into one result an image, with the `top_k` best classes."""
-        geometries = batch.geometries or [None] * len(batch)
-        if not self.classes:
-            return [
-                ClassificationResult(name=name, labels=(), scores=(), geometry=geometry)
-                for name, geometry in zip(batch.names, geometries, strict=True)
-            ]
-        scores, indices = at_least_single(output).softmax(-1).topk(min(top_k, len(self.classes)))
-        rows = zip(batch.names, indices.tolist(), scores.tolist(), geometries, strict=True)
-        return [
-            ClassificationResult(
-                name=name, classes=self.classes, labels=tuple(self.classes[i] for i in row), scores=tuple(values),
-                geometry=geometry,
-            )
-            for name, row, values, geometry in rows
-        ]  # fmt: skip

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
-import torch
 from PIL import Image, ImageOps
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from sparsevision.tasks.settings import EvaluationSettings, Section, TaskSettings, TransformSettings
-from sparsevision.types import Batch, Preprocessing, Sample
+from sparsevision.tasks.labels.settings import LabelLoss, MixSettings
+from sparsevision.tasks.settings import EvaluationSettings, TaskSettings
+from sparsevision.types import Preprocessing, Sample
 
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p[\d.]+|mstd[\d.]+|mmax\d+|inc[01]|t\w+))*")
 
@@ -24,18 +24,14 @@ class ClassificationView(EvaluationSettings):
     crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
 
 
-class ClassificationTransforms(TransformSettings):
-    """ClassificationTransforms of a training image, in the order of the fields.
+class ClassificationTransforms(MixSettings):
+    """Transforms of a training image, in the order of the fields; a batch is mixed as `MixSettings` has it.
 
     `size` is the side in pixels; `crop_scale` the share of the area and `crop_ratio` the aspect ratio (width to height)
     of the random crop; `flip` the probability of mirroring; `rand_augment` is in timm's spelling; `auto_augment` one of
     AutoAugment's policies for ImageNet instead; `color_jitter` the strength for brightness, contrast and saturation,
     which both switch off as in timm; `erasing` the probability of filling one rectangle with noise, or with the mean in
     mode "constant".
-
-    `mixup` and `cutmix` are the parameters of the Beta distributions that the share of the first image is drawn from, 0
-    switching that kind off; a batch is mixed with `mix_probability`, by CutMix with `mix_switch` where both are on
-    (Zhang et al., arXiv 1710.09412; Yun et al., arXiv 1905.04899).
     """
 
     size: PositiveInt = 224
@@ -48,10 +44,6 @@ class ClassificationTransforms(TransformSettings):
     color_jitter: NonNegativeFloat = 0.0
     erasing: float = Field(default=0.0, ge=0.0, le=1.0)
     erasing_mode: Literal["pixel", "constant"] = "pixel"
-    mixup: NonNegativeFloat = 0.0
-    cutmix: NonNegativeFloat = 0.0
-    mix_probability: float = Field(default=1.0, ge=0.0, le=1.0)
-    mix_switch: float = Field(default=0.5, ge=0.0, le=1.0)
     evaluation: ClassificationView = ClassificationView()
 
     @model_validator(mode="after")
@@ -82,18 +74,11 @@ class ClassificationTransforms(TransformSettings):
         )  # fmt: skip
 
 
-class ClassificationLoss(Section):
-    """Options of the cross entropy; `class_weights` "balanced" weighs each class by the inverse of its share."""
-
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    class_weights: Literal["none", "balanced"] | tuple[NonNegativeFloat, ...] = "none"
-
-
 class ClassificationSettings(TaskSettings):
     """The tables [transforms] and [loss] of a recipe."""
 
     transforms: ClassificationTransforms = ClassificationTransforms()
-    loss: ClassificationLoss = ClassificationLoss()
+    loss: LabelLoss = LabelLoss()
 
 
 def train_transform(settings: ClassificationTransforms) -> Callable[[Any], Sample]:
@@ -161,40 +146,3 @@ def _policy(settings: ClassificationTransforms) -> Callable[[Image.Image], Image
 def _posterize(image: Image.Image, bits_to_keep: int, **_: object) -> Image.Image:
     """Keeps the upper bits of every value, at least one: timm's strongest asks for none, which Pillow 13 refuses."""
     return image if bits_to_keep >= 8 else ImageOps.posterize(image, max(bits_to_keep, 1))
-
-
-class MixedCollate:
-    """A task's `collate`, then torchvision's CutMix or MixUp; targets of mixed batches are shares (B, K) that sum to 1.
-
-    Label smoothing is left to the loss, which commutes with mixing. Randomness comes from the global generators, which
-    the loader seeds from (seed, epoch, batch, rank).
-    """
-
-    def __init__(
-        self, collate: Callable[[list[Sample]], Batch], settings: ClassificationTransforms, classes: int
-    ) -> None:
-        from torchvision.transforms import v2
-
-        self.collate = collate
-        cutmix, mixup = settings.cutmix, settings.mixup
-        switch = settings.mix_switch if cutmix > 0 and mixup > 0 else float(cutmix > 0)
-        kinds = [
-            (v2.CutMix(alpha=cutmix, num_classes=classes), switch) if cutmix > 0 else None,
-            (v2.MixUp(alpha=mixup, num_classes=classes), 1 - switch) if mixup > 0 else None,
-        ]
-        transforms, shares = zip(*[kind for kind in kinds if kind is not None], strict=True)
-        self.mix = v2.RandomApply([v2.RandomChoice(list(transforms), p=list(shares))], p=settings.mix_probability)
-
-    def __call__(self, samples: list[Sample]) -> Batch:
-        """Puts samples together and mixes them."""
-        batch = self.collate(samples)
-        if len(batch):
-            batch.images, batch.targets = self.mix(batch.images, batch.targets)
-        return batch
-
-
-def balanced_weights(labels: list[int], classes: int) -> tuple[float, ...]:
-    """Returns one weight a class, inverse to its share; they are 1 on average over the images."""
-    counts = torch.bincount(torch.tensor(labels), minlength=classes).tolist()
-    present = sum(1 for count in counts if count)
-    return tuple(len(labels) / (present * count) if count else 0.0 for count in counts)

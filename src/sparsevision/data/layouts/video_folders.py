@@ -1,0 +1,47 @@
+"""A folder of class folders with videos, or of a folder of these for each split."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+from sparsevision.data.dataset import Dataset, Opening, Record
+from sparsevision.data.layouts.class_folders import IMAGES, FileKind, ImageFolder, split_folders
+from sparsevision.data.videos import Video, is_video_name
+from sparsevision.data.walking import walk_images
+from sparsevision.errors import DataError
+
+UNMARKED = False
+VIDEOS = FileKind("videos", ".mp4, .mkv, .webm", is_video_name)
+
+
+class VideoFolder(ImageFolder):
+    """Videos whose label is the name of the folder they lie in; as `ImageFolder`, but that records hold a `Video`."""
+
+    kind: ClassVar[FileKind] = VIDEOS
+
+    def read(self, index: int) -> Record:
+        """Opens one video; nothing is decoded before it is asked for."""
+        path = os.fspath(self.path(index))
+        return Record(Video(path), self.labels[index], path)
+
+
+def recognises(spec: str) -> bool:
+    """Returns whether a path is a folder of folders with videos in them, and without images."""
+    if not os.path.isdir(spec):
+        return False
+    try:
+        return bool(walk_images(spec, wanted=is_video_name).images) and not IMAGES.walk(spec).images
+    except DataError:
+        return False
+
+
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits that have a folder."""
+    return tuple(split_folders(Path(spec), VIDEOS))
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+    """Opens the class folders of a split, or those of a folder without splits; see `VideoFolder`."""
+    return VideoFolder(spec, split)

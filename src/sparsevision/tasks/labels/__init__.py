@@ -1,0 +1,1 @@
+"""What tasks share whose answer is one class: the loss, mixing, measures and results."""

@@ -1,0 +1,126 @@
+"""Options of video classification in a recipe, and the training transforms that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from sparsevision.data.dataset import Record
+from sparsevision.tasks.labels.settings import LabelLoss, MixSettings
+from sparsevision.tasks.settings import EvaluationSettings, TaskSettings
+from sparsevision.tasks.video_classification.clips import clip_times
+from sparsevision.types import Preprocessing, Sample
+
+
+class VideoView(EvaluationSettings):
+    """The views of a video outside training; `size` None is the training size. See `types.Preprocessing`."""
+
+    size: PositiveInt | None = None
+    fit: Literal["crop", "stretch"] = "crop"
+    crop_fraction: float = Field(default=0.875, gt=0.0, le=1.0)
+    clips: PositiveInt = 1
+    crops: PositiveInt = 1
+
+
+class VideoTransforms(MixSettings):
+    """Transforms of a training clip, in the order of the fields, the same for all of its frames.
+
+    A clip has `frames` frames: every `frame_stride`-th of the video, or as many as cover `clip_seconds`, or with
+    neither the whole video, from a random time on. `size` is the side in pixels; `crop_scale` the share of the area and
+    `crop_ratio` the aspect ratio (width to height) of the random crop; `flip` the probability of mirroring;
+    `rand_augment` the magnitude, of 30, of torchvision's RandAugment; `color_jitter` the strength for brightness,
+    contrast and saturation, without it; `erasing` the probability of filling one rectangle with noise. A batch is mixed
+    as `MixSettings` has it.
+    """
+
+    frames: PositiveInt = 16
+    frame_stride: PositiveInt | None = None
+    clip_seconds: PositiveFloat | None = None
+    size: PositiveInt = 224
+    crop_scale: tuple[PositiveFloat, PositiveFloat] = (0.3, 1.0)
+    crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: float = Field(default=0.5, ge=0.0, le=1.0)
+    rand_augment: int = Field(default=0, ge=0, le=30)
+    color_jitter: NonNegativeFloat = 0.0
+    erasing: float = Field(default=0.0, ge=0.0, le=1.0)
+    evaluation: VideoView = VideoView()
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"crop_scale = {self.crop_scale} must be two rising shares of the area within (0, 1]")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ValueError(f"crop_ratio = {self.crop_ratio} must be two rising, positive aspect ratios")
+        if self.frame_stride is not None and self.clip_seconds is not None:
+            raise ValueError("frame_stride and clip_seconds were both given: choose one of the two")
+        return self
+
+    def preprocessing(self) -> Preprocessing:
+        """Returns the views of a video outside training."""
+        own, size = self.evaluation, self.evaluation.size or self.size
+        return Preprocessing(
+            size=(size, size), fit=own.fit, crop_fraction=own.crop_fraction, interpolation=own.interpolation,
+            mean=self.mean, std=self.std, frames=self.frames, frame_stride=self.frame_stride,
+            clip_seconds=self.clip_seconds, clips=own.clips, crops=own.crops,
+        )  # fmt: skip
+
+
+class VideoSettings(TaskSettings):
+    """The tables [transforms] and [loss] of a recipe."""
+
+    transforms: VideoTransforms = VideoTransforms()
+    loss: LabelLoss = LabelLoss()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipTransform:
+    """Draws a training clip of a video: its time, then `steps` over all frames (T, C, H, W) together."""
+
+    clip: Preprocessing
+    steps: Sequence[Callable[[Any], Any]]
+    tensor_steps: Sequence[Callable[[Tensor], Tensor]]
+
+    def __call__(self, record: Record) -> Sample:
+        """Returns one sample (C, T, H, W), which has no geometry: it leads nowhere back."""
+        from torchvision.tv_tensors import Video
+
+        video, clip = record.image, self.clip
+        times = clip_times(video.info, clip, float(torch.rand(())))
+        # Half of what may be cut out and enlarged is enlarged by less than a half.
+        frames = video.read(times, side=int(1.5 * max(clip.size)))
+        shown: Any = Video(torch.from_numpy(frames).permute(0, 3, 1, 2))
+        for step in self.steps:
+            shown = step(shown)
+        values = shown.as_subclass(Tensor).float().div_(255)
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (clip.mean, clip.std))
+        values = values.sub_(mean).div_(std)
+        for each in self.tensor_steps:
+            values = each(values)
+        return Sample(values.transpose(0, 1), record.target, record.name, -1)
+
+
+def train_transform(settings: VideoTransforms) -> ClipTransform:
+    """Returns the random transform from a record to a sample."""
+    from torchvision.transforms import v2
+
+    from sparsevision.data.transforms import INTERPOLATION
+
+    size = (settings.size, settings.size)
+    crop = v2.RandomResizedCrop(
+        size, scale=settings.crop_scale, ratio=settings.crop_ratio, interpolation=INTERPOLATION[settings.interpolation],
+        antialias=True,
+    )  # fmt: skip
+    steps: list[Any] = [crop, v2.RandomHorizontalFlip(settings.flip)]
+    if settings.rand_augment:
+        steps.append(v2.RandAugment(2, settings.rand_augment))
+    elif settings.color_jitter:
+        steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
+    erase = [v2.RandomErasing(settings.erasing, value="random")] if settings.erasing else []
+    return ClipTransform(clip=settings.preprocessing(), steps=steps, tensor_steps=erase)
