@@ -1,9 +1,11 @@
 """Times segmenters on a CPU against what they are compared with, and measures the memory of large images.
 
-    python benchmarks/segmentation_speed.py --threads 2
+    python benchmarks/segmentation_speed.py fpn --threads 2
+    python benchmarks/segmentation_speed.py segformer --threads 2
 
 VT-FPN against FPN with ResNet-50 at 800 x 1216, whole and the neck alone; SparseFormer's segmenter (tiny, 49 tokens,
-150 classes) against transformers' SegFormer-B0 and -B2 at 512 and 2048 px, from the image to the class map.
+150 classes) against transformers' SegFormer-B0 and -B2 at 512 and 2048 px, from the image to the class map: the latter
+takes three quarters of an hour.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +44,15 @@ OURS = "sparseformer_segmenter_tiny"
 MOST_MEGABYTES = 500  # above the model, at 2048 px
 HOW = (
     "Random weights, one image, fp32; the candidates of a group took turns in one run of {rounds} rounds: medians, "
-    "with the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap interval over rounds. Each network "
-    "is in the faster of the two memory formats, ours packed as `predict` has them. Against SegFormer the class map at "
-    "the image's size is part of what is timed and of the memory, made by the same function, block by block, for all. "
+    "with the quartiles over rounds. Ratios are of medians, with a 90 % bootstrap interval over rounds. "
+)
+HOW_FPN = "Channels last, packed as `predict` has them."
+HOW_SEGFORMER = (
+    "Each network is in the faster of the two memory formats, ours packed as `predict` has them. The class map at the "
+    "image's size is part of what is timed and of the memory, made by the same function, block by block, for all. "
     "Memory is the growth of a fresh process during three calls, above model and image."
 )
+app = cyclopts.App(help=__doc__)
 
 
 def segformer(name: str) -> nn.Module:
@@ -107,27 +114,6 @@ def necks() -> dict[str, Call]:
     return {name: alone(ours(name).neck, maps) for name in ("fpn_r50", "vt_fpn_r50")}
 
 
-def groups() -> dict[str, tuple[Callable[[], dict[str, Call]], tuple[Claim[str], ...]]]:
-    """Returns the groups by name: what makes their calls, and what is claimed."""
-    images = torch.rand(1, 3, 800, 1216).contiguous(memory_format=torch.channels_last)
-    found: dict[str, tuple[Callable[[], dict[str, Call]], tuple[Claim[str], ...]]] = {
-        "800 x 1216": (
-            lambda: {name: alone(ours(name), images) for name in ("fpn_r50", "vt_fpn_r50")},
-            (Claim("vt_fpn_r50 / fpn_r50", "vt_fpn_r50", "fpn_r50", 1.2),),
-        ),
-        "neck at 800 x 1216": (necks, (Claim("VT-FPN / FPN, the neck alone", "vt_fpn_r50", "fpn_r50", 3.0),)),
-    }
-    for side in (512, 2048):
-
-        def calls(side: int = side) -> dict[str, Call]:
-            made = {name: in_its_format(lambda name=name: segformer(name), side) for name in SEGFORMERS}
-            return {**made, OURS: in_its_format(lambda: ours(OURS), side)}
-
-        # Whoever wins: what is said is the ratio.
-        found[f"{side} px"] = (calls, tuple(Claim(f"{OURS} / {name}", OURS, name, 0.0) for name in SEGFORMERS))
-    return found
-
-
 def memory_of(name: str, side: int, threads: int) -> float:
     """Measures one network in a process of its own; in MB."""
     command = [sys.executable, __file__, "memory", name, str(side), str(threads)]
@@ -145,38 +131,81 @@ def memory_here(name: str, side: int, threads: int) -> float:
     return peak_growth(lambda: [call() for _ in range(3)]).megabytes
 
 
-def main(*, rounds: int = 11, threads: int = 2, out: Path = Path("benchmarks/results")) -> int:
-    """Run all groups and memories; print and write times and verdicts."""
-    verdicts, rows, records = [], [], []
+def timed(group: str, calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Times the candidates of a group, and tells how far it is."""
+
+    def tell(what: str) -> None:
+        print(f"{group}: {what}", file=sys.stderr)
+
+    return time_interleaved(calls, Settings(rounds=rounds), progress=tell)
+
+
+Times = Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def write(name: str, title: str, how: str, verdicts: list[Verdict], times: Times, out: Path, **memory: Any) -> int:
+    """Prints and writes what was found of groups of candidates; returns the exit status."""
+    machine = describe_machine()
+    rows = [(group, each, milliseconds(seconds)) for group, found in times.items() for each, seconds in found.items()]
+    tables = [*markdown_table(COLUMNS, verdicts), "", *markdown_table(("group", "candidate", "ms (quartiles)"), rows)]
+    if memory:
+        columns = ("image", "network", "memory above model and image, MB")
+        tables += ["", *markdown_table(columns, memory["memory"])]
+    text = "\n".join([f"# {title}", "", f"{machine}.", "", how, "", *tables, ""])
+    publish(out, name, text, {"machine": asdict(machine), "verdicts": verdicts, "times": times, **memory})
+    return missed(verdicts)
+
+
+@app.command
+def fpn(*, rounds: int = 31, threads: int = 2, out: Path = Path("benchmarks/results")) -> int:
+    """Time VT-FPN beside FPN, whole and the neck alone."""
+    images = torch.rand(1, 3, 800, 1216).contiguous(memory_format=torch.channels_last)
+    whole, neck = "800 x 1216", "neck at 800 x 1216"
     with use_threads(threads):
-        machine = describe_machine()
-        for name, (make, claims) in groups().items():
-            times = time_interleaved(make(), Settings(rounds=rounds))
-            verdicts += judge_times(name, claims, times)
-            rows += [(name, candidate, milliseconds(seconds)) for candidate, seconds in times.items()]
-            records += [{"group": name, "candidate": one, "seconds": seconds} for one, seconds in times.items()]
+        times = {
+            whole: timed(whole, {name: alone(ours(name), images) for name in ("fpn_r50", "vt_fpn_r50")}, rounds),
+            neck: timed(neck, necks(), rounds),
+        }
+    verdicts = [
+        *judge_times(whole, [Claim("vt_fpn_r50 / fpn_r50", "vt_fpn_r50", "fpn_r50", 1.2)], times[whole]),
+        *judge_times(neck, [Claim("VT-FPN / FPN, the neck alone", "vt_fpn_r50", "fpn_r50", 3.0)], times[neck]),
+    ]
+    return write("fpn_speed", "Speed of VT-FPN", HOW.format(rounds=rounds) + HOW_FPN, verdicts, times, out)
+
+
+@app.command(name="segformer")
+def against_segformer(*, rounds: int = 11, threads: int = 2, out: Path = Path("benchmarks/results")) -> int:
+    """Time SparseFormer's segmenter beside SegFormer, and measure memory."""
+    times: dict[str, dict[str, list[float]]] = {}
+    with use_threads(threads):
+        for side in (512, 2048):
+            made = {name: in_its_format(partial(segformer, name), side) for name in SEGFORMERS}
+            made[OURS] = in_its_format(partial(ours, OURS), side)
+            times[f"{side} px"] = timed(f"{side} px", made, rounds)
     memories = [
         (f"{side} px", name, f"{memory_of(name, side, threads):.0f}")
         for side in (512, 2048) for name in (*SEGFORMERS, OURS)
     ]  # fmt: skip
+    return write_segformer(times, memories, rounds, out)
+
+
+def write_segformer(times: Times, memories: Sequence[tuple[str, str, str]], rounds: int, out: Path) -> int:
+    """Judges what was measured; whoever is faster: what is said is the ratio."""
+    claims = [Claim(f"{OURS} / {name}", OURS, name, 0.0) for name in SEGFORMERS]
+    verdicts = [verdict for group, found in times.items() for verdict in judge_times(group, claims, found)]
     own = next(float(figure) for size, name, figure in memories if size == "2048 px" and name == OURS)
     bound = f"<= {MOST_MEGABYTES} MB"
     verdicts.append(
         Verdict("2048 px", f"memory of {OURS}", f"{own:.0f} MB", bound, verdict_on_memory(own, MOST_MEGABYTES))
     )
-    tables = [
-        *markdown_table(COLUMNS, verdicts), "", *markdown_table(("group", "candidate", "ms (quartiles)"), rows), "",
-        *markdown_table(("image", "network", "memory above model and image, MB"), memories),
-    ]  # fmt: skip
-    text = "\n".join(["# Speed of segmenters", "", f"{machine}.", "", HOW.format(rounds=rounds), "", *tables, ""])
-    record = {"machine": asdict(machine), "verdicts": verdicts, "times": records, "memory": memories}
-    publish(out, "segmentation_speed", text, record)
-    return missed(verdicts)
+    how = HOW.format(rounds=rounds) + HOW_SEGFORMER
+    return write(
+        "segformer_speed", "SparseFormer's segmenter and SegFormer", how, verdicts, times, out, memory=memories
+    )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["memory"]:
         print(json.dumps(memory_here(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
     else:
-        app = cyclopts.App(default_command=main, result_action="return_value")
-        sys.exit(app())
+        sys.exit(app(result_action="return_value"))

@@ -2,7 +2,7 @@
 
     python benchmarks/segmentation_windows.py --data NUCLEI --runs runs/vt_fpn runs/fpn
 
-Images of 2048 and 4096 pixels are put together from test images, each enlarged to 512 pixels, the size that the
+Images of 2048 and 4096 pixels are put together from test images, each enlarged to 896 pixels, the size that the
 networks were trained at: once from images of one kind, as a slide is, and once from all kinds. The whole image in one
 piece is compared with windows of two sizes. Memory is the growth of a fresh process while the class map is made, above
 the model, and less the image that is predicted and its class map. Needs Linux.
@@ -31,8 +31,8 @@ from sparsevision.measure.memory import peak_growth
 from sparsevision.measure.report import markdown_table
 
 _Runs = Annotated[tuple[Path, ...], cyclopts.Parameter(consume_multiple=True, negative="")]
-TILE = 512
-WINDOWS = (512, 1024)
+TILE = 896
+WINDOWS = (1024, 2048)
 KIND = "dark grey"
 LEAST_AGREEMENT, MOST_GROWTH = 0.995, 1.2
 
@@ -102,7 +102,7 @@ def _text(rows: Sequence[tuple[str, ...]]) -> str:
         "neck", "window, px", "as in one piece, one kind", "all kinds", "MB at 2048 px", "MB at 4096 px", "growth",
     )  # fmt: skip
     how = (
-        "Trained on nuclei (recipe `nuclei_nano`); images of 2048 and 4096 px put together from test images of 512 px, "
+        "Trained on nuclei (recipe `nuclei_nano`); images of 2048 and 4096 px put together from test images at 896 px, "
         "dark grey ones, or of all kinds: then what a norm or a token sees of the whole image differs from what it "
         "sees of a window as much as it can. The neck *tokens* is VT-FPN's, whose tokens are read from the whole image "
         "or window; *pyramid* is FPN's. Memory is the growth of the process, without the image and its class map."
