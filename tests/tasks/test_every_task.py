@@ -15,6 +15,7 @@ from PIL import Image
 from coco_folder import draw_coco_folder
 from mask_folder import draw_mask_folder
 from sparsevision import Predictor, evaluate
+from sparsevision.data.videos import Video, is_video_name
 from sparsevision.errors import ConfigError, DataError
 from sparsevision.files import OutputFolder
 from sparsevision.tasks import TASKS, Task, inspect_dataset, open_dataset, task_named, task_of_data
@@ -22,6 +23,7 @@ from sparsevision.training import read_recipe, train
 from sparsevision.training.recipe import recipe_class
 from sparsevision.types import Preprocessing, Result, Table
 from toys.registering import draw_class_folders, draw_squares, register_toys
+from video_folder import draw_video_folder
 
 TOYS = Path(__file__).parents[1] / "toys"
 
@@ -47,6 +49,10 @@ DETR = {
 FPN = {
     "backbone": "test_efficientnet", "backbone_options": [], "width": 16, "token_width": 32, "num_heads": 4,
     "groups": 4, "head_width": 16,
+}  # fmt: skip
+VIDEO = {
+    "num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 16, "focusing_repeats": 1,
+    "cortex_width": 32, "cortex_depth": 2, "head_width": 8, "inflation": 2, "temporal_offset_init": "spread",
 }  # fmt: skip
 EXAMPLES = {
     "classification": Example(
@@ -93,6 +99,19 @@ EXAMPLES = {
         own="transforms.most_of_class",
         foreign="transforms.mixup",
     ),
+    "video_classification": Example(
+        draw=draw_video_folder,
+        recipe="videos_nano",
+        values={
+            "model": {"name": "video_sparseformer_nano", "config": VIDEO},
+            "data.batch": 3,
+            "transforms.size": 32,
+            "transforms.frames": 4,
+        },
+        view=Preprocessing(size=(32, 32), frames=4),
+        own="transforms.frames",
+        foreign="transforms.most_of_class",
+    ),
     "counting": Example(
         draw=draw_squares,
         recipe=str(TOYS / "recipe.toml"),
@@ -136,6 +155,15 @@ def test_every_registered_task_has_an_example() -> None:
     assert all(task_named(name).name == name for name in TASKS)
 
 
+def first_image(given: Any) -> Image.Image:
+    """An image as it is, or the first frame of a video."""
+    if isinstance(given, Image.Image):
+        return given
+    if isinstance(given, str):
+        return first_image(Video(given) if is_video_name(given) else Image.open(given))
+    return Image.fromarray(given.read([0.0])[0])
+
+
 def test_its_data_is_recognised_and_opened(name: str, data: Path) -> None:
     assert task_of_data(data) == name
     train_set, val_set = (open_dataset(data, split) for split in ("train", "val"))
@@ -143,7 +171,7 @@ def test_its_data_is_recognised_and_opened(name: str, data: Path) -> None:
     assert len(train_set) > len(val_set) > 0
     assert train_set.fingerprint != val_set.fingerprint
     assert len(train_set.names) == len(train_set.labels) == len(train_set)
-    assert train_set.read(0).image.mode == "RGB"
+    assert first_image(train_set.read(0).image).mode == "RGB"
     assert train_set.content(0)
     with pytest.raises((DataError, ConfigError), match=r"\.$"):
         task_named(name).open(str(data / "nothing_here"), "train")
@@ -163,7 +191,8 @@ def test_both_transforms_give_samples_that_are_collated(task: Task, example: Exa
     torch.manual_seed(0)
     for transform in (task.train_transform(), task.evaluation_transform(example.view)):
         samples = [transform(record) for record in records]
-        assert all(sample.image.dtype == torch.float32 and sample.image.ndim == 3 for sample in samples)
+        shape = example.view.input_shape()
+        assert all(sample.image.dtype == torch.float32 and sample.image.ndim == len(shape) for sample in samples)
         batch = task.collate(samples)
         assert batch.images.shape[:2] == (3, 3)
         assert batch.names == [record.name for record in records]
@@ -213,8 +242,9 @@ def _check_results(predictor: Predictor, data: Path, tmp_path: Path) -> None:
         assert result.classes == predictor.labels
         assert json.loads(json.dumps(result.to_dict()))["name"] == path
         assert path in str(result)
-        assert min(result.annotate(Image.open(path)).size) >= 480
-        assert result.annotate(Image.open(path), least_side=0).size == Image.open(path).size
+        image = first_image(path)
+        assert min(result.annotate(image).size) >= 480
+        assert result.annotate(image, least_side=0).size == image.size
     for option, entry in predictor.task.writers.items():
         path = tmp_path / option
         with entry.open(OutputFolder(path, "test") if entry.folder else path, predictor.task) as writer:

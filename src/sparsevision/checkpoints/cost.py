@@ -70,7 +70,10 @@ def _shown(shape: Sequence[int]) -> str:
 
 def _sizes_of(model: Any) -> str:
     """Names the fields of a configuration that costs grow with."""
-    named = ("num_tokens", "inflation", "num_queries", "keep_ratio", "kmeans_iterations", "focusing_repeats", "num_points")
+    named = (
+        *("num_tokens", "inflation", "num_queries", "keep_ratio", "kmeans_iterations"),
+        *("focusing_repeats", "num_points"),
+    )
     config = getattr(model, "config", None)
     given = [f"{name} ({getattr(config, name)})" for name in named if hasattr(config, name)]
     return f", or {', '.join(given)}" if given else ""

@@ -56,6 +56,7 @@ def predict(
 
     given, options = _sources(images)
     from sparsevision.inference import Predictor
+    from sparsevision.inference.clips import clips_of
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.sources import find_images
     from sparsevision.inference.video import is_camera, with_frames
@@ -68,7 +69,10 @@ def predict(
     asked = {name: value for name, value in chosen.items() if name not in files}
     paths = {name: Path(value) for name, value in chosen.items() if name in files}
     skipped: list[Skipped] = []
-    sources: Iterator[Any] = with_frames(find_images(given, sys.stdin.buffer, skipped), skipped)
+    clips = predictor.preprocessing.frames is not None
+    sources: Iterator[Any] = with_frames(find_images(given, sys.stdin.buffer, skipped, videos=clips), skipped)
+    if clips:
+        sources = clips_of(sources, predictor.preprocessing)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
     outputs = _Outputs([*given], [Path(model)], overwrite)

@@ -222,14 +222,14 @@ def listed(names: Sequence[str], what: str, one: str = "image", many: str = "") 
     return [f"{count_of(len(names), one, many)} {what}: {some_of(names)}."] if names else []
 
 
-def leaks(groups: Sequence[Sequence[str]]) -> list[str]:
+def leaks(groups: Sequence[Sequence[str]], one: str = "image") -> list[str]:
     """Returns a sentence about identical images in several splits."""
-    return first_copies(groups, "in more than one split, so the score would be too good")
+    return first_copies(groups, "in more than one split, so the score would be too good", one)
 
 
-def first_copies(groups: Sequence[Sequence[str]], what: str) -> list[str]:
+def first_copies(groups: Sequence[Sequence[str]], what: str, one: str = "image") -> list[str]:
     """Returns a sentence that counts groups of identical images and names the first one; none where there is none."""
-    return [f"{count_of(len(groups), 'image')} {what}, first {' = '.join(groups[0])}."] if groups else []
+    return [f"{count_of(len(groups), one)} {what}, first {' = '.join(groups[0])}."] if groups else []
 
 
 def count_of(number: int, one: str, many: str = "") -> str:

@@ -44,7 +44,8 @@ VideoSource = str | os.PathLike[str] | bytes
 class VideoInfo:
     """What a file declares: `duration` in seconds, `rate` in frames a second, upright (height, width), its turn.
 
-    `frames` is their number, which some files declare and others give by duration and rate.
+    `frames` is their number, which some files declare and others give by duration and rate. Not `timed` are files whose
+    frames have no times of their own: these are counted at the rate.
     """
 
     duration: float
@@ -53,6 +54,7 @@ class VideoInfo:
     size: tuple[int, int]
     rotation: int = 0
     codec: str = ""
+    timed: bool = True
 
 
 def is_video_name(name: str | os.PathLike[str]) -> bool:
@@ -89,7 +91,7 @@ class Video:
 def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:
     """Reads what a video declares, and its first frame; raises UnreadableImageError for what is none."""
     with _opened(source, name) as video:
-        return video.info()
+        return video.info
 
 
 def read_clip(
@@ -110,7 +112,7 @@ def read_clip(
         UnreadableImageError: the file is no video, is damaged, or ends long before one of the times.
     """
     with _opened(source, name) as video:
-        info = video.info()
+        info = video.info
         frames = video.frames_at(times, side)
     return np.stack(frames), info
 
@@ -132,16 +134,20 @@ class _Video:
         times = [frame.time for frame in (self._first, second) if frame is not None]
         self.timed = None not in times and (len(times) == 1 or times[0] < times[1])
         self.start = float(times[0]) if self.timed else 0.0
-        rates = (self.stream.average_rate, self.stream.guessed_rate, USUAL_RATE)
-        self.rate = next(float(rate) for rate in rates if rate and rate <= _HIGHEST_RATE)
+        rates = [self.stream.average_rate, self.stream.guessed_rate]
+        # The first is the number of frames by the duration, which is wrong where times are.
+        ordered = rates if self.timed else rates[::-1]
+        self.rate = next((float(rate) for rate in ordered if rate and rate <= _HIGHEST_RATE), USUAL_RATE)
 
+    @cached_property
     def info(self) -> VideoInfo:
+        """What the file declares."""
         stream, first = self.stream, self._first
         turn = int(getattr(first, "rotation", 0)) % 360
         size = (first.width, first.height) if turn in (90, 270) else (first.height, first.width)
         frames = int(stream.frames)
         if not self.timed:
-            frames = frames or sum(1 for packet in self.container.demux(stream) if packet.size)
+            frames = frames or self._counted()
             duration = frames / self.rate
         elif stream.duration and stream.time_base:
             duration = float(stream.duration * stream.time_base)
@@ -152,12 +158,20 @@ class _Video:
         duration = max(duration, 1 / self.rate)
         return VideoInfo(
             duration=duration, rate=self.rate, frames=frames or max(round(duration * self.rate), 1), size=size,
-            rotation=turn, codec=stream.codec_context.name,
+            rotation=turn, codec=stream.codec_context.name, timed=self.timed,
         )  # fmt: skip
+
+    def _counted(self) -> int:
+        """Counts the frames of a file that declares neither times nor a number, and goes back to the beginning."""
+        number = sum(1 for packet in self.container.demux(self.stream) if packet.size)
+        self.container.seek(0)
+        self._decoded, self._number = self.container.decode(self.stream), 0
+        self._ahead = self._next()
+        return number
 
     def frames_at(self, times: Sequence[float], side: int | None) -> list[NDArray[np.uint8]]:
         """Returns the frame that is shown at each time."""
-        duration, found, shown = self.info().duration, [], self._first
+        duration, found, shown = self.info.duration, [], self._first
         pixels: dict[int, NDArray[np.uint8]] = {}
         for time in times:
             if self.timed and self._ahead is not None and time - self._time(self._ahead) > _NEAR:
@@ -165,9 +179,7 @@ class _Video:
             while self._ahead is not None and self._time(self._ahead) <= time + _SOON:
                 shown, self._ahead = self._ahead, self._next()
             if self._ahead is None and self._is_cut(time, self._time(shown), duration):
-                raise _unreadable(
-                    self.name, f"it breaks off after {self._time(shown):.1f} of {duration:.1f} seconds"
-                )
+                raise _unreadable(self.name, f"it breaks off after {self._time(shown):.1f} of {duration:.1f} seconds")
             if id(shown) not in pixels:
                 pixels = {id(shown): self._pixels(shown, side)}
             found.append(pixels[id(shown)])

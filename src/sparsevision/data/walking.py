@@ -115,9 +115,7 @@ class Walked:
                 self.unread[suffix] += 1
 
 
-def walk_images(
-    folder: str, *, with_outputs: bool = False, wanted: Callable[[str], bool] = is_image_name
-) -> Walked:
+def walk_images(folder: str, *, with_outputs: bool = False, wanted: Callable[[str], bool] = is_image_name) -> Walked:
     """Lists the images under a folder, or the files whose names are `wanted`, sorted by path.
 
     Raises DataError where a folder cannot be listed.

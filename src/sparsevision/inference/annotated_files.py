@@ -12,9 +12,10 @@ from typing import Any
 from PIL import Image
 
 from sparsevision.data.reading import read_image
+from sparsevision.data.videos import import_av
 from sparsevision.files import OutputFolder, replacing
+from sparsevision.inference.clips import Clip
 from sparsevision.inference.images import Frame
-from sparsevision.inference.video import import_av
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
@@ -32,7 +33,7 @@ class AnnotatedFiles(Writer[Result]):
     def __init__(self, folder: OutputFolder) -> None:
         self.folder = folder
         self.written: list[Path] = []
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frame | Clip] = deque()
         self._video: _VideoWriter | None = None
         self._open = ExitStack()
         folder.make()
@@ -40,14 +41,19 @@ class AnnotatedFiles(Writer[Result]):
     def watching(self, images: Iterator[Any]) -> Iterator[Any]:
         """Passes images on to a predictor."""
         for image in images:
-            if isinstance(image, Frame):
+            if isinstance(image, Frame | Clip):
                 self._frames.append(image)
             yield image
 
     def add(self, result: Result) -> None:
         """Annotates the image of one result, or its frame."""
         if self._frames and self._frames[0].name == result.name:
-            self._draw_frame(self._frames.popleft(), result)
+            shown = self._frames.popleft()
+            if isinstance(shown, Clip):
+                for image, time in zip(shown.frames, shown.times, strict=True):
+                    self._draw_frame(shown.video, shown.first and time == shown.times[0], image, time, None, result)
+            else:
+                self._draw_frame(shown.video, shown.number == 0, shown.image, shown.time, shown.rate, result)
             return
         drawn = result.annotate(read_image(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.
@@ -58,15 +64,17 @@ class AnnotatedFiles(Writer[Result]):
     def __exit__(self, *failure: object) -> None:
         self._end_video()
 
-    def _draw_frame(self, frame: Frame, result: Result) -> None:
-        if frame.number == 0 or self._video is None:
+    def _draw_frame(
+        self, video: str, first: bool, image: Image.Image, time: float, rate: float | None, result: Result
+    ) -> None:
+        if first or self._video is None:
             self._end_video()
-            name = self._name(frame.video.replace(":", "-"), ".mp4")
+            name = self._name(video.replace(":", "-"), ".mp4")
             part = self._open.enter_context(replacing(self._open.enter_context(self.folder.writing(name))))
-            self._video = _VideoWriter(part, frame.rate or _RATE)
+            self._video = _VideoWriter(part, rate or _RATE)
             self._open.callback(self._video.close)
         # A video keeps its size.
-        self._video.add(result.annotate(frame.image, least_side=0), frame.time)
+        self._video.add(result.annotate(image, least_side=0), time)
 
     def _end_video(self) -> None:
         # What was drawn of a video is whole also where the command fails afterwards.

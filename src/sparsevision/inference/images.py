@@ -53,20 +53,31 @@ IMAGE_TYPES = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.n
 class ImageReader:
     """Turns images into samples; one that cannot be read raises UnreadableImageError and nothing else."""
 
+    types, thing = IMAGE_TYPES, "an image"
+
     def __init__(self, preprocessing: Preprocessing) -> None:
         self.preprocessing = preprocessing
         self.side = least_decoded_side(preprocessing)
 
     def __call__(self, given: ImageInput, position: int) -> Sample:
         """Reads one image; `position` is its place in the list or stream, and names an image that has no name."""
-        name = name_of(given, position)
+        name = self.name_of(given, position)
         image, size = self._decode(given, name)
         tensor, geometry = view(self.preprocessing, image, original_size=size)
         return Sample(tensor, None, name, position, geometry, given.time if isinstance(given, Frame) else None)
 
+    @staticmethod
+    def name_of(given: Any, position: int) -> str:
+        """Returns an image's name in results and messages: its path, or its place."""
+        if isinstance(given, str | os.PathLike):
+            return str(Path(given))
+        if isinstance(given, Frame):
+            return given.name
+        return str(getattr(given, "filename", "") or f"image {position}")
+
     def whole(self, given: ImageInput, position: int) -> WholeImage:
         """Reads one image at its full size, without preprocessing."""
-        name = name_of(given, position)
+        name = self.name_of(given, position)
         image, _ = self._decode(given, name, reduced=False)
         return WholeImage(image, name, position, given.time if isinstance(given, Frame) else None)
 
@@ -83,15 +94,6 @@ class ImageReader:
                 f"{name} is of type {type(given).__name__}: give a path, bytes, a PIL image or an RGB array."
             )
         return image, (image.height, image.width)
-
-
-def name_of(given: Any, position: int) -> str:
-    """Returns an image's name in results and messages: its path, or its place."""
-    if isinstance(given, str | os.PathLike):
-        return str(Path(given))
-    if isinstance(given, Frame):
-        return given.name
-    return str(getattr(given, "filename", "") or f"image {position}")
 
 
 def _from_pil(image: Image.Image, name: str) -> Image.Image:

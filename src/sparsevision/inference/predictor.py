@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, UnreadableImageError
 from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
-from sparsevision.inference.images import IMAGE_TYPES, ImageInput, ImageReader, name_of
+from sparsevision.inference.clips import ClipReader
+from sparsevision.inference.images import ImageInput, ImageReader
 from sparsevision.inference.options import checked_options, checked_value, options_of
 from sparsevision.packing import is_packed, pack_weights
 from sparsevision.tasks import Task, task_named
@@ -95,7 +96,10 @@ class Predictor:
         kind.check_preprocessing(self.preprocessing)
         self.task: Task = kind(self.labels, identity.class_metadata if identity else None)
         self.batch_size = batch_size or kind.prediction_batch
-        self._read = ImageReader(self.preprocessing)
+        clips = self.preprocessing.frames is not None
+        self._read: Any = (
+            ClipReader(self.task.evaluation_transform(self.preprocessing)) if clips else ImageReader(self.preprocessing)
+        )
 
     @property
     def options(self) -> Mapping[str, Option]:
@@ -149,9 +153,9 @@ class Predictor:
             return list(self._stream(iter(images), predict, unreadable))
         predict = self._checked(trace, features, options)
         self.skipped = []
-        if not isinstance(images, IMAGE_TYPES):
+        if not isinstance(images, self._read.types):
             kind = type(images).__name__
-            raise ConfigError(f"A {kind} is not an image; give a list, or use `stream` for an iterable.")
+            raise ConfigError(f"A {kind} is not {self._read.thing}; give a list, or use `stream` for an iterable.")
         return next(predict.run([predict.read(images, 0)]))
 
     def stream(
@@ -170,7 +174,7 @@ class Predictor:
         skipped, numbered = self.skipped, enumerate(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while window := list(islice(numbered, self.batch_size)):
-                read = list(pool.map(partial(_try_reading, predict.read), window))
+                read = list(pool.map(partial(_try_reading, predict.read, self._read.name_of), window))
                 unread = [outcome for outcome in read if isinstance(outcome, Skipped)]
                 skipped += unread
                 if unread and unreadable == "raise":
@@ -231,10 +235,12 @@ class Predictor:
         trace = _trace(kinds)
         output, pooled = self._run(batch.images, trace, features, controls)
         _check_numbers(batch.names[0], output, pooled)
+        output, views = self.task.merge(output, batch), batch.views
         found = []
         for index, (result, sample) in enumerate(zip(read(output, batch), samples, strict=True)):
-            own = None if pooled is None else pooled[index].float().cpu()
-            seen = None if trace is None else trace[index]
+            own = None if pooled is None else pooled.unflatten(0, (-1, views))[index].mean(0).float().cpu()
+            # Of several views the one in the middle.
+            seen = None if trace is None else trace[index * views + views // 2]
             found.append(replace(result, trace=seen, time=sample.time, features=own))
         return found
 
@@ -246,8 +252,11 @@ class Predictor:
                 f"The weights of this predictor are packed in {self._opened_as} and cannot become {precision}: convert "
                 "the model of create_model(checkpoint=...) or load_model, and give that to Predictor."
             )
+        images = torch.stack([sample.image for sample in samples]).to(self.device, precision)
+        several = images.ndim > 1 + len(self.preprocessing.input_shape())
         return Batch(
-            images=torch.stack([sample.image for sample in samples]).to(self.device, precision),
+            images=images.flatten(0, 1) if several else images,
+            views=images.shape[1] if several else 1,
             targets=None,
             names=[sample.name for sample in samples],
             indices=[sample.index for sample in samples],
@@ -293,7 +302,7 @@ def _check_numbers(name: str, *outputs: Any) -> None:
         )
 
 
-def _try_reading(read: Callable[[ImageInput, int], Any], numbered: tuple[int, ImageInput]) -> Any:
+def _try_reading(read: Callable[[Any, int], Any], name_of: Callable[[Any, int], str], numbered: tuple[int, Any]) -> Any:
     """Returns what was read, or what is to be said of an image that cannot be."""
     position, image = numbered
     try:

@@ -13,20 +13,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sparsevision.data.reading import is_image_name
+from sparsevision.data.videos import is_video_name
 from sparsevision.data.walking import Walked, notes_on, walk
 from sparsevision.files import names_of, recorded_in
-from sparsevision.inference.video import is_camera, is_stream, is_video
+from sparsevision.inference.video import is_camera, is_stream
 from sparsevision.types import Skipped
 
 STANDARD_INPUT = "-"
 
 
-def find_images(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]) -> Iterator[str]:
+def find_images(
+    sources: Iterable[str], listed: BinaryIO, missing: list[Skipped], *, videos: bool = False
+) -> Iterator[str]:
     """Yields the paths of images one after another, in the order of the sources and sorted within each.
 
     Sources are files, folders (searched to any depth for files with an image's suffix), glob patterns ("**" goes deep),
     or "-" for the paths in `listed`, one a line, read as images are asked for. Hidden files and folders, those of
-    systems, and what the commands of this package wrote are not searched for. `missing` receives the sources without
+    systems, and what the commands of this package wrote are not searched for. With `videos`, folders are searched for
+    videos instead. `missing` receives the sources without
     images, the folders that cannot be listed, and a sentence about what else lies in folders and is not read.
     """
     for source in sources:
@@ -36,10 +40,10 @@ def find_images(sources: Iterable[str], listed: BinaryIO, missing: list[Skipped]
         if (hint := _hint(source)) is not None:
             missing.append(Skipped(source, hint))
             continue
-        found = _in_folder(source, missing) if os.path.isdir(source) else _matching(source)
+        found = _in_folder(source, missing, videos=videos) if os.path.isdir(source) else _matching(source)
         first = next(found, None)
         if first is None:
-            reason = "has no images in it" if os.path.isdir(source) else "matches no file"
+            reason = f"has no {'videos' if videos else 'images'} in it" if os.path.isdir(source) else "matches no file"
             missing.append(Skipped(source, f"{source} {reason}."))
             continue
         yield first
@@ -76,22 +80,27 @@ def _hint(source: str) -> str | None:
     return None
 
 
-def _in_folder(folder: str, missing: list[Skipped]) -> Iterator[str]:
+def _in_folder(folder: str, missing: list[Skipped], *, videos: bool = False) -> Iterator[str]:
     def unlisted(error: OSError) -> None:
         missing.append(Skipped(error.filename, f"{error.filename} cannot be listed ({error.strerror})."))
 
-    left, videos = Walked(), 0
+    wanted, other, others = is_image_name, is_video_name, 0
+    if videos:
+        wanted, other = other, wanted
+    left = Walked(wanted=wanted)
     for parent, files in walk(folder, unlisted, left.pass_over):
         for name in files:
-            if is_image_name(name) and not name.startswith("."):
+            if wanted(name) and not name.startswith("."):
                 yield os.path.join(parent, name)
-            elif is_video(name) and not name.startswith("."):
-                videos += 1
+            elif other(name) and not name.startswith("."):
+                others += 1
             else:
                 left.leave_out(name)
-    notes = notes_on([left])
-    if videos:
-        notes.insert(0, f"{videos:,} videos are not read as part of a folder: name each one to read it.")
+    notes = notes_on([left], "videos" if videos else "images")
+    if others and videos:
+        notes.insert(0, f"{others:,} images are not read by a model of videos.")
+    elif others:
+        notes.insert(0, f"{others:,} videos are not read as part of a folder: name each one to read it.")
     missing += [Skipped(folder, f"In {folder}: {note}") for note in notes]
 
 

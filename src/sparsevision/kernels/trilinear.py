@@ -45,7 +45,6 @@ def gather_frame_corners(maps: Tensor, places: Tensor, points: Tensor, padding: 
     rows = found.unsqueeze(-1) * (height * width) + pixels.unsqueeze(-2)
     shares = frame_shares.unsqueeze(-1) * pixel_shares.unsqueeze(-2)
     table = maps.permute(0, 2, 3, 1).reshape(-1, channels)
-    sampled = F.embedding_bag(
-        rows.flatten(0, 2).flatten(1), table, mode="sum", per_sample_weights=shares.flatten(0, 2).flatten(1).to(table.dtype)
-    )
+    rows, shares = (each.flatten(0, 2).flatten(1) for each in (rows, shares))
+    sampled = F.embedding_bag(rows, table, mode="sum", per_sample_weights=shares.to(table.dtype))
     return sampled.view(*points.shape[:3], channels)

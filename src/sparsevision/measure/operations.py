@@ -67,7 +67,8 @@ def _tallies() -> dict[Any, Any]:
         return 2 * prod(out_shape)
 
     aten = torch.ops.aten
-    return {aten.grid_sampler_2d: result, aten.grid_sampler_3d: result, aten.native_layer_norm: first, aten.native_group_norm: first}
+    samplers = dict.fromkeys((aten.grid_sampler_2d, aten.grid_sampler_3d), result)
+    return {**samplers, **dict.fromkeys((aten.native_layer_norm, aten.native_group_norm), first)}
 
 
 def _halved(counts: Mapping[Any, int]) -> dict[str, int]:

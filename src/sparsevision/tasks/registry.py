@@ -32,7 +32,8 @@ TASKS: dict[str, TaskEntry] = {
         layouts=("ade20k", "cityscapes", "lip", "voc_masks", "mask_folders", "coco_masks"),
     ),
     "video_classification": TaskEntry(
-        path="sparsevision.tasks.video_classification.task:VideoClassificationTask", layouts=("moving_digits", "video_folders")
+        path="sparsevision.tasks.video_classification.task:VideoClassificationTask",
+        layouts=("moving_digits", "video_folders"),
     ),
     "classification": TaskEntry(
         path="sparsevision.tasks.classification.task:ClassificationTask",

@@ -74,7 +74,8 @@ class FrameMaps:
         """Returns the maps of frames, numbered over the batch."""
         frames = self._clips.transpose(1, 2)
         if not fast_cpu_inference(frames):
-            return self._early_conv(frames.flatten(0, 1) if len(chosen) == self.places.numel() else frames[self._at(chosen)])
+            every = len(chosen) == self.places.numel()
+            return self._early_conv(frames.flatten(0, 1) if every else frames[self._at(chosen)])
         # One frame at a time stays in cache, and besides the maps nothing of the size of a clip is made.
         maps: Tensor | None = None
         for row, number in enumerate(chosen.tolist()):

@@ -1,6 +1,7 @@
 """Regions of interest: corner boxes as fractions of the image, their adjustment by tokens and their initial grid.
 
-A RoI is (x1, y1, x2, y2), a tube of a clip (x1, y1, t1, x2, y2, t2) with times as fractions of the clip. Nothing is clamped: RoIs may leave the image, and training may invert those of the table.
+A RoI is (x1, y1, x2, y2), a tube of a clip (x1, y1, t1, x2, y2, t2) with times as fractions of the clip. Nothing is
+clamped: RoIs may leave the image, and training may invert those of the table.
 """
 
 from __future__ import annotations

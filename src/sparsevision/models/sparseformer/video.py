@@ -109,7 +109,6 @@ class VideoSparseFormer(SparseFormer):
             raise ConfigError("A video model takes clips of one size, unpadded.")
         return SampledMap(FrameMaps(clips, self.early_conv, lazy=self.config.computed_frames == "read"), None)
 
-
     @property
     def backbone_name(self) -> str:
         """The classifier of images that the network starts from."""

@@ -22,7 +22,5 @@ _KINETICS = Preprocessing(frames=32, frame_stride=4)
 _SHORT = Preprocessing(frames=16, clip_seconds=2.0)
 VARIANTS: Mapping[str, Variant] = {
     "video_sparseformer_nano": _of("sparseformer_nano", _SHORT, 2),
-    **{
-        f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, 400) for size in ("tiny", "small", "base")
-    },
+    **{f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, 400) for size in ("tiny", "small", "base")},
 }

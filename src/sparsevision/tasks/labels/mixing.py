@@ -15,9 +15,7 @@ class MixedCollate:
     the loader seeds from (seed, epoch, batch, rank).
     """
 
-    def __init__(
-        self, collate: Callable[[list[Sample]], Batch], settings: MixSettings, classes: int
-    ) -> None:
+    def __init__(self, collate: Callable[[list[Sample]], Batch], settings: MixSettings, classes: int) -> None:
         from torchvision.transforms import v2
 
         self.collate = collate

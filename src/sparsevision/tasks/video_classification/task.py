@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from sparsevision.data.inspection import Inspection

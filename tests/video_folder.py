@@ -1,0 +1,69 @@
+"""Draws a small data set of videos, a bright square that goes to the left or to the right, and makes films."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 8
+
+
+def write_video(path: Path, frames: NDArray[np.uint8], *, rate: Any = RATE, codec: str = "mpeg4", **options: Any) -> Path:
+    """Writes frames (T, H, W, 3); `times` in seconds make the rate a variable one."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = options.pop("times", None)
+    with av.open(str(path), "w", options=options.pop("container", {})) as out:
+        stream = out.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = options.pop("pix_fmt", "yuv420p")
+        stream.codec_context.max_b_frames = 0
+        for name, value in options.items():
+            setattr(stream.codec_context, name, value)
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, frame in enumerate(frames):
+            shown = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            if times is not None:
+                shown.time_base, shown.pts = Fraction(1, 1000), round(times[number] * 1000)
+            out.mux(stream.encode(shown))
+        out.mux(stream.encode())
+    return path
+
+
+def numbered(count: int, size: tuple[int, int] = (48, 64)) -> NDArray[np.uint8]:
+    """Frames (T, H, W, 3) whose grey value tells their number: 8 + 4 n, up to 60 of them."""
+    values = (8 + 4 * np.arange(count) % 240).astype(np.uint8)
+    return np.broadcast_to(values[:, None, None, None], (count, *size, 3)).copy()
+
+
+def numbers_of(frames: NDArray[np.uint8]) -> list[int]:
+    """The numbers of such frames after decoding."""
+    return [round((float(frame.mean()) - 8) / 4) for frame in frames]
+
+
+def moving_square(seed: int, *, right: bool, count: int = 12, size: tuple[int, int] = (48, 64)) -> NDArray[np.uint8]:
+    """Frames of a square on grey that goes to one side."""
+    draws = np.random.default_rng(seed)
+    frames = np.full((count, *size, 3), draws.integers(40, 90), dtype=np.uint8)
+    top, side = int(draws.integers(0, size[0] - 16)), 16
+    for number in range(count):
+        step = round(number * (size[1] - side) / (count - 1))
+        left = step if right else size[1] - side - step
+        frames[number, top : top + side, left : left + side] = (240, 200, 40)
+    return frames
+
+
+def draw_video_folder(root: Path, *, train: int = 3, val: int = 2) -> Path:
+    """Writes SPLIT/CLASS/NN.mp4 of the classes "left" and "right"."""
+    for split, count in (("train", train), ("val", val)):
+        for label, name in enumerate(("left", "right")):
+            for number in range(count):
+                seed = 100 * (split == "val") + 10 * label + number
+                write_video(root / split / name / f"{number:02d}.mp4", moving_square(seed, right=name == "right"))
+    return root
