@@ -145,15 +145,14 @@ class _Video:
         stream, first = self.stream, self._first
         turn = int(getattr(first, "rotation", 0)) % 360
         size = (first.width, first.height) if turn in (90, 270) else (first.height, first.width)
-        frames = int(stream.frames)
-        if not self.timed:
-            frames = frames or self._counted()
-            duration = frames / self.rate
-        elif stream.duration and stream.time_base:
-            duration = float(stream.duration * stream.time_base)
-        elif self.container.duration:
+        frames, length = int(stream.frames), stream.duration
+        if self.timed and length and stream.time_base:
+            duration = float(length * stream.time_base)
+        elif self.timed and self.container.duration:
             duration = self.container.duration / 1e6
         else:
+            if not frames:
+                frames = self._counted()
             duration = frames / self.rate
         duration = max(duration, 1 / self.rate)
         return VideoInfo(
@@ -162,17 +161,22 @@ class _Video:
         )  # fmt: skip
 
     def _counted(self) -> int:
-        """Counts the frames of a file that declares neither times nor a number, and goes back to the beginning."""
-        number = sum(1 for packet in self.container.demux(self.stream) if packet.size)
+        """Counts the frames of a file that does not declare how long it is, and goes back to the beginning."""
+        self.container.seek(0)
+        times = [packet.pts for packet in self.container.demux(self.stream) if packet.size]
+        if self.timed and None not in times and len(times) > 1 and max(times) > min(times):
+            seconds = float((max(times) - min(times)) * self.stream.time_base)
+            self.rate = (len(times) - 1) / seconds
         self.container.seek(0)
         self._decoded, self._number = self.container.decode(self.stream), 0
         self._ahead = self._next()
-        return number
+        return len(times)
 
     def frames_at(self, times: Sequence[float], side: int | None) -> list[NDArray[np.uint8]]:
         """Returns the frame that is shown at each time."""
-        duration, found, shown = self.info.duration, [], self._first
-        pixels: dict[int, NDArray[np.uint8]] = {}
+        duration, shown = self.info.duration, self._first
+        found: list[NDArray[np.uint8]] = []
+        last = None
         for time in times:
             if self.timed and self._ahead is not None and time - self._time(self._ahead) > _NEAR:
                 shown = self._seek(time) or shown
@@ -180,9 +184,8 @@ class _Video:
                 shown, self._ahead = self._ahead, self._next()
             if self._ahead is None and self._is_cut(time, self._time(shown), duration):
                 raise _unreadable(self.name, f"it breaks off after {self._time(shown):.1f} of {duration:.1f} seconds")
-            if id(shown) not in pixels:
-                pixels = {id(shown): self._pixels(shown, side)}
-            found.append(pixels[id(shown)])
+            found.append(found[-1] if shown is last else self._pixels(shown, side))
+            last = shown
         return found
 
     @staticmethod
