@@ -6,8 +6,10 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 
 class SparseVisionError(Exception):
@@ -51,6 +53,14 @@ class MissingExtraError(SparseVisionError):
             f"{purpose} needs the package {package!r}, which is not installed: "
             f"install the extra, in the repository by `pip install -e '.[{_extra_of(package)}]'`."
         )
+
+
+def import_extra(package: str, purpose: str) -> Any:
+    """Returns a package that only some features need; raises MissingExtraError where it is not installed."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingExtraError(package, purpose) from None
 
 
 def _extra_of(package: str) -> str:

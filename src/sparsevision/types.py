@@ -27,6 +27,11 @@ class Points:
     weight: Tensor | None = None  # (B, N, P), where points do not count alike
     level: Tensor | None = None  # (B, N, P), the feature level each point reads
 
+    @property
+    def label(self) -> str:
+        """ "points", or "timed_points" of clips."""
+        return self.kind if self.xy.shape[-1] == 2 else f"timed_{self.kind}"
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -34,6 +39,11 @@ class Regions:
 
     kind: ClassVar[str] = "regions"
     xyxy: Tensor
+
+    @property
+    def label(self) -> str:
+        """ "regions", or "timed_regions" of clips."""
+        return self.kind if self.xyxy.shape[-1] == 4 else f"timed_{self.kind}"
 
 
 @dataclass(frozen=True)
@@ -135,10 +145,13 @@ class Trace:
 
     @property
     def has(self) -> frozenset[str]:
-        """The kinds that were recorded; those with roles also as "kind.role", as in "level_maps.read"."""
+        """The kinds that were recorded; those with roles also as "kind.role", as in "level_maps.read".
+
+        Points and regions of clips are "timed_points" and "timed_regions".
+        """
         recorded = [observation for kind in self.kinds for observation in self.of(kind).values()]
         roles = {f"{each.kind}.{role}" for each in recorded for role in getattr(each, "roles", ())}
-        return frozenset({each.kind for each in recorded} | roles)
+        return frozenset({getattr(each, "label", each.kind) for each in recorded} | roles)
 
     def __getitem__(self, index: int) -> Trace:
         """Returns one image's trace: the same stages, every tensor without its batch axis, on the CPU."""

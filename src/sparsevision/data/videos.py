@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsevision.errors import MissingExtraError, UnreadableImageError
+from sparsevision.errors import UnreadableImageError, import_extra
 
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
@@ -28,7 +28,6 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 USUAL_RATE = 25.0  # frames a second, of a video that declares none
-_HIGHEST_RATE = 1000  # of any camera; more is declared where times are wrong
 MOST_PIXELS = 1 << 26  # of a frame
 _TIMEOUT = 20  # seconds without an answer
 # Frames up to here are decoded and dropped rather than sought; most videos have a key frame more often than this.
@@ -62,15 +61,6 @@ def is_video_name(name: str | os.PathLike[str]) -> bool:
     return os.path.splitext(os.fspath(name))[1].lower() in VIDEO_SUFFIXES
 
 
-def import_av() -> Any:
-    """Returns the package PyAV; raises MissingExtraError where it is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise MissingExtraError("av", "Reading and writing videos") from None
-    return av
-
-
 class Video:
     """A video that is decoded where it is asked for: of a path, or of the bytes of a file."""
 
@@ -86,6 +76,15 @@ class Video:
     def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
         """Decodes frames (T, H, W, 3) as `read_clip` does; raises UnreadableImageError."""
         return read_clip(self.source, times, self.name, side=side)[0]
+
+
+def rate_of(stream: Any) -> float:
+    """Returns the frames a second of a stream of PyAV's."""
+    average, guessed = stream.average_rate, stream.guessed_rate
+    # The first is the number of frames by the duration, which is wrong where times are.
+    if average and not (guessed and average > 2 * guessed):
+        return float(average)
+    return float(guessed) if guessed else USUAL_RATE
 
 
 def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:
@@ -134,10 +133,7 @@ class _Video:
         times = [frame.time for frame in (self._first, second) if frame is not None]
         self.timed = None not in times and (len(times) == 1 or times[0] < times[1])
         self.start = float(times[0]) if self.timed else 0.0
-        rates = [self.stream.average_rate, self.stream.guessed_rate]
-        # The first is the number of frames by the duration, which is wrong where times are.
-        ordered = rates if self.timed else rates[::-1]
-        self.rate = next((float(rate) for rate in ordered if rate and rate <= _HIGHEST_RATE), USUAL_RATE)
+        self.rate = rate_of(self.stream)
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -235,7 +231,7 @@ class _Video:
 
 @contextmanager
 def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
-    av = import_av()
+    av = import_extra("av", "Reading and writing videos")
     data = isinstance(source, bytes)
     name = name or ("the given data" if data else os.fspath(source))
     if not data and not os.path.isfile(source):

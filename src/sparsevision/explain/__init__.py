@@ -5,6 +5,7 @@ This room reads images, results and traces, and knows no model and no task. What
 
 from __future__ import annotations
 
+from .clip import ClipFrames
 from .comparison_figure import comparison_figure
 from .control_sweep import ControlSweep, sweep_values
 from .curves import faithfulness_figure, sweep_figure
@@ -18,7 +19,7 @@ from .sheet import save_figure
 from .writer import ExplanationWriter
 
 __all__ = [
-    "Animation", "AnimationKind", "ControlSweep", "Explanation", "ExplanationWriter", "FigureKind",
+    "Animation", "AnimationKind", "ClipFrames", "ControlSweep", "Explanation", "ExplanationWriter", "FigureKind",
     "NothingToDrawError", "PanelKind", "SamplingStage", "all_figures", "animations_for", "comparison_figure",
     "density", "faithfulness_figure", "figures_for", "save_animation", "save_figure", "save_page", "share_inside",
     "sweep_figure", "sweep_values",

@@ -14,6 +14,7 @@ from torch import Tensor
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.types import Choice, Control, Geometry, Points, Result, Trace
 
+from .clip import ClipFrames, TimedStage
 from .density import DEFAULT_RADIUS, density
 from .levels import Levels, levels_of
 from .token_maps import Module, modules_of
@@ -50,6 +51,7 @@ class Explanation:
     Attributes:
         options: the controls and choices of the model, whose values in this run are its `settings`, by name.
         seconds: the time of the prediction, if it was measured.
+        clip: of a video, the frames that the model saw, of which the image is one.
         rerun: explains another image with the same model and settings.
     """
 
@@ -58,6 +60,7 @@ class Explanation:
     options: tuple[Control | Choice, ...] = ()
     settings: Mapping[str, float | str] = field(default_factory=dict)
     seconds: float | None = None
+    clip: ClipFrames | None = None
     rerun: Callable[[Image.Image], Explanation] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -73,10 +76,11 @@ class Explanation:
     def has(self) -> frozenset[str]:
         """The names that figures and panels need: kinds and roles in the trace, and what the result offers.
 
-        "rerun" is among them where other images can be explained, and "settings" where the model has options.
+        "rerun" is among them where other images can be explained, "settings" where the model has options, and "clip"
+        where there are the frames of a video.
         """
         trace = self.result.trace.has if self.result.trace else frozenset()
-        own = {"rerun": self.rerun is not None, "settings": bool(self.settings)}
+        own = {"rerun": self.rerun is not None, "settings": bool(self.settings), "clip": self.clip is not None}
         return trace | self.result.offers | {name for name, there in own.items() if there}
 
     @property
@@ -140,6 +144,23 @@ class Explanation:
 
     def _regions(self, name: str) -> Floats:
         return self._pixels(self.trace.regions[name].xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
+
+    @cached_property
+    def timed_stages(self) -> tuple[TimedStage, ...]:
+        """The stages that sampled points in space and time, in the model's order."""
+        assert self.clip is not None
+        seconds = self.clip.seconds
+        found = []
+        for name, points in self.trace.points.items():
+            tubes = self.trace.regions[name].xyxy.double()
+            corners = tubes[:, [0, 1, 3, 4]].reshape(-1, 2, 2)
+            found.append(
+                TimedStage(
+                    name=name, points=self._pixels(points.xy[..., :2]), times=seconds(points.xy[..., 2].double()),
+                    regions=self._pixels(corners).reshape(-1, 4), spans=np.sort(seconds(tubes[:, [2, 5]]), axis=1),
+                )
+            )  # fmt: skip
+        return tuple(found)
 
     @cached_property
     def levels(self) -> Levels:

@@ -1,4 +1,4 @@
-"""Animated GIFs: frames with a caption and a bar of progress, in one palette."""
+"""Animated GIFs and videos: frames with a caption and a bar of progress, in one palette."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from sparsevision.drawing.videos import writing_video
 from sparsevision.files import replacing
 
 from .kinds import Animation
@@ -24,6 +25,17 @@ def save_animation(animation: Animation, path: Path | str) -> Path:
             part, save_all=True, append_images=others, duration=list(animation.durations), loop=0, optimize=False,
             disposal=1,
         )  # fmt: skip
+    return Path(path)
+
+
+def save_video(animation: Animation, path: Path | str) -> Path:
+    """Writes an MP4."""
+    rate = 1000 * len(animation.frames) / sum(animation.durations)
+    with replacing(Path(path)) as part, writing_video(part, rate) as video:
+        time = 0.0
+        for frame, duration in zip(animation.frames, animation.durations, strict=True):
+            video.add(frame, time)
+            time += duration / 1000
     return Path(path)
 
 

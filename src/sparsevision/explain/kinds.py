@@ -53,10 +53,11 @@ class Animation:
 
 @dataclass(frozen=True, kw_only=True)
 class AnimationKind(Kind):
-    """An animation of any sweep (of one value or more) that has what it `needs`."""
+    """An animation of any sweep (of one value or more) that has what it `needs`; with `video`, written as MP4, too."""
 
     description: str
     draw: Callable[[ControlSweep], Animation]
+    video: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,15 +22,17 @@ FIGURES: tuple[str, ...] = tuple(
         "query",
         "tokens",
         "disturbed",
+        "clip",
+        "timeline",
         "annotated",
     )
 )
 ANIMATIONS: tuple[str, ...] = tuple(
-    f"{__package__}.animations.{name}:ANIMATION" for name in ("control_values", "stages")
+    f"{__package__}.animations.{name}:ANIMATION" for name in ("control_values", "stages", "clip")
 )
 PANELS: tuple[str, ...] = tuple(
     f"{__package__}.panels.{name}:PANEL"
-    for name in ("scores", "areas", "objects", "modules", "stages", "levels", "settings")
+    for name in ("scores", "areas", "objects", "modules", "stages", "clip", "levels", "settings")
 )
 
 

@@ -11,7 +11,7 @@ from sparsevision.files import OutputFolder
 
 from .control_sweep import ControlSweep
 from .explanation import Explanation
-from .gif import save_animation
+from .gif import save_animation, save_video
 from .kinds import FigureKind, Kind, NothingToDrawError
 from .page import save_page
 from .registry import all_figures, animations_for, figures_for, panels_for
@@ -45,7 +45,7 @@ class ExplanationWriter:
         if figure not in (None, "all", "none", *known):
             raise UnknownNameError("figure", str(figure), [*known, "all", "none"])
         self._folder = OutputFolder(out, command, overwrite=overwrite, inputs=inputs)
-        self._endings = (".gif", *(f"-{name}.png" for name in known))
+        self._endings = (".gif", ".mp4", *(f"-{name}.png" for name in known))
         if page:
             self._folder.check(self.PAGE)
 
@@ -65,8 +65,12 @@ class ExplanationWriter:
         for kind in kinds:
             self._write_figure(kind, explanation, f"{stem}-{kind.name}.png")
         for animation in animations[:1]:
+            drawn = animation.draw(sweep)
             with self._folder.writing(f"{stem}.gif") as path:
-                self.written.append(save_animation(animation.draw(sweep), path))
+                self.written.append(save_animation(drawn, path))
+            if animation.video:
+                with self._folder.writing(f"{stem}.mp4") as path:
+                    self.written.append(save_video(drawn, path))
         if self.page:
             self._sweeps.append(sweep)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sparsevision.data.clips import clip_times
 from sparsevision.data.dataset import Record
 from sparsevision.data.videos import USUAL_RATE, Video, VideoInfo, is_video_name
 from sparsevision.errors import UnreadableImageError
@@ -45,6 +46,8 @@ ClipInput = str | os.PathLike[str] | bytes | Clip | Sequence[Image.Image] | NDAr
 class ClipReader:
     """Turns videos into samples by a task's transform; one that cannot be read raises UnreadableImageError."""
 
+    types, thing = (str, os.PathLike, bytes, bytearray, memoryview, Clip, np.ndarray), "a video"
+
     def __init__(self, transform: Callable[[Record], Sample]) -> None:
         self.transform = transform
 
@@ -60,6 +63,16 @@ class ClipReader:
         if isinstance(given, Clip):
             return given.name
         return os.fspath(given) if isinstance(given, str | os.PathLike) else f"video {position}"
+
+    def shown(self, given: ClipInput, preprocessing: Preprocessing, side: int) -> Clip:
+        """Returns the frames of a video that a model sees, those of the clip in the middle; for explanations."""
+        name = self.name_of(given, 0)
+        video = self._opened(given, name)
+        times = clip_times(video.info, preprocessing, 0.5)
+        images = tuple(Image.fromarray(frame) for frame in video.read(times, side=side))
+        step = (times[-1] - times[0]) / max(len(times) - 1, 1)
+        # Frames stand in the middle of their part of the time that the model's fractions count.
+        return Clip(frames=images, times=tuple(times), video=name, begin=times[0] - step / 2, end=times[-1] + step / 2)
 
     def _opened(self, given: ClipInput, name: str) -> Any:
         if isinstance(given, Clip):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sparsevision.data.reading import read_image
 from sparsevision.errors import UnknownNameError, UnreadableImageError
-from sparsevision.explain import ControlSweep, Explanation, sweep_values
+from sparsevision.explain import ClipFrames, ControlSweep, Explanation, sweep_values
 from sparsevision.inference.options import controls_of, options_of
 from sparsevision.inference.predictor import Predictor
 from sparsevision.inference.sources import find_images
@@ -31,8 +31,8 @@ def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any)
     not be found or read.
     """
     missing: list[Skipped] = []
-    for result in predictor.stream(find_images(sources, sys.stdin.buffer, missing), trace=True, **options):
-        yield _explanation(predictor, read_image(result.name, side=_DRAWN_SIDE), result, options)
+    for result in predictor.stream(_found(predictor, sources, missing), trace=True, **options):
+        yield _explanation(predictor, _shown(predictor, result.name), result, options)
     predictor.skipped = missing + predictor.skipped
 
 
@@ -54,10 +54,10 @@ def explain_sweep(
     values = sweep_values(chosen, own) if chosen else (own,)
     runs = [{**options, chosen.name: value} for value in values] if chosen else [options]
     missing: list[Skipped] = []
-    for name in find_images(sources, sys.stdin.buffer, missing):
+    for name in _found(predictor, sources, missing):
         try:
-            image = read_image(name, side=_DRAWN_SIDE)
-            each = tuple(_timed(predictor, image, name, run) for run in runs)
+            shown = _shown(predictor, name)
+            each = tuple(_timed(predictor, shown, name, run) for run in runs)
         except UnreadableImageError as error:
             missing.append(Skipped(name, str(error)))
             continue
@@ -65,16 +65,29 @@ def explain_sweep(
     predictor.skipped = missing
 
 
-def _timed(predictor: Predictor, image: Image.Image, name: str, options: Mapping[str, Any]) -> Explanation:
+def _found(predictor: Predictor, sources: Iterable[str], missing: list[Skipped]) -> Iterator[str]:
+    return find_images(sources, sys.stdin.buffer, missing, videos=predictor.preprocessing.frames is not None)
+
+
+def _shown(predictor: Predictor, name: str) -> Image.Image | ClipFrames:
+    """Returns an image, or the frames that a model of videos sees of one."""
+    if predictor.preprocessing.frames is None:
+        return read_image(name, side=_DRAWN_SIDE)
+    clip = predictor.reader.shown(name, predictor.preprocessing, _DRAWN_SIDE)
+    return ClipFrames(images=clip.frames, times=clip.times, begin=clip.begin, end=clip.end)
+
+
+def _timed(predictor: Predictor, shown: Image.Image | ClipFrames, name: str, options: Mapping[str, Any]) -> Explanation:
     result = predictor(name, trace=True, **options)
     # Apart from the trace, which takes time to record.
     seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=_TIMES))
-    return _explanation(predictor, image, result, options, seconds)
+    return _explanation(predictor, shown, result, options, seconds)
 
 
 def _explanation(
-    predictor: Predictor, image: Image.Image, result: Result, options: Mapping[str, Any], seconds: float | None = None
-) -> Explanation:
+    predictor: Predictor, shown: Image.Image | ClipFrames, result: Result, options: Mapping[str, Any],
+    seconds: float | None = None,
+) -> Explanation:  # fmt: skip
     """Puts an image and its result together, with the values of the model's controls and choices."""
     offered = tuple(options_of(predictor.model).values())
 
@@ -82,4 +95,7 @@ def _explanation(
         return _explanation(predictor, version, predictor(version, trace=True, **options), options)
 
     settings = {option.name: options.get(option.name, option.default) for option in offered}
-    return Explanation(image=image, result=result, options=offered, settings=settings, seconds=seconds, rerun=rerun)
+    given = {"result": result, "options": offered, "settings": settings, "seconds": seconds}
+    if isinstance(shown, ClipFrames):
+        return Explanation(image=shown.images[len(shown.images) // 2], clip=shown, **given)
+    return Explanation(image=shown, rerun=rerun, **given)

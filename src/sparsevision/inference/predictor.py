@@ -97,7 +97,7 @@ class Predictor:
         self.task: Task = kind(self.labels, identity.class_metadata if identity else None)
         self.batch_size = batch_size or kind.prediction_batch
         clips = self.preprocessing.frames is not None
-        self._read: Any = (
+        self.reader: Any = (
             ClipReader(self.task.evaluation_transform(self.preprocessing)) if clips else ImageReader(self.preprocessing)
         )
 
@@ -153,9 +153,9 @@ class Predictor:
             return list(self._stream(iter(images), predict, unreadable))
         predict = self._checked(trace, features, options)
         self.skipped = []
-        if not isinstance(images, self._read.types):
+        if not isinstance(images, self.reader.types):
             kind = type(images).__name__
-            raise ConfigError(f"A {kind} is not {self._read.thing}; give a list, or use `stream` for an iterable.")
+            raise ConfigError(f"A {kind} is not {self.reader.thing}; give a list, or use `stream` for an iterable.")
         return next(predict.run([predict.read(images, 0)]))
 
     def stream(
@@ -174,7 +174,7 @@ class Predictor:
         skipped, numbered = self.skipped, enumerate(images)
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             while window := list(islice(numbered, self.batch_size)):
-                read = list(pool.map(partial(_try_reading, predict.read, self._read.name_of), window))
+                read = list(pool.map(partial(_try_reading, predict.read, self.reader.name_of), window))
                 unread = [outcome for outcome in read if isinstance(outcome, Skipped)]
                 skipped += unread
                 if unread and unreadable == "raise":
@@ -206,11 +206,11 @@ class Predictor:
         predict = partial(
             self._predict, read=self.task.reader(**own), kinds=trace, features=features, controls=controls
         )
-        return _Pass(self._read, partial(_in_groups, predict=predict))
+        return _Pass(self.reader, partial(_in_groups, predict=predict))
 
     def _read_tiles(self, given: ImageInput, position: int, *, tiling: Tiling) -> tuple[Tiles, float | None]:
         """Reads one image at its full size and divides it; returns its parts, and its time in a video."""
-        image = self._read.whole(given, position)
+        image = self.reader.whole(given, position)
         return tiling(image.image, image.name, image.position, self.preprocessing), image.time
 
     @torch.no_grad()

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from sparsevision.data.videos import import_av, is_video_name
+from sparsevision.data.videos import is_video_name, rate_of
+from sparsevision.errors import import_extra
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
 
@@ -52,7 +53,7 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
     A file that breaks off gives what could be read; `missing` receives the reason, in one sentence. Raises
     MissingExtraError if PyAV is not installed.
     """
-    av = import_av()
+    av = import_extra("av", "Reading and writing videos")
     number, declared = 0, 0
     path, interface = source, None
     if is_camera(source):
@@ -67,9 +68,17 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
             declared = stream.frames
             # FFmpeg decodes as many frames ahead as it has threads.
             stream.thread_type = "AUTO"
+            time, rate = -1.0, rate_of(stream)
             with closing(container.decode(stream)) as decoded:
                 for frame in decoded:
-                    yield _frame(frame, source, number, stream.average_rate)
+                    if frame.time is not None and frame.time > time:
+                        time = float(frame.time)
+                    elif number:
+                        # Some encoders leave times out, or give all frames the same: then they are counted.
+                        time += 1 / rate
+                    else:
+                        time = 0.0
+                    yield _frame(frame, source, number, time, rate)
                     number += 1
     except av.FFmpegError as error:
         missing.append(Skipped(source, _broken(source, number, str(error.strerror or error))))
@@ -78,13 +87,12 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
         missing.append(Skipped(source, _broken(source, number, f"it was to have {declared} frames")))
 
 
-def _frame(frame: Any, source: str, number: int, rate: Any) -> Frame:
+def _frame(frame: Any, source: str, number: int, time: float, rate: float) -> Frame:
     image = frame.to_image()
     # Phones store what they see lying, with a note of how they were held.
     if turn := int(getattr(frame, "rotation", 0)):
         image = image.rotate(turn, expand=True)
-    time = frame.time if frame.time is not None else number / float(rate or 25)
-    return Frame(image=image, video=source, number=number, time=float(time), rate=float(rate) if rate else None)
+    return Frame(image=image, video=source, number=number, time=time, rate=rate)
 
 
 def _broken(source: str, number: int, reason: str) -> str:

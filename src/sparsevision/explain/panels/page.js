@@ -8,6 +8,7 @@
 // and a view, of which there is one, also with:
 //   noun, entries          plural names of its steps and of the entries of its list
 //   steps(content)         titles of the steps; first(content), the step to begin with
+//   pace(content)          milliseconds from one step to the next where they play, if it has its own
 //   draw(position)         called while the position glides from step to step; arrived(index), as each step begins
 //   thumbnail(button, i)   fills the small image of a step
 const page = (() => {
@@ -213,7 +214,7 @@ const page = (() => {
     const run = () => {
       move(way.index < last() ? way.index + 1 : 0);
       if (way.index === last()) { stop(); return; }
-      waiting = setTimeout(run, HOLD_MS + STEP_MS);
+      waiting = setTimeout(run, view()?.pace?.(content(view())) ?? HOLD_MS + STEP_MS);
     };
     way.toggle = () => {
       if (playing) { stop(); return; }

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from sparsevision.data.clips import ClipEvaluationTransform
 from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout, layout_named
 from sparsevision.errors import ConfigError
@@ -14,7 +15,6 @@ from sparsevision.outputs import at_least_single
 from sparsevision.tasks.contract import Progress, Transform
 from sparsevision.tasks.labels.task import LabelTask
 from sparsevision.tasks.registry import layout_of
-from sparsevision.tasks.video_classification.clips import ClipEvaluationTransform
 from sparsevision.tasks.video_classification.transforms import VideoSettings, train_transform
 from sparsevision.types import Batch, Preprocessing, Sample
 

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
+from sparsevision.data.clips import clip_times
 from sparsevision.data.dataset import Record
 from sparsevision.tasks.labels.settings import LabelLoss, MixSettings
 from sparsevision.tasks.settings import EvaluationSettings, TaskSettings
-from sparsevision.tasks.video_classification.clips import clip_times
 from sparsevision.types import Preprocessing, Sample
 
 

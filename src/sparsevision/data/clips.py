@@ -1,4 +1,4 @@
-"""From a video to clips: the times of frames, and the views that a model gets of them."""
+"""From a video to clips: the times of frames, and the views that a model gets of them, where nothing is random."""
 
 from __future__ import annotations
 
