@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sparsevision.data.dataset import Record
 from sparsevision.data.preprocessing import RESAMPLING, identity, to_tensor, view
-from sparsevision.data.videos import VideoInfo
+from sparsevision.data.videos import FrameSource, VideoInfo
 from sparsevision.types import Geometry, Preprocessing, Sample
 
 
@@ -76,7 +76,8 @@ class ClipEvaluationTransform:
 
     def __call__(self, record: Record) -> Sample:
         """Returns the sample, (C, T, H, W), or (V, C, T, H, W) for several views."""
-        video, options = record.image, self.preprocessing
+        video: FrameSource = record.image
+        options = self.preprocessing
         places = np.linspace(0, 1, options.clips) if options.clips > 1 else [0.5]
         views, geometry = [], None
         for place in places:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast, get_args, runtime_checkable
 
-from PIL import Image
-
 from sparsevision.errors import DataError
 
 Split = Literal["train", "val", "test", "all"]
@@ -18,11 +16,11 @@ Split = Literal["train", "val", "test", "all"]
 class Record:
     """One decoded image: upright RGB, its target as the layout gives it, and its name for messages and results.
 
-    The target is the index of a class, `Objects`, or whatever else a layout holds. `original_size` is (height, width)
+    Of videos `image` is the video, which is decoded where it is asked for (`videos.FrameSource`). The target is the index of a class, `Objects`, or whatever else a layout holds. `original_size` is (height, width)
     before any reduction while decoding.
     """
 
-    image: Image.Image
+    image: Any
     target: Any
     name: str
     original_size: tuple[int, int] | None = None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,17 @@ class VideoInfo:
 def is_video_name(name: str | os.PathLike[str]) -> bool:
     """Returns whether a file's suffix is one of a video."""
     return os.path.splitext(os.fspath(name))[1].lower() in VIDEO_SUFFIXES
+
+
+class FrameSource(Protocol):
+    """A video whose frames are decoded, or drawn, where they are asked for."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """Duration, rate and size."""
+
+    def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
+        """Returns the frames (T, H, W, 3) that are shown at times in seconds, reduced to a short side."""
 
 
 class Video:
@@ -233,7 +244,7 @@ class _Video:
 def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
     av = import_extra("av", "Reading and writing videos")
     data = isinstance(source, bytes)
-    name = name or ("the given data" if data else os.fspath(source))
+    name = name or ("the given data" if data else str(os.fspath(source)))
     if not data and not os.path.isfile(source):
         raise _unreadable(name, "the file does not exist" if not os.path.exists(source) else "it is not a file")
     try:

@@ -70,7 +70,7 @@ class ClipReader:
         video = self._opened(given, name)
         times = clip_times(video.info, preprocessing, 0.5)
         images = tuple(Image.fromarray(frame) for frame in video.read(times, side=side))
-        step = (times[-1] - times[0]) / max(len(times) - 1, 1)
+        step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / video.info.rate
         # Frames stand in the middle of their part of the time that the model's fractions count.
         return Clip(frames=images, times=tuple(times), video=name, begin=times[0] - step / 2, end=times[-1] + step / 2)
 

@@ -21,7 +21,7 @@ def clip_animation(sweep: ControlSweep, *, longest: int = 320) -> Animation:
     assert clip is not None
     frames = []
     for number, (image, time) in enumerate(zip(clip.images, clip.times, strict=True)):
-        dark = Image.fromarray(dimmed(reduced(image, longest), 1.3, saturation=0.2))
+        dark = Image.fromarray(dimmed(_fitted(image, longest), 1.3, saturation=0.2))
         drawn = drawn_frame(dark, explanation.size, stage, time, clip.step)
         caption = [f"{each:.2f} s" for each in clip.times]
         frames.append(captioned(drawn, caption, number))
@@ -30,6 +30,14 @@ def clip_animation(sweep: ControlSweep, *, longest: int = 320) -> Animation:
         several.paste(frames[number], (0, place * frames[0].height))
     palette = several.quantize(256, dither=Image.Dither.NONE)
     return Animation(frames=frames, durations=[max(_LEAST_MS, round(1000 * clip.step))] * len(frames), palette=palette)
+
+
+def _fitted(image: Image.Image, longest: int) -> Image.Image:
+    """Reduces or enlarges an image to a longer side: dots on a small one would be as large as what they lie on."""
+    scale = longest / max(image.size)
+    if scale <= 1:
+        return reduced(image, longest)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
 
 ANIMATION = AnimationKind(

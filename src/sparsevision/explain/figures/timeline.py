@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from sparsevision.drawing.palette import token_colours
 
@@ -43,11 +46,11 @@ def timeline_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> F
     return sheet.figure
 
 
-def _draw(axes: Axes, stage: TimedStage, order: Floats, colours: Floats, clip: ClipFrames) -> None:
+def _draw(axes: Axes, stage: TimedStage, order: NDArray[np.int64], colours: Floats, clip: ClipFrames) -> None:
     places = np.arange(len(order))
     for time in clip.times:
         axes.axvline(time, color="#e6e6e6", linewidth=0.4, zorder=0)
-    ends = np.stack([stage.spans[order], np.repeat(places[:, None], 2, 1)], axis=-1)
+    ends: Any = np.stack([stage.spans[order], np.repeat(places[:, None], 2, 1)], axis=-1)
     axes.add_collection(LineCollection(ends, colors=colours[order], linewidths=0.35, alpha=0.6))
     times = stage.times[order]
     colour = np.repeat(colours[order], times.shape[1], 0)

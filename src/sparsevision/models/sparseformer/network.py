@@ -140,7 +140,7 @@ class SparseFormer(Classifier):
     def encode(
         self, images: Images, *, sizes: Tensor | None = None, trace: Trace | None = None,
         after: list[Tensor] | None = None,
-    ) -> tuple[Tokens, Float[Tensor, "batch sampling 4"], Float[Tensor, "batch channels h w"]]:  # fmt: skip
+    ) -> tuple[Tokens, Float[Tensor, "batch sampling corners"], Any]:  # fmt: skip
         """Returns the tokens after the last cortex unit, the regions that they ended with, and the feature map.
 
         The class token stands first if there is one; it has no region. `after` takes the tokens after each cortex unit.

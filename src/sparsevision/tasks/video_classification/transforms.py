@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparsevision.data.clips import clip_times
 from sparsevision.data.dataset import Record
+from sparsevision.data.videos import FrameSource
 from sparsevision.tasks.labels.settings import LabelLoss, MixSettings
 from sparsevision.tasks.settings import EvaluationSettings, TaskSettings
 from sparsevision.types import Preprocessing, Sample
@@ -91,7 +92,8 @@ class ClipTransform:
         """Returns one sample (C, T, H, W), which has no geometry: it leads nowhere back."""
         from torchvision.tv_tensors import Video
 
-        video, clip = record.image, self.clip
+        video: FrameSource = record.image
+        clip = self.clip
         times = clip_times(video.info, clip, float(torch.rand(())))
         # Half of what may be cut out and enlarged is enlarged by less than a half.
         frames = video.read(times, side=int(1.5 * max(clip.size)))
