@@ -16,8 +16,9 @@ Split = Literal["train", "val", "test", "all"]
 class Record:
     """One decoded image: upright RGB, its target as the layout gives it, and its name for messages and results.
 
-    Of videos `image` is the video, which is decoded where it is asked for (`videos.FrameSource`). The target is the index of a class, `Objects`, or whatever else a layout holds. `original_size` is (height, width)
-    before any reduction while decoding.
+    Of videos `image` is the video, which is decoded where it is asked for (`videos.FrameSource`). The target is the
+    index of a class, `Objects`, or whatever else a layout holds. `original_size` is (height, width) before any
+    reduction while decoding.
     """
 
     image: Any
