@@ -243,12 +243,16 @@ class _Video:
 @contextmanager
 def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
     av = import_extra("av", "Reading and writing videos")
-    data = isinstance(source, bytes)
-    name = name or ("the given data" if data else str(os.fspath(source)))
-    if not data and not os.path.isfile(source):
-        raise _unreadable(name, "the file does not exist" if not os.path.exists(source) else "it is not a file")
+    opened: Any
+    if isinstance(source, bytes):
+        name, opened = name or "the given data", io.BytesIO(source)
+    else:
+        opened = os.fspath(source)
+        name = name or opened
+        if not os.path.isfile(opened):
+            raise _unreadable(name, "it is not a file" if os.path.exists(opened) else "the file does not exist")
     try:
-        with av.open(io.BytesIO(source) if data else os.fspath(source), timeout=_TIMEOUT) as container:
+        with av.open(opened, timeout=_TIMEOUT) as container:
             if not container.streams.video:
                 raise _unreadable(name, "it has no images in it, only sound")
             yield _Video(container, name)

@@ -40,7 +40,7 @@ class Clip:
         return f"{self.video}#{self.begin:.2f}-{self.end:.2f} s"
 
 
-ClipInput = str | os.PathLike[str] | bytes | Clip | Sequence[Image.Image] | NDArray[Any]
+ClipInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Clip | NDArray[Any]
 
 
 class ClipReader:

@@ -82,7 +82,7 @@ def cost_tables() -> Iterator[CostTable]:
 def count_rows(costs: PublishedCosts, family: str = "") -> CostTable:
     """Builds every row's model on the meta device and counts it; nothing is computed, so all rows take seconds."""
     counted: list[CountedRow] = []
-    counts: dict[tuple[Any, tuple[int, int]], OperationCount] = {}
+    counts: dict[tuple[Any, tuple[int, ...]], OperationCount] = {}
     for row in costs.rows:
         with torch.device("meta"):
             model: Any = create_model(row.model, **row.config)

@@ -60,6 +60,8 @@ class Figure:
 class CostRow:
     """One row of a published table: `model` with `config` overrides for images of `size` (height, width).
 
+    Of clips `size` is (frames, height, width).
+
     `stated` are its numbers in the order of its family's figures, None where none was published.
     """
 
@@ -67,7 +69,7 @@ class CostRow:
     model: str
     stated: Sequence[float | None]
     config: Mapping[str, Any] = field(default_factory=dict)
-    size: tuple[int, int] = (224, 224)
+    size: tuple[int, ...] = (224, 224)
     remark: str = ""
 
 
