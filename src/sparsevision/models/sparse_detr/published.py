@@ -52,12 +52,12 @@ def figures(row: CostRow, model: Any, count: OperationCount) -> Sequence[Figure]
     )
 
 
-def tokens_of(size: tuple[int, int]) -> int:
+def tokens_of(size: tuple[int, ...]) -> int:
     """Returns how many tokens four levels have for an image of (height, width)."""
     return sum(prod(ceil(side / stride) for side in size) for stride in _STRIDES)
 
 
-def encoder_head_macs(model: Any, size: tuple[int, int]) -> int:
+def encoder_head_macs(model: Any, size: tuple[int, ...]) -> int:
     """Returns the multiply-adds of the encoder's heads, which the released code spends in inference, too."""
     updated = int(model.config.keep_ratio * tokens_of(size)) + 1
     return min(updated, tokens_of(size)) * _matrices(model.encoder_heads)

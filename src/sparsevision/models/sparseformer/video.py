@@ -138,12 +138,13 @@ def inflated(state: Mapping[str, Tensor], config: VideoSparseFormerConfig) -> di
     found = dict(state)
     for name, tensor in state.items():
         if name == "tokens.roi":
-            found[name] = with_times(tensor.cpu(), config.inflation).to(tensor)
+            # In full precision, of which half does not have the thirds.
+            found[name] = with_times(tensor.float().cpu(), config.inflation).to(tensor.device)
         elif name == "tokens.embedding" and config.embeddings == "individual":
             found[name] = tensor.repeat(config.inflation, 1)
         elif name.endswith("offset.bias"):
-            times = config.temporal_offsets.to(tensor)
-            found[name] = torch.cat([tensor.view(-1, 2), times.unsqueeze(1)], dim=1).flatten()
+            times = config.temporal_offsets.to(tensor.device)
+            found[name] = torch.cat([tensor.float().view(-1, 2), times.unsqueeze(1)], dim=1).flatten()
         elif name.endswith("offset.fc.weight"):
             found[name] = _with_still_time(tensor.unflatten(0, (-1, 2))).flatten(0, 1)
         elif name.endswith("adjust.fc.weight"):
