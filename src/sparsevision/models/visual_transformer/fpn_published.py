@@ -15,7 +15,7 @@ from sparsevision.models.published import CostRow, Figure, OperationCount, Publi
 
 _COCO, _LIP = (800, 1216), (480, 480)
 # What a stride in the 3x3 convolutions costs more, in G.
-_STRIDE = {_COCO: 4.4826624, _LIP: 1.0616832}
+_STRIDE: dict[tuple[int, ...], float] = {_COCO: 4.4826624, _LIP: 1.0616832}
 
 
 def figures(row: CostRow, model: Any, count: OperationCount) -> Sequence[Figure]:
