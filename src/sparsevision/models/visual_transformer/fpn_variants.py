@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sparsevision.models.registry import Variant
+from sparsevision.models.registry import Variant, Weights
 from sparsevision.models.visual_transformer.fpn_config import FPNConfig
 from sparsevision.types import Preprocessing
 
@@ -24,11 +24,13 @@ CONFIGS: Mapping[str, FPNConfig] = {
 }
 _INPUT = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
 _SMALL_INPUT = Preprocessing(size=(360, 1024), fit="short", interpolation="bilinear")
+_WEIGHTS = {"vt_fpn_nano": Weights(location="vt_fpn_nano.safetensors", source="this project, nuclei (BBBC038)")}
 VARIANTS: Mapping[str, Variant] = {
     name: Variant(
         config=config,
         preprocessing=_SMALL_INPUT if name.endswith("_nano") else _INPUT,
         paper="arXiv 2006.03677" if config.neck == "tokens" else "arXiv 1901.02446",
+        weights=_WEIGHTS.get(name),
     )
     for name, config in CONFIGS.items()
 }
