@@ -143,16 +143,18 @@ def timed(group: str, calls: Mapping[str, Call], rounds: int) -> dict[str, list[
 Times = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def write(name: str, title: str, how: str, verdicts: list[Verdict], times: Times, out: Path, **memory: Any) -> int:
+def write(
+    name: str, title: str, how: str, verdicts: Sequence[Verdict], times: Times, out: Path,
+    memories: Sequence[tuple[str, str, str]] = (),
+) -> int:  # fmt: skip
     """Prints and writes what was found of groups of candidates; returns the exit status."""
     machine = describe_machine()
     rows = [(group, each, milliseconds(seconds)) for group, found in times.items() for each, seconds in found.items()]
     tables = [*markdown_table(COLUMNS, verdicts), "", *markdown_table(("group", "candidate", "ms (quartiles)"), rows)]
-    if memory:
-        columns = ("image", "network", "memory above model and image, MB")
-        tables += ["", *markdown_table(columns, memory["memory"])]
+    if memories:
+        tables += ["", *markdown_table(("image", "network", "memory above model and image, MB"), memories)]
     text = "\n".join([f"# {title}", "", f"{machine}.", "", how, "", *tables, ""])
-    publish(out, name, text, {"machine": asdict(machine), "verdicts": verdicts, "times": times, **memory})
+    publish(out, name, text, {"machine": asdict(machine), "verdicts": verdicts, "times": times, "memory": memories})
     return missed(verdicts)
 
 
@@ -199,9 +201,7 @@ def write_segformer(times: Times, memories: Sequence[tuple[str, str, str]], roun
         Verdict("2048 px", f"memory of {OURS}", f"{own:.0f} MB", bound, verdict_on_memory(own, MOST_MEGABYTES))
     )
     how = HOW.format(rounds=rounds) + HOW_SEGFORMER
-    return write(
-        "segformer_speed", "SparseFormer's segmenter and SegFormer", how, verdicts, times, out, memory=memories
-    )
+    return write("segformer_speed", "SparseFormer's segmenter and SegFormer", how, verdicts, times, out, memories)
 
 
 if __name__ == "__main__":

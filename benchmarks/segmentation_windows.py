@@ -54,9 +54,8 @@ def mosaic(data: str, side: int, kind: str | None = None) -> Image.Image:
 def predictor_for(run: Path, side: int) -> Predictor:
     """Opens a run whose images, or windows, of a side are shown as they are."""
     opened = Predictor(run, "cpu")
-    return Predictor(
-        run / "best", "cpu", preprocessing=replace(opened.preprocessing, size=(side, max(side, LEAST_SIDE)))
-    )
+    size = (side, max(side, LEAST_SIDE))
+    return Predictor(run, "cpu", preprocessing=replace(opened.preprocessing, size=size))
 
 
 def memory_here(run: Path, data: str, side: int, window: int) -> float:

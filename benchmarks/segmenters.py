@@ -56,11 +56,12 @@ class Entry:
     trained: str
 
 
-def read_run(run: Path, images: Sequence[str], size: tuple[int, int], name: str = "") -> Entry:
-    """Predicts all images with a run's best weights."""
-    predictor = Predictor(run, "cpu")
+def read_run(
+    run: Path, images: Sequence[str], size: tuple[int, int], *, predictor: Predictor | None = None, name: str = ""
+) -> Entry:
+    """Predicts all images with a run's best weights, or with a `predictor` of the run that was changed."""
     model = load_model(run)
-    maps = [result.labels for result in predictor.stream(images)]
+    maps = [result.labels for result in (predictor or Predictor(run, "cpu")).stream(images)]
     macs = count_macs(model, (3, *size)).total
     return Entry(name or model.identity.name, run, count_parameters(model), macs, maps, trained_on(run))
 
@@ -146,10 +147,7 @@ def with_averaged_tokens(run: Path, images: Sequence[str], size: tuple[int, int]
     decoder.forward = lambda features, tokens, rois: forward(
         features, tokens.mean(dim=1, keepdim=True).expand_as(tokens), rois
     )
-    maps = [result.labels for result in predictor.stream(images)]
-    model = load_model(run)
-    macs = count_macs(model, (3, *size)).total
-    return Entry("... mean tokens", run, count_parameters(model), macs, maps, trained_on(run))
+    return read_run(run, images, size, predictor=predictor, name="... mean tokens")
 
 
 def percent(value: float | None) -> str:

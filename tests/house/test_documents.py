@@ -61,6 +61,9 @@ def test_links_to_files_of_the_repository_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+    if page.parent != ROOT:  # the site is made of docs/ alone
+        outside = [target for target in targets if not (page.parent / target).resolve().is_relative_to(ROOT / "docs")]
+        assert not outside
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

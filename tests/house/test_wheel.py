@@ -53,7 +53,7 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     assert all(name.startswith(("sparsevision/", "sparsevision-")) for name in names)
     assert any(name.endswith("/recipes/caltech101_nano.toml") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
-    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 32_000_000
+    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 40_000_000
 
 
 def test_installed_from_the_wheel_it_predicts(clean: Path, reader: Path, tmp_path: Path) -> None:

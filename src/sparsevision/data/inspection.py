@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -147,13 +147,13 @@ class Examination(ABC):
             digest = hashlib.blake2b(content, digest_size=16).digest()
             if (most := largest_deep_value(content)) is not None and most < _TWELVE_BITS:
                 self.dark.append(name)
-            record = self.dataset.read(index)
+            record: Record = self.dataset.read(index)
         except UnreadableImageError as error:
             self.broken.append(Skipped(str(self.dataset.names[index]), str(error)))
             return None
         self.seen.append(Seen(self.split, name, label, digest))
         self.sizes.append(record.original_size or (record.image.height, record.image.width))
-        return cast(Record, record)
+        return record
 
     def basics(self) -> dict[str, Any]:
         """Returns the fields of a `SplitInspection`."""
