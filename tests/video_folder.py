@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 RATE = 8
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], *, rate: Any = RATE, codec: str = "mpeg4", **options: Any) -> Path:
+def write_video(
+    path: Path, frames: NDArray[np.uint8], *, rate: Any = RATE, codec: str = "mpeg4", **options: Any
+) -> Path:
     """Writes frames (T, H, W, 3); `times` in seconds make the rate a variable one."""
     import av
 

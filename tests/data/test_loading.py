@@ -21,9 +21,9 @@ from sparsevision.errors import ConfigError, DataError
 from sparsevision.tasks import open_dataset
 from sparsevision.tasks.classification.task import ClassificationTask
 from sparsevision.tasks.classification.transforms import ClassificationTransforms, train_transform
-from sparsevision.tasks.labels.mixing import MixedCollate
 from sparsevision.tasks.detection.transforms import DetectionTransforms
 from sparsevision.tasks.detection.transforms import train_transform as detection_transform
+from sparsevision.tasks.labels.mixing import MixedCollate
 from sparsevision.types import Batch, Preprocessing, Sample
 
 Make = Callable[..., Path]

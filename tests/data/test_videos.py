@@ -131,7 +131,9 @@ def test_a_video_turned_by_its_phone_is_upright(tmp_path: Path) -> None:
 def with_turn(data: bytes) -> bytes:
     """Turns an MP4 by a quarter in the matrix of its track's header."""
     place = data.index(b"tkhd") + 4 + 40
-    quarter = b"".join(value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30))
+    quarter = b"".join(
+        value.to_bytes(4, "big", signed=True) for value in (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    )
     return data[:place] + quarter + data[place + 36 :]
 
 

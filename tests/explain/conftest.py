@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from sparsevision.explain import ControlSweep, Explanation
-from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import (
     Control,
     Geometry,

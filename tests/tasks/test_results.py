@@ -9,8 +9,8 @@ from PIL import Image
 
 from sparsevision.data.dataset import Record
 from sparsevision.data.objects import Objects
-from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.tasks.detection.result import DetectionResult, true_result
+from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import Geometry
 
 FOUND = DetectionResult(

@@ -33,7 +33,7 @@ TASKS: dict[str, TaskEntry] = {
     ),
     "video_classification": TaskEntry(
         path="sparsevision.tasks.video_classification.task:VideoClassificationTask",
-        layouts=("moving_digits", "video_folders"),
+        layouts=("moving_digits", "video_lists", "video_shards", "video_folders"),
     ),
     "classification": TaskEntry(
         path="sparsevision.tasks.classification.task:ClassificationTask",

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from sparsevision.data.dataset import Record, fingerprint_of
-from sparsevision.data.layouts.class_folders import file_digest
+from sparsevision.data.layouts.labelled_files import file_digest
 from sparsevision.data.objects import Objects, commonest
 from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.data.texts import composed

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
 
-from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
-from sparsevision.data.reading import decode_image, is_image_name, read_bytes
+from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.file_kinds import IMAGES, FileKind
+from sparsevision.data.layouts.labelled_files import LabelledFiles
 from sparsevision.data.splitting import split_and_rest, split_of_folder
-from sparsevision.data.subset import HEAD_BYTES, digest_of
 from sparsevision.data.texts import composed, read_text
-from sparsevision.data.walking import Walked, is_passed_over, notes_on, walk_images
+from sparsevision.data.walking import Walked, is_passed_over, notes_on
 from sparsevision.errors import DataError
 from sparsevision.files import WHOLE, recorded_in
 
@@ -26,23 +22,7 @@ _OF_MASKS = frozenset(("images", "image", "imgs", "img", "labels", "label", "mas
 _OF_BOXES = ("annotations", "labels", "imagesets", "jpegimages")
 
 
-@dataclass(frozen=True)
-class FileKind:
-    """The files that class folders hold: how messages call them, examples of suffixes, and which names are theirs."""
-
-    things: str
-    examples: str
-    wanted: Callable[[str], bool]
-
-    def walk(self, folder: str) -> Walked:
-        """Lists the files under a folder."""
-        return walk_images(folder, wanted=self.wanted)
-
-
-IMAGES = FileKind("images", ".jpg, .png, .webp", is_image_name)
-
-
-class ImageFolder:
+class ImageFolder(LabelledFiles):
     """Images whose label is the name of the folder they lie in; a `Dataset`.
 
     `root` holds either class folders, or folders for splits that hold class folders: `split` is one of them, or None.
@@ -52,10 +32,9 @@ class ImageFolder:
     Raises DataError for what is not such a folder.
     """
 
-    kind: ClassVar[FileKind] = IMAGES
-
     def __init__(self, root: str | os.PathLike[str], split: str | None = None, *, side: int | None = None) -> None:
-        self.root, self.side, kind = Path(root), side, self.kind
+        super().__init__(root, side)
+        kind = self.kind
         homes = split_folders(self.root, kind)
         if split is not None and split not in homes:
             raise DataError(f"{self.root} has no folder for the split {split!r}.")
@@ -96,46 +75,6 @@ class ImageFolder:
                 f"The split {split!r} of {self.root} has no {kind.things}: put some in or choose another split."
             )
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Changes with the classes, and with the path, size or label of any image."""
-        return fingerprint_of(self.classes, zip(self.names, self.labels, self._sizes, strict=True))
-
-    @property
-    def files(self) -> list[str]:
-        """The files that images are read from."""
-        return [os.path.join(self.root, name) for name in self.names]
-
-    def path(self, index: int) -> Path:
-        """Returns where an image lies."""
-        return self.root / self.names[index]
-
-    def read(self, index: int) -> Record:
-        """Decodes one image; raises UnreadableImageError."""
-        path = os.fspath(self.path(index))
-        image, size = decode_image(path, side=self.side)
-        return Record(image, self.labels[index], path, original_size=size)
-
-    def content(self, index: int) -> bytes:
-        """The bytes of the image's file; raises UnreadableImageError."""
-        return read_bytes(os.fspath(self.path(index)))
-
-    def digest(self, index: int) -> bytes:
-        """Identifies an image by the beginning of its file and its size."""
-        return file_digest(os.fspath(self.path(index)), self._sizes[index])
-
-    def part(self, indices: Sequence[int], origin: str) -> Self:
-        """Returns the data set of some of the images."""
-        chosen = copy(self)
-        chosen.__dict__.pop("fingerprint", None)
-        for name in ("names", "labels", "_sizes"):
-            setattr(chosen, name, [getattr(self, name)[index] for index in indices])
-        chosen.origin = origin
-        return chosen
-
 
 def recognises(spec: str) -> bool:
     """Returns whether a path is a folder."""
@@ -150,17 +89,6 @@ def splits(spec: str) -> tuple[str, ...]:
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens the class folders of a split, or those of a folder without splits; see `ImageFolder`."""
     return ImageFolder(spec, split, side=opening.side)
-
-
-@lru_cache(maxsize=1 << 18)
-def file_digest(path: str, size: int) -> bytes:
-    """Identifies a file by its beginning and its size."""
-    try:
-        with open(path, "rb") as file:
-            return digest_of(file.read(HEAD_BYTES), size)
-    except OSError:
-        # It will be skipped, and named, when it is its turn to be read.
-        return digest_of(os.path.basename(path).encode(errors="surrogateescape"), size)
 
 
 def split_folders(root: Path, kind: FileKind) -> dict[str, Path]:

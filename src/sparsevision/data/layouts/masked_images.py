@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
-from sparsevision.data.layouts.class_folders import file_digest
+from sparsevision.data.layouts.labelled_files import file_digest
 from sparsevision.data.masks import IGNORED, MaskCoding, read_mask
 from sparsevision.data.reading import decode_image, decode_stored, read_bytes
 from sparsevision.data.texts import read_text

@@ -44,6 +44,8 @@ LAYOUTS: dict[str, str] = {
         "placed_digits",
         "shards",
         "video_folders",
+        "video_lists",
+        "video_shards",
         "voc",
         "voc_masks",
         "yolo",

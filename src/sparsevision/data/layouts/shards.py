@@ -6,20 +6,22 @@ import json
 import os
 import re
 import tarfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from glob import escape, glob, has_magic
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from sparsevision.data.dataset import Dataset, Opening, Record, fingerprint_of
-from sparsevision.data.reading import decode_image, is_image_name, read_bytes
+from sparsevision.data.file_kinds import IMAGES, VIDEOS, FileKind
+from sparsevision.data.layouts.label_names import is_number, named_classes, numbered
+from sparsevision.data.reading import read_bytes
 from sparsevision.data.splitting import split_of_file, split_of_folder
 from sparsevision.data.subset import HEAD_BYTES, digest_of
-from sparsevision.data.texts import composed, decoded, read_text
+from sparsevision.data.texts import composed, decoded
 from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
 
 UNMARKED = False
@@ -27,6 +29,7 @@ _LABEL_KEYS = ("label", "cls", "class")
 _NOT_IMAGES = {"mask", "masks", "depth", "seg", "segmentation", "label", "labels", "annotation", "normal", "edges"}
 _ORDER = ("train", "val", "test")
 _TAR = "*.[tT][aA][rR]"
+_LOOKED_AT = 16  # members of a shard that tell what it holds
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,22 @@ class Shards:
     Raises DataError for everything that does not fit.
     """
 
+    kind: ClassVar[FileKind] = IMAGES
+
     def __init__(self, pattern: str | os.PathLike[str], split: str | None = None, *, side: int | None = None) -> None:
         self.side = side
         by_split = _by_split(shard_paths(pattern))
         paths = [path for group in by_split.values() for path in group]
         chosen = set(paths if split is None else by_split.get(split, ()))
-        named = _named_classes(Path(paths[0]).parent)
+        named = named_classes(Path(paths[0]).parent)
         # Without a list of classes all shards together tell which there are, so that the splits agree.
-        entries = [entry for path in paths if named is None or path in chosen for entry in _index(path)]
-        self.classes, numbers = _numbered(named, entries)
+        entries = [entry for path in paths if named is None or path in chosen for entry in _index(path, self.kind)]
+        names = [f"{entry.shard}:{entry.name}" for entry in entries]
+        self.classes, numbers = numbered(named, [entry.label for entry in entries], names, "the shards")
         pairs = [(entry, number) for entry, number in zip(entries, numbers, strict=True) if entry.shard in chosen]
         self.origin = f"{pattern}" if split is None else f"{pattern}, split {split!r} as the shards' names have it"
         if not pairs:
-            raise DataError(f"The split {split!r} of the shards {pattern} has no images.")
+            raise DataError(f"The split {split!r} of the shards {pattern} has no {self.kind.things}.")
         self._entries = [entry for entry, _ in pairs]
         self.labels = [number for _, number in pairs]
 
@@ -92,7 +98,7 @@ class Shards:
         """Decodes one image; raises UnreadableImageError."""
         entry = self._entries[index]
         name = f"{entry.shard}:{entry.name}"
-        image, size = decode_image(self.content(index), name, side=self.side)
+        image, size = self.kind.open(self.content(index), name, self.side)
         return Record(image, self.labels[index], name, original_size=size)
 
     def content(self, index: int) -> bytes:
@@ -131,7 +137,21 @@ def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
 
 
 def recognises(spec: str) -> bool:
-    """Returns whether a data set's name means tar shards: a pattern, a tar file, or a folder of them."""
+    """Returns whether a data set's name means tar shards: a pattern, a tar file, or a folder of them; not of videos."""
+    return means_shards(spec) and not begins_with(spec, VIDEOS)
+
+
+def begins_with(spec: str, kind: FileKind) -> bool:
+    """Returns whether the first members of the first shard have files of a kind."""
+    try:
+        with tarfile.open(shard_paths(spec)[0], mode="r:") as shard:
+            return any(kind.wanted(member.name) for member in islice(shard, _LOOKED_AT))
+    except (DataError, OSError, tarfile.TarError, EOFError):
+        return False
+
+
+def means_shards(spec: str) -> bool:
+    """Returns whether a name is a pattern, a tar file, or a folder of them."""
     # A folder's own name may hold what would be a pattern.
     if not os.path.isdir(spec) and (has_magic(spec) or "{" in spec):
         return True
@@ -208,11 +228,11 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
     return {split: group for split, group in groups.items() if group}
 
 
-def _index(path: str) -> list[_Entry]:
+def _index(path: str, kind: FileKind) -> list[_Entry]:
     """Reads a shard's headers and labels; raises DataError naming what is wrong with it."""
     try:
         with open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as shard:
-            entries = list(_entries(path, shard))
+            entries = list(_entries(path, shard, kind))
             # tarfile takes a file that stops between two members for a whole one; the end is a block of zeros.
             file.seek(shard.offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -223,7 +243,7 @@ def _index(path: str) -> list[_Entry]:
         raise DataError(f"The shard {path} is damaged or incomplete ({said}): make or copy it again.") from error
 
 
-def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
+def _entries(path: str, shard: tarfile.TarFile, kind: FileKind) -> Iterator[_Entry]:
     key = ""
     members: dict[str, tarfile.TarInfo] = {}
     seen: set[str] = set()
@@ -234,7 +254,7 @@ def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
         stem, _, extension = base.partition(".")
         if f"{folder}/{stem}" != key:
             if members:
-                yield _entry(path, shard, members)
+                yield _entry(path, shard, members, kind)
             key, members = f"{folder}/{stem}", {}
             if key in seen:
                 raise DataError(f"The shard {path} has two samples named {key.lstrip('/')!r}: rename one.")
@@ -243,14 +263,14 @@ def _entries(path: str, shard: tarfile.TarFile) -> Iterator[_Entry]:
             raise DataError(f"The shard {path} has two members named {member.name!r}: rename one.")
         members[extension.lower()] = member
     if members:
-        yield _entry(path, shard, members)
+        yield _entry(path, shard, members, kind)
 
 
-def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> _Entry:
+def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo], kind: FileKind) -> _Entry:
     some = next(iter(members.values())).name
     told = _json_label(_text(path, shard, members["json"])) if "json" in members else None
     label: int | str | None = composed(_text(path, shard, members["cls"])) if "cls" in members else told
-    if told is not None and label is not None and label != told and _is_number(label) == _is_number(told):
+    if told is not None and label is not None and label != told and is_number(label) == is_number(told):
         raise DataError(
             f"The sample of {some} in the shard {path} has the label {str(label)[:80]!r} in .cls and "
             f"{str(told)[:80]!r} in .json: correct one of the two."
@@ -259,22 +279,23 @@ def _entry(path: str, shard: tarfile.TarFile, members: dict[str, tarfile.TarInfo
         raise DataError(
             f"The sample of {some} in the shard {path} has no label: add a .cls member, or .json with 'label'."
         )
-    image = _image(path, some, members)
-    return _Entry(path, image.name, image.offset_data, image.size, label)
+    file = _file_of(path, some, members, kind)
+    return _Entry(path, file.name, file.offset_data, file.size, label)
 
 
-def _image(path: str, some: str, members: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo:
+def _file_of(path: str, some: str, members: dict[str, tarfile.TarInfo], kind: FileKind) -> tarfile.TarInfo:
     """Returns the image of a sample: "0.jpg", not "0.depth.png" beside it; raises DataError where that is not one."""
-    images = [extension for extension in members if is_image_name(f"image.{extension}")]
-    plain = [extension for extension in images if "." not in extension]
+    found = [extension for extension in members if kind.wanted(f"file.{extension}")]
+    plain = [extension for extension in found if "." not in extension]
     # Without a plain one, an image with a further word, but not what is drawn beside images.
-    plain = plain or [extension for extension in images if not _NOT_IMAGES & {*extension.split(".")}]
+    plain = plain or [extension for extension in found if not _NOT_IMAGES & {*extension.split(".")}]
     if not plain:
-        raise DataError(f"The sample of {some} in the shard {path} has no image (.jpg, .png, .webp, ...): add it.")
+        raise DataError(f"The sample of {some} in the shard {path} has no {kind.thing} ({kind.examples}, ...): add it.")
     if len(plain) > 1:
         raise DataError(
-            f"The sample of {some} in the shard {path} has {len(plain)} images (.{', .'.join(plain)}), and which one "
-            "is meant is not known: leave one, or give the others a further word in their names, as in 0.mask.png."
+            f"The sample of {some} in the shard {path} has {len(plain)} {kind.things} (.{', .'.join(plain)}), and "
+            "which one is meant is not known: leave one, or give the others a further word in their names, as in "
+            "0.mask.png."
         )
     return members[plain[0]]
 
@@ -294,84 +315,6 @@ def _json_label(text: str) -> int | str | None:
     if isinstance(value, str):
         return composed(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _named_classes(folder: Path) -> list[tuple[str, str]] | None:
-    """Reads (key, name) of each class from the list that lies with the shards, None where there is none."""
-    files = (home / name for home in (folder, folder.parent) for name in ("classes.txt", "classes.json"))
-    return next((_listed(file) for file in files if file.is_file()), None)
-
-
-def _listed(file: Path) -> list[tuple[str, str]]:
-    """Returns (key, name) of each class in order."""
-    text = composed(read_text(file))
-    try:
-        if file.suffix == ".txt":
-            rows = [line.split("\t", 1) for line in text.splitlines() if line.strip()]
-            return [(row[0].strip(), row[-1].strip()) for row in rows]
-        value = json.loads(text)
-        if isinstance(value, dict):
-            value = [value[str(number)] for number in range(len(value))]
-        return [(str(name), str(name)) for name in value]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(
-            f"The list of classes {file} cannot be used: give a name a line, or as JSON a list or "
-            f'{{"0": "first name", ...}}.'
-        ) from error
-
-
-def _numbered(named: Sequence[tuple[str, str]] | None, entries: Sequence[_Entry]) -> tuple[tuple[str, ...], list[int]]:
-    """Turns labels into numbers of classes; raises DataError for one that the classes do not have."""
-    if named is not None:
-        return tuple(name for _, name in named), _looked_up(named, entries)
-    labels = {entry.label for entry in entries}
-    if all(_is_number(label) for label in labels):
-        least, most = min(map(int, labels), default=0), max(map(int, labels), default=-1)
-        if least < 0 or most > 1_000_000:
-            raise DataError(
-                f"A label of the shards is {least if least < 0 else most}: give 0, 1, 2, ... or class names."
-            )
-        return tuple(map(str, range(most + 1))), [int(entry.label) for entry in entries]
-    order = {label: number for number, label in enumerate(sorted(map(str, labels)))}
-    return tuple(order), [order[str(entry.label)] for entry in entries]
-
-
-def _looked_up(named: Sequence[tuple[str, str]], entries: Sequence[_Entry]) -> list[int]:
-    """Returns the numbers of classes from a list of them: labels are names (or keys), or else places in the list.
-
-    Raises DataError where numbers may be either and do not mean the same.
-    """
-    by_name = {text: number for number, pair in enumerate(named) for text in pair}
-    if repeated := [name for name, count in Counter(name for _, name in named).items() if count > 1]:
-        raise DataError(f"The list of classes beside the shards has {repeated[0]!r} twice: rename one.")
-    by_place = {str(number): number for number in range(len(named))}
-    labels = {str(entry.label): entry for entry in entries}
-    names, places = (all(label in table for label in labels) for table in (by_name, by_place))
-    if names and places and any(by_name[label] != by_place[label] for label in labels):
-        written = [label for label, entry in labels.items() if isinstance(entry.label, int)]
-        if written:  # a number in JSON; digits in a text are a name that is written there
-            raise DataError(
-                f"Labels of the shards such as {written[0]} may be names of classes or places in their list, which is "
-                "another class: write labels as names."
-            )
-    if not (names or places):
-        mixed = {**by_place, **by_name}
-        strange = next((entry for label, entry in labels.items() if label not in mixed), None)
-        if strange is not None:
-            raise DataError(
-                f"{strange.shard}:{strange.name} has the label {str(strange.label)[:80]!r}, which the list of classes "
-                "beside the shards does not have: correct one of the two."
-            )
-        raise DataError("Some labels of the shards are names of classes and some are numbers: write names in all.")
-    table = by_name if names else by_place
-    return [table[str(entry.label)] for entry in entries]
-
-
-def _is_number(label: int | str) -> bool:
-    # "01" is a name: as a number it would be the class "1".
-    return isinstance(label, int) or (
-        len(label) < 20 and label.removeprefix("-").isdecimal() and str(int(label)) == label
-    )
 
 
 def _part(entry: _Entry, length: int) -> bytes:

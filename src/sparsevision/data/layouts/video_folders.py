@@ -6,14 +6,12 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from sparsevision.data.dataset import Dataset, Opening, Record
-from sparsevision.data.layouts.class_folders import IMAGES, FileKind, ImageFolder, split_folders
-from sparsevision.data.videos import Video, is_video_name
-from sparsevision.data.walking import walk_images
+from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.file_kinds import IMAGES, VIDEOS, FileKind
+from sparsevision.data.layouts.class_folders import ImageFolder, split_folders
 from sparsevision.errors import DataError
 
 UNMARKED = False
-VIDEOS = FileKind("videos", ".mp4, .mkv, .webm", is_video_name)
 
 
 class VideoFolder(ImageFolder):
@@ -21,18 +19,13 @@ class VideoFolder(ImageFolder):
 
     kind: ClassVar[FileKind] = VIDEOS
 
-    def read(self, index: int) -> Record:
-        """Opens one video; nothing is decoded before it is asked for."""
-        path = os.fspath(self.path(index))
-        return Record(Video(path), self.labels[index], path)
-
 
 def recognises(spec: str) -> bool:
     """Returns whether a path is a folder of folders with videos in them, and without images."""
     if not os.path.isdir(spec):
         return False
     try:
-        return bool(walk_images(spec, wanted=is_video_name).images) and not IMAGES.walk(spec).images
+        return bool(VIDEOS.walk(spec).images) and not IMAGES.walk(spec).images
     except DataError:
         return False
 

@@ -1,0 +1,208 @@
+"""Videos that lists name: Kinetics' csv files, and lists of `path label`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from sparsevision.data.dataset import Dataset, Opening
+from sparsevision.data.file_kinds import VIDEOS, FileKind
+from sparsevision.data.layouts.label_names import named_classes, numbered
+from sparsevision.data.layouts.labelled_files import LabelledFiles
+from sparsevision.data.splitting import split_of_file
+from sparsevision.data.texts import composed, read_text
+from sparsevision.data.walking import entries_in, notes_on
+from sparsevision.errors import DataError
+
+UNMARKED = False
+_SUFFIXES = (".csv", ".txt", ".tsv")
+_KINETICS = {"label", "youtube_id", "time_start", "time_end"}
+_HOMES = ("", "annotations", "annotation", "lists")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of a list: the video as it is written there, its label, and where it stands."""
+
+    video: str
+    label: str
+    place: str
+
+
+class VideoList(LabelledFiles):
+    """Videos that the list of their split names; a `Dataset`.
+
+    `root` holds the lists, or its folder `annotations` does, and the videos at any depth. A list's name tells its split
+    (`train.csv`, `kinetics_val.csv`). It is one of Kinetics, with the columns label, youtube_id, time_start and
+    time_end, whose videos are called `ID_START_END` (six digits each) or `ID`; or has lines of a path, from the folder
+    of the list or from `root`, and a label: a name, or a number with `classes.txt` beside it. What is listed but not
+    there is counted in `notes`.
+    Raises DataError for what does not fit.
+    """
+
+    kind: ClassVar[FileKind] = VIDEOS
+
+    def __init__(self, root: str | os.PathLike[str], split: str | None) -> None:
+        super().__init__(root, None)
+        lists = _lists(self.root)
+        rows = {name: _rows(path) for name, path in lists.items() if split in (None, name) or name == "train"}
+        own = [row for name, each in rows.items() if split in (None, name) for row in each]
+        # Without a list of classes those of train are all there are.
+        known = rows.get("train", own)
+        home = next(iter(lists.values())).parent
+        named = named_classes(home) or [(label, label) for label in _labels(known)]
+        where = "the lists"
+        self.classes, numbers = numbered(named, [row.label for row in own], [row.place for row in own], where)
+        walked = VIDEOS.walk(os.fspath(self.root))
+        places = _Places(self.root, split, [path for path, _ in walked.images])
+        sizes = dict(walked.images)
+        found = [(places.of(row, home), number) for row, number in zip(own, numbers, strict=True)]
+        there = [(path, number) for path, number in found if path is not None]
+        if not there:
+            raise DataError(
+                f"None of the {len(own):,} videos that {home / '*.csv' if split is None else lists[split]} lists lies "
+                f"under {self.root}, first {own[0].video[:120]!r}: put them there."
+            )
+        self.names = [os.path.relpath(path, self.root) for path, _ in there]
+        self.labels = [number for _, number in there]
+        self._sizes = [sizes.get(path, 0) for path, _ in there]
+        self.origin = f"{self.root}" if split is None else f"{lists[split]}"
+        self.notes = notes_on([walked], VIDEOS.things)
+        if missing := [row.video for row, (path, _) in zip(own, found, strict=True) if path is None]:
+            self.notes.append(
+                f"{len(missing):,} of {len(own):,} listed videos are not under {self.root}, first {missing[0][:120]!r}."
+            )
+
+
+def recognises(spec: str) -> bool:
+    """Returns whether a path is a folder with a list of videos."""
+    try:
+        return os.path.isdir(spec) and bool(_lists(Path(spec)))
+    except DataError:
+        return False
+
+
+def splits(spec: str) -> tuple[str, ...]:
+    """Returns the splits that have a list."""
+    lists = _lists(Path(spec))
+    return tuple(split for split in ("train", "val", "test") if split in lists)
+
+
+def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
+    """Opens the videos of a list, or of all lists; see `VideoList`."""
+    return VideoList(spec, split)
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    """Finds the list of each split, in the first folder that has any; raises DataError for two of one split."""
+    for home in _HOMES:
+        found: dict[str, Path] = {}
+        for entry in entries_in(root / home):
+            path = Path(entry.path)
+            if path.suffix.lower() not in _SUFFIXES or entry.name.startswith(".") or not _lists_videos(path):
+                continue
+            split = split_of_file(path.stem) or ("val" if "validate" in path.stem.lower() else None)
+            if split is None:
+                continue
+            if split in found:
+                raise DataError(
+                    f"{found[split]} and {path} both list videos of the split {split!r}: leave one of them."
+                )
+            found[split] = path
+        if found:
+            return found
+    return {}
+
+
+def _lists_videos(path: Path) -> bool:
+    """Looks at the first line of a file."""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(4096)
+    except OSError:
+        return False
+    return _is_kinetics(first) or ((row := _path_and_label(first)) is not None and VIDEOS.wanted(row[0]))
+
+
+def _is_kinetics(heading: str) -> bool:
+    return {"youtube_id", "time_start"} <= {name.strip().strip('"').lower() for name in heading.split(",")}
+
+
+def _path_and_label(line: str) -> tuple[str, str] | None:
+    """Divides a line at the comma, the tab or the last space between a path and a label."""
+    for mark in (",", "\t", r"\s"):
+        if match := re.fullmatch(rf"\s*(.+\.\w+){mark}\s*([^,\t]+?)\s*", line):
+            return match[1].strip().strip('"'), match[2].strip('"')
+    return None
+
+
+def _rows(path: Path) -> list[_Row]:
+    text = composed(read_text(path))
+    heading = text.split("\n", 1)[0]
+    rows = list(_kinetics_rows(path, text) if _is_kinetics(heading) else _plain_rows(path, text))
+    if not rows:
+        raise DataError(f"{path} lists no videos: write lines of a path and a label.")
+    return rows
+
+
+def _kinetics_rows(path: Path, text: str) -> Iterator[_Row]:
+    table = csv.DictReader(text.splitlines())
+    table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
+    if lacking := _KINETICS - {*table.fieldnames}:
+        raise DataError(f"{path} has no column {sorted(lacking)[0]!r}: its videos cannot be scored.")
+    for row in table:
+        place = f"{path}, line {table.line_num}"
+        try:
+            start, end = (round(float(row[name])) for name in ("time_start", "time_end"))
+        except (TypeError, ValueError, OverflowError):
+            raise DataError(f"{place}: the times of a video are numbers of seconds: correct the line.") from None
+        if not (row["youtube_id"] and row["label"]):
+            raise DataError(f"{place}: a video has an id and a label: correct the line.")
+        yield _Row(f"{row['youtube_id'].strip()}_{start:06d}_{end:06d}", row["label"].strip(), place)
+
+
+def _plain_rows(path: Path, text: str) -> Iterator[_Row]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        if (row := _path_and_label(line)) is None:
+            raise DataError(f"{path}, line {number}: {line[:80]!r} is not a path and a label: correct the line.")
+        yield _Row(*row, f"{path}, line {number}")
+
+
+def _labels(rows: Sequence[_Row]) -> list[str]:
+    """Returns the labels of rows in order: as numbers where all are."""
+    labels = {row.label for row in rows}
+    if all(label.isdecimal() for label in labels):
+        return [str(number) for number in range(max(map(int, labels)) + 1)]
+    return sorted(labels)
+
+
+class _Places:
+    """Where videos lie, by the ways in which lists name them."""
+
+    def __init__(self, root: Path, split: str | None, paths: Sequence[str]) -> None:
+        self.root, self.paths = root, {*paths}
+        self._by_stem: dict[str, str] = {}
+        # A repaired copy goes first, then one in the folder of the split.
+        for path in sorted(paths, key=lambda path: ("replacement" in path, split is not None and f"/{split}/" in path)):
+            self._by_stem[Path(path).stem] = path
+
+    def of(self, row: _Row, home: Path) -> str | None:
+        """Returns the path of a row's video, None where it is not there."""
+        for folder in (home, self.root):
+            path = os.path.normpath(folder / row.video)
+            if path in self.paths or (VIDEOS.wanted(path) and os.path.isfile(path)):
+                return path
+        stem = row.video if not VIDEOS.wanted(row.video) else ""
+        return self._by_stem.get(stem) or self._by_stem.get(_id_of(stem))
+
+
+def _id_of(stem: str) -> str:
+    """Returns the id of "ID_000010_000020"."""
+    return re.sub(r"_\d{6}_\d{6}$", "", stem)
