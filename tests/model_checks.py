@@ -58,6 +58,13 @@ def smooth_images(batch: int, height: int, width: int, seed: int = 0) -> Tensor:
     return nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)
 
 
+def inputs(name: str, batch: int, height: int, width: int) -> Tensor:
+    """Images as a model takes them, or clips of an image that moves."""
+    images = smooth_images(batch, height, width)
+    frames = variant_named(name).preprocessing.frames
+    return images if frames is None else torch.stack([images.roll(number, -1) for number in range(4)], dim=2)
+
+
 def tensors_of(answer: Any) -> Iterator[Tensor]:
     """All floating-point tensors of an answer, whatever the task."""
     if isinstance(answer, Tensor):
@@ -78,7 +85,7 @@ def numbers(answer: Any) -> Tensor:
 
 def check_outputs(model: nn.Module, name: str) -> None:
     with torch.inference_mode():
-        answer = model(smooth_images(2, 96, 96))
+        answer = model(inputs(name, 2, 96, 96))
     first = next(tensors_of(answer))
     # Classes are the last axis, or the second one where the others are a map's.
     assert (first.shape[0], first.shape[1 if first.ndim == 4 else -1]) == (2, CLASSES)
@@ -89,8 +96,8 @@ def check_outputs(model: nn.Module, name: str) -> None:
 
 def check_gradients_reach_every_parameter(model: nn.Module, name: str) -> None:
     model.train()
-    numbers(model(smooth_images(2, 64, 64))).square().mean().backward()
-    missed = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    numbers(model(inputs(name, 2, 64, 64))).square().mean().backward()
+    missed = [each for each, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not missed
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
@@ -98,11 +105,11 @@ def check_gradients_reach_every_parameter(model: nn.Module, name: str) -> None:
 def check_any_height_and_width(model: nn.Module, name: str) -> None:
     for size in SIZES:
         with torch.inference_mode():
-            assert numbers(model(smooth_images(1, *size))).isfinite().all(), size
+            assert numbers(model(inputs(name, 1, *size))).isfinite().all(), size
 
 
 def check_an_image_gets_the_same_answer_in_any_batch(model: nn.Module, name: str) -> None:
-    images = smooth_images(3, 80, 64)
+    images = inputs(name, 3, 80, 64)
     with torch.inference_mode():
         together = numbers(model(images))
         alone = torch.cat([numbers(model(image[None])) for image in images])
@@ -112,7 +119,7 @@ def check_an_image_gets_the_same_answer_in_any_batch(model: nn.Module, name: str
 def check_compiles_as_one_graph(model: nn.Module, name: str) -> None:
     # The graph is what is tested here, not the code that a backend makes of it.
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
-    images = smooth_images(2, 64, 64)
+    images = inputs(name, 2, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(numbers(compiled(images)), numbers(model(images)), atol=1e-4, rtol=1e-4)
 
@@ -128,14 +135,14 @@ def check_saved_and_loaded_it_gives_the_same_numbers(model: nn.Module, name: str
     assert (found.model_name, found.labels, found.preprocessing) == (name, labels, shown)
     assert (named.identity.name, named.identity.labels, named.config) == (name, labels, model.config)
     with torch.inference_mode():
-        images = smooth_images(1, 64, 64)
+        images = inputs(name, 1, 64, 64)
         expected = numbers(model(images))
         assert torch.equal(numbers(fresh(images)), expected)
         assert torch.equal(numbers(named(images)), expected)
 
 
 def check_packed_it_gives_the_same_numbers_and_is_not_saved(model: nn.Module, name: str) -> None:
-    images = smooth_images(2, 64, 64)
+    images = inputs(name, 2, 64, 64)
     packed = copy.deepcopy(model)
     if not pack_weights(packed):
         pytest.skip("this PyTorch has no packed kernels for the machine")
@@ -154,7 +161,7 @@ def check_copies_and_pickles(model: nn.Module, name: str) -> None:
 
 
 def check_tracing_changes_nothing_and_records_fractions_of_the_image(model: nn.Module, name: str) -> None:
-    images, trace = smooth_images(2, 64, 96), Trace()
+    images, trace = inputs(name, 2, 64, 96), Trace()
     with torch.inference_mode():
         plain, traced = numbers(model(images)), numbers(model(images, trace=trace))
     torch.testing.assert_close(plain, traced, atol=1e-5, rtol=1e-5)
@@ -185,7 +192,7 @@ def check_controls_are_taken_by_forward(model: nn.Module, name: str) -> None:
     for control in model.controls.values():
         with torch.inference_mode():
             for value in (control.minimum, control.default, control.maximum):
-                assert numbers(model(smooth_images(1, 64, 64), **{control.name: value})).isfinite().all()
+                assert numbers(model(inputs(name, 1, 64, 64), **{control.name: value})).isfinite().all()
 
 
 CHECKS: dict[str, Callable[[nn.Module, str], None]] = {

@@ -38,9 +38,13 @@ class Mention:
         return self.file in TABLES or (self.file, self.what) in FORMATS
 
 
+SHARED = {"labels"}  # what tasks have in common
+
+
 def folders(package: Path = PACKAGE) -> dict[str, Path]:
     """Returns the folders of all tasks and families by their registered names."""
-    return {path.name: path for room in ("tasks", "models") for path in (package / room).iterdir() if _is_folder(path)}
+    found = (path for room in ("tasks", "models") for path in (package / room).iterdir() if _is_folder(path))
+    return {path.name: path for path in found if path.name not in SHARED}
 
 
 def _is_folder(path: Path) -> bool:

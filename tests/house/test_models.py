@@ -39,11 +39,14 @@ PARAMETERS = {
     "fpn_r50": 28_430_070,
     "fpn_r101": 47_369_974,
     "sparseformer_segmenter_tiny": 33_393_234,
+    "video_sparseformer_tiny": 31_333_632,
+    "video_sparseformer_small": 47_373_184,
+    "video_sparseformer_base": 80_880_736,
     **DETECTORS,
 }
 LARGEST_NANO = {
     "sparseformer": 6_000_000, "sparse_detr": 10_000_000, "visual_transformer_fpn": 6_000_000,
-    "sparseformer_segmenter": 7_000_000,
+    "sparseformer_segmenter": 7_000_000, "sparseformer_video": 6_000_000,
 }  # fmt: skip
 
 

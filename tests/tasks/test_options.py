@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 from torch import Tensor
@@ -19,6 +21,7 @@ from torch import Tensor
 from sparsevision.data.caching import CachedDataset
 from sparsevision.data.dataset import Record
 from sparsevision.data.objects import Objects
+from sparsevision.data.videos import VideoInfo
 from sparsevision.outputs import DetectionHead, DetectionOutput, SegmentationHead, SegmentationOutput
 from sparsevision.tasks import TASKS, task_named
 from sparsevision.training import build, read_recipe
@@ -26,6 +29,7 @@ from sparsevision.training.loaders import ImageLoaders
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run import make_parts
 from sparsevision.types import Batch, Sample
+from video_folder import write_video
 
 CLASSES = ("ant", "bee", "cat")
 # (option, a value other than the base's, options that it needs, what it changes)
@@ -56,6 +60,12 @@ BASES: dict[str, dict[str, Any]] = {
         "transforms.size": 40, "transforms.scale": [1.0, 1.1], "transforms.crop": [24, 20],
         "transforms.most_of_class": 1.0, "transforms.flip": 0.0, "transforms.color_jitter": 0.0,
         "transforms.evaluation.size": 24, "transforms.evaluation.longest": 80,
+    },
+    "video_classification": {
+        "transforms.size": 24, "transforms.crop_scale": [0.8, 1.0], "transforms.flip": 0.0, "transforms.frames": 4,
+        "transforms.rand_augment": 0, "transforms.color_jitter": 0.0, "transforms.erasing": 0.0,
+        "transforms.evaluation.size": 24, "transforms.clip_seconds": None, "transforms.frame_stride": None,
+        "transforms.mixup": 0.0, "transforms.cutmix": 0.0,
     },
 }  # fmt: skip
 OWN: dict[str, list[Row]] = {
@@ -105,12 +115,46 @@ OWN: dict[str, list[Row]] = {
         ("loss.class_weights", [1.0, 2.0, 3.0], {}, LOSS),
         ("loss.hardest", 0.5, {}, LOSS),
     ],
+    "video_classification": [
+        ("transforms.size", 20, {}, TRAIN),
+        ("transforms.size", 20, {"transforms.evaluation.size": None}, BOTH),
+        ("transforms.frames", 2, {}, BOTH),
+        ("transforms.frame_stride", 1, {}, BOTH),
+        ("transforms.clip_seconds", 0.5, {}, BOTH),
+        ("transforms.crop_scale", [0.1, 0.2], {}, TRAIN),
+        ("transforms.crop_ratio", [1.0, 1.0], {}, TRAIN),
+        ("transforms.interpolation", "bicubic", {}, TRAIN),
+        ("transforms.rand_augment", 9, {}, TRAIN),
+        ("transforms.erasing", 1.0, {}, TRAIN),
+        ("transforms.mixup", 1.0, {}, TRAIN),
+        ("transforms.cutmix", 1.0, {}, TRAIN),
+        ("transforms.mix_probability", 0.0, {"transforms.mixup": 1.0}, TRAIN),
+        ("transforms.mix_switch", 1.0, {"transforms.mixup": 1.0, "transforms.cutmix": 1.0,
+                                        "transforms.mix_switch": 0.0}, TRAIN),
+        ("transforms.evaluation.crop_fraction", 0.5, {}, EVALUATION),
+        ("transforms.evaluation.interpolation", "bilinear", {}, EVALUATION),
+        ("transforms.evaluation.clips", 2, {}, EVALUATION),
+        ("transforms.evaluation.crops", 3, {}, EVALUATION),
+        ("loss.label_smoothing", 0.3, {"loss.label_smoothing": 0.0}, LOSS),
+        ("loss.class_weights", "balanced", {"loss.class_weights": "none"}, LOSS),
+    ],
 }  # fmt: skip
 CASES = [(task, row) for task, rows in OWN.items() for row in (*SHARED, *rows)]
 
 
 def recipe_of(task: str, values: dict[str, Any]) -> Recipe:
     return read_recipe(task_named(task).recipe).with_values({**BASES[task], **values})
+
+
+class Still:
+    """An image as a video of 2 seconds, which grows brighter."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = np.asarray(image)
+        self.info = VideoInfo(duration=2.0, rate=8.0, frames=16, size=self.image.shape[:2])
+
+    def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
+        return np.stack([(self.image * (0.4 + 0.25 * min(time, 2.0))).astype(np.uint8) for time in times])
 
 
 def records(task: str) -> list[Record]:
@@ -123,8 +167,10 @@ def records(task: str) -> list[Record]:
         objects = Objects(corners, draws.integers(0, 3, 3), np.full(3, 0.1), np.zeros(3, bool))
         mask = np.asarray(blocks)[..., 0] % 3
         mask = np.array(Image.fromarray(mask).resize(image.size, Image.Resampling.NEAREST))
-        target = {"classification": number % 3, "detection": objects, "segmentation": mask}[task]
-        found.append(Record(image, target, f"{number}.png", (image.height, image.width)))
+        label = number % 3
+        target = {"detection": objects, "segmentation": mask}.get(task, label)
+        shown = Still(image) if task == "video_classification" else image
+        found.append(Record(shown, target, f"{number}.png", (image.height, image.width)))
     return found
 
 
@@ -200,16 +246,21 @@ WHOLE = {
     },
     "detection": {"transforms.crop": 0.0, "transforms.short_sides": [60]},
     "segmentation": {"transforms.size": 60, "transforms.scale": [1.0, 1.0], "transforms.crop": [60, 60]},
+    "video_classification": {
+        "transforms.size": 60, "transforms.crop_scale": [1.0, 1.0], "transforms.crop_ratio": [1.0, 1.0],
+    },
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("task", WHOLE)
 def test_a_mirrored_image_keeps_its_target(task: str) -> None:
     found, first = [], records(task)[1]
-    square = Record(first.image.crop((0, 0, 60, 60)), first.target, "square", (60, 60))
+    video = task == "video_classification"
+    square = (Image.fromarray(first.image.image) if video else first.image).crop((0, 0, 60, 60))
+    record = Record(Still(square) if video else square, first.target, "square", (60, 60))
     for flip in (0.0, 1.0):
         recipe = recipe_of(task, {**WHOLE[task], "transforms.flip": flip})
-        found.append(recipe.task_class(CLASSES, settings=recipe.settings).train_transform()(square))
+        found.append(recipe.task_class(CLASSES, settings=recipe.settings).train_transform()(record))
     plain, mirrored = found
     assert torch.equal(mirrored.image, plain.image.flip(-1))
     if task == "detection":
@@ -227,7 +278,7 @@ def test_a_mirrored_image_keeps_its_target(task: str) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same 12 + 4 photographs for each task: class folders, COCO's json, and masks."""
+    """The same 12 + 4 photographs for each task: class folders, COCO's json, masks, and films that stand still."""
     place, draws = tmp_path_factory.mktemp("large"), np.random.default_rng(0)
     (place / "boxes" / "annotations").mkdir(parents=True)
     for split, count in (("train", 12), ("val", 4)):
@@ -238,6 +289,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             image = Image.fromarray(draws.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((400, 320))
             (place / "classes" / split / CLASSES[label]).mkdir(parents=True, exist_ok=True)
             image.save(place / "classes" / split / CLASSES[label] / name)
+            film = place / "videos" / split / CLASSES[label] / f"{Path(name).stem}.mp4"
+            write_video(film, np.asarray(image)[None].repeat(2, 0))
             image.save(place / "boxes" / split / name)
             for kind, shown in (("images", image), ("labels", Image.new("L", image.size, label))):
                 (place / "masks" / split / kind).mkdir(parents=True, exist_ok=True)
@@ -248,7 +301,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         content = {"images": rows, "annotations": boxes, "categories": categories}
         (place / "boxes" / "annotations" / f"{split}.json").write_text(json.dumps(content))
     (place / "masks" / "classes.txt").write_text("\n".join(CLASSES))
-    return {"classification": place / "classes", "detection": place / "boxes", "segmentation": place / "masks"}
+    return {
+        "classification": place / "classes", "detection": place / "boxes", "segmentation": place / "masks",
+        "video_classification": place / "videos",
+    }  # fmt: skip
 
 
 @pytest.fixture(params=sorted(OWN))
@@ -269,13 +325,19 @@ def loaders_of(request: pytest.FixtureRequest, folders: dict[str, Path], monkeyp
 
 
 def named(names: Any) -> set[str]:
-    return {Path(str(name)).name for name in names}
+    return {Path(str(name)).stem for name in names}
+
+
+def decoded_size(dataset: Any) -> tuple[int, int]:
+    """(height, width) of the first image, or of the frames of the first video, as it is decoded."""
+    image = dataset.read(0).image
+    return image.read([0.0]).shape[1:3] if hasattr(image, "read") else (image.height, image.width)
 
 
 def test_a_share_of_train_is_held_out_for_every_task(loaders_of: Any) -> None:
     usual, first, second = loaders_of(), loaders_of(held_out=0.3), loaders_of(held_out=0.3, split_seed=1)
     assert (len(usual.train_set), len(usual.val_set)) == (12, 4)
-    assert named(usual.val_set.names) == {f"val{number:02}.jpg" for number in range(4)}
+    assert named(usual.val_set.names) == {f"val{number:02}" for number in range(4)}
     for one in (first, second):
         assert 2 <= len(one.val_set) <= 6
         assert named(one.val_set.names) | named(one.train_set.names) == named(usual.train_set.names)
@@ -288,10 +350,10 @@ def test_a_share_of_train_is_held_out_for_every_task(loaders_of: Any) -> None:
 
 def test_large_images_are_decoded_smaller_for_training_alone(loaders_of: Any) -> None:
     plain, reduced = loaders_of(), loaders_of(decode_side=80)
-    assert plain.train_set.read(0).image.size == (400, 320)
-    assert reduced.train_set.read(0).image.size == (100, 80)
-    assert reduced.train_set.read(0).original_size == (320, 400)
-    assert reduced.val_set.read(0).image.size == plain.val_set.read(0).image.size
+    assert decoded_size(plain.train_set) == (320, 400)
+    assert decoded_size(reduced.train_set) == (80, 100)
+    assert reduced.train_set.read(0).original_size in ((320, 400), None)  # a video tells it itself
+    assert decoded_size(reduced.val_set) == decoded_size(plain.val_set)
 
 
 def test_images_are_cached_where_memory_is_given(loaders_of: Any) -> None:
@@ -301,6 +363,8 @@ def test_images_are_cached_where_memory_is_given(loaders_of: Any) -> None:
         assert isinstance(dataset, CachedDataset)
         dataset.fill()
         assert dataset.used > 0
+        assert dataset.read(0).image is not dataset.dataset.read(0).image
+        assert decoded_size(dataset) == decoded_size(dataset.dataset)
         assert dataset.names
 
 

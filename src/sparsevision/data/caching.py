@@ -1,4 +1,4 @@
-"""Decoded images kept in memory, for data sets that fit."""
+"""Decoded images, or the files of videos, kept in memory, for data sets that fit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 from PIL import Image
 
 from sparsevision.data.dataset import Dataset, Record
+from sparsevision.data.videos import Video
 from sparsevision.errors import UnreadableImageError
 
 _EMPTY = Image.new("RGB", (1, 1))
@@ -22,6 +23,7 @@ class _Kept(NamedTuple):
 class CachedDataset:
     """Another data set whose decoded images stay in memory, 3 bytes a pixel, until `mebibytes` are full.
 
+    Of videos, which are decoded in parts, the files stay.
     Images come out exactly as they went in. Worker processes that are forked share what was there before; `fill` puts
     it there. Processes that are spawned begin with an empty cache of their own. Everything but reading is the data
     set's own.
@@ -31,7 +33,7 @@ class CachedDataset:
         self.dataset = dataset
         self.limit = mebibytes << 20
         self.used = 0
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, _Kept | Record] = {}
         self._filled = False
 
     def __getattr__(self, name: str) -> Any:
@@ -45,14 +47,23 @@ class CachedDataset:
     def read(self, index: int) -> Record:
         """Returns one image, decoded only the first time; raises UnreadableImageError."""
         found = self._kept.get(index)
+        if isinstance(found, Record):
+            return found
         if found is not None:
             return replace(found.record, image=Image.frombytes("RGB", found.size, found.pixels))
         record = self.dataset.read(index)
-        pixels = record.image.tobytes()
-        taken = len(pixels) + getattr(record.target, "nbytes", 0)
+        kept: Record | _Kept
+        if isinstance(record.image, Video):
+            video = record.image
+            data = self.dataset.content(index)
+            kept = record = replace(record, image=Video(data, video.name, side=video.side))
+        else:
+            data = record.image.tobytes()
+            kept = _Kept(data, record.image.size, replace(record, image=_EMPTY))
+        taken = len(data) + getattr(record.target, "nbytes", 0)
         if self.used + taken <= self.limit:
             self.used += taken
-            self._kept[index] = _Kept(pixels, record.image.size, replace(record, image=_EMPTY))
+            self._kept[index] = kept
         return record
 
     def fill(self) -> None:

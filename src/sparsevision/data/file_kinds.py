@@ -40,7 +40,7 @@ def _open_image(source: VideoSource, name: str, side: int | None) -> tuple[Any, 
 
 def _open_video(source: VideoSource, name: str, side: int | None) -> tuple[Any, tuple[int, int] | None]:
     # Nothing is decoded before frames are asked for.
-    return Video(source, name), None
+    return Video(source, name, side=side), None
 
 
 IMAGES = FileKind("image", ".jpg, .png, .webp", is_image_name, _open_image)

@@ -56,13 +56,19 @@ class EvaluationTransform:
         return Sample(image, self.target(record.target), record.name, -1, geometry)
 
 
-def to_tensor(image: Image.Image, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turns an image into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey."""
+def to_tensor(image: Image.Image | Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Turns an image into a float32 (C, H, W) tensor with (value / 255 - mean) / std; one mean makes it grey.
+
+    Frames are uint8 (T, C, H, W), as many channels as there are means.
+    """
     if len(mean) != len(std) or len(mean) not in (1, 3):
         raise ConfigError(f"A mean of {len(mean)} and a std of {len(std)} channels do not fit: give 1 or 3 of both.")
-    wanted = "L" if len(mean) == 1 else "RGB"
-    values = np.array(image if image.mode == wanted else image.convert(wanted))
-    tensor = torch.from_numpy(values).reshape(image.height, image.width, len(mean)).permute(2, 0, 1)
+    if isinstance(image, Tensor):
+        tensor = image.as_subclass(Tensor)
+    else:
+        wanted = "L" if len(mean) == 1 else "RGB"
+        values = np.array(image if image.mode == wanted else image.convert(wanted))
+        tensor = torch.from_numpy(values).reshape(image.height, image.width, len(mean)).permute(2, 0, 1)
     scale = torch.tensor([1 / (255 * deviation) for deviation in std]).view(-1, 1, 1)
     shift = torch.tensor([centre / deviation for centre, deviation in zip(mean, std, strict=True)]).view(-1, 1, 1)
     return tensor.to(torch.float32, memory_format=torch.contiguous_format).mul_(scale).sub_(shift)

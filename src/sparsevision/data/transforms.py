@@ -26,14 +26,14 @@ INTERPOLATION = {"bilinear": v2.InterpolationMode.BILINEAR, "bicubic": v2.Interp
 class TrainTransform:
     """Draws a training sample of a record.
 
-    `fields` turns a target into tv_tensors and values, given the image; `steps` see these and the image under "image";
-    `target` makes the sample's target of what they return. The image, RGB until then, becomes a normalised (C, H, W)
-    tensor, to which `tensor_steps` are applied. Randomness comes from the global generators, which the loader seeds for
-    every sample.
+    `fields` turns a target into tv_tensors and values, given the image; `steps` see these and the image under "image",
+    which `fields` may replace (a video by frames); `target` makes the sample's target of what they return. The image,
+    RGB until then, becomes a normalised (..., C, H, W) tensor, to which `tensor_steps` are applied. Randomness comes
+    from the global generators, which the loader seeds for every sample.
     """
 
     steps: Sequence[Callable[[Any], Any]]
-    fields: Callable[[Any, Image.Image], Fields]
+    fields: Callable[[Any, Any], Fields]
     target: Callable[[Fields], Any]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -41,7 +41,7 @@ class TrainTransform:
 
     def __call__(self, record: Record) -> Sample:
         """Returns one sample, which has no geometry: it leads nowhere back."""
-        shown: Fields = {**self.fields(record.target, record.image), "image": record.image}
+        shown: Fields = {"image": record.image, **self.fields(record.target, record.image)}
         for step in self.steps:
             shown = step(shown)
         image = to_tensor(shown["image"], self.mean, self.std)

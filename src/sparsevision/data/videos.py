@@ -73,10 +73,13 @@ class FrameSource(Protocol):
 
 
 class Video:
-    """A video that is decoded where it is asked for: of a path, or of the bytes of a file."""
+    """A video that is decoded where it is asked for: of a path, or of the bytes of a file.
 
-    def __init__(self, source: VideoSource, name: str | None = None) -> None:
-        self.source = source
+    Frames are reduced to a short side of at most `side` pixels while decoding.
+    """
+
+    def __init__(self, source: VideoSource, name: str | None = None, *, side: int | None = None) -> None:
+        self.source, self.side = source, side
         self.name = name or ("the given data" if isinstance(source, bytes) else os.fspath(source))
 
     @cached_property
@@ -86,7 +89,8 @@ class Video:
 
     def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
         """Decodes frames (T, H, W, 3) as `read_clip` does; raises UnreadableImageError."""
-        return read_clip(self.source, times, self.name, side=side)[0]
+        asked = [each for each in (side, self.side) if each is not None]
+        return read_clip(self.source, times, self.name, side=min(asked, default=None))[0]
 
 
 def rate_of(stream: Any) -> float:

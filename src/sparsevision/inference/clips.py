@@ -120,7 +120,7 @@ def clips_of(sources: Iterable[str | Frame], preprocessing: Preprocessing) -> It
     quarter as long or all that there is. No more frames than those of one clip are held, and of these about those that
     a model sees.
     """
-    window: _Window | None = None
+    window: _Span | None = None
     for source in sources:
         if not isinstance(source, Frame):
             yield from _rest(window)
@@ -131,12 +131,12 @@ def clips_of(sources: Iterable[str | Frame], preprocessing: Preprocessing) -> It
             yield from _rest(window)
             window = None
         if window is None:
-            window = _Window(source, preprocessing)
+            window = _Span(source, preprocessing)
         yield from window.add(source)
     yield from _rest(window)
 
 
-class _Window:
+class _Span:
     """The frames of a video that make the next clip."""
 
     def __init__(self, first: Frame, preprocessing: Preprocessing) -> None:
@@ -172,7 +172,7 @@ _SECONDS = 4.0
 _LEAST = 0.25
 
 
-def _rest(window: _Window | None) -> Iterator[Clip]:
+def _rest(window: _Span | None) -> Iterator[Clip]:
     if window is not None and window.frames:
         length = window.last - window.begin
         if not window.given or length >= _LEAST * window.seconds:

@@ -37,4 +37,4 @@ def splits(spec: str) -> tuple[str, ...]:
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens the class folders of a split, or those of a folder without splits; see `VideoFolder`."""
-    return VideoFolder(spec, split)
+    return VideoFolder(spec, split, side=opening.side)

@@ -26,7 +26,7 @@ _HOMES = ("", "annotations", "annotation", "lists")
 
 
 @dataclass(frozen=True)
-class _Row:
+class _Listed:
     """One line of a list: the video as it is written there, its label, and where it stands."""
 
     video: str
@@ -47,8 +47,8 @@ class VideoList(LabelledFiles):
 
     kind: ClassVar[FileKind] = VIDEOS
 
-    def __init__(self, root: str | os.PathLike[str], split: str | None) -> None:
-        super().__init__(root, None)
+    def __init__(self, root: str | os.PathLike[str], split: str | None, *, side: int | None = None) -> None:
+        super().__init__(root, side)
         lists = _lists(self.root)
         rows = {name: _rows(path) for name, path in lists.items() if split in (None, name) or name == "train"}
         own = [row for name, each in rows.items() if split in (None, name) for row in each]
@@ -95,7 +95,7 @@ def splits(spec: str) -> tuple[str, ...]:
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens the videos of a list, or of all lists; see `VideoList`."""
-    return VideoList(spec, split)
+    return VideoList(spec, split, side=opening.side)
 
 
 def _lists(root: Path) -> dict[str, Path]:
@@ -141,7 +141,7 @@ def _path_and_label(line: str) -> tuple[str, str] | None:
     return None
 
 
-def _rows(path: Path) -> list[_Row]:
+def _rows(path: Path) -> list[_Listed]:
     text = composed(read_text(path))
     heading = text.split("\n", 1)[0]
     rows = list(_kinetics_rows(path, text) if _is_kinetics(heading) else _plain_rows(path, text))
@@ -150,7 +150,7 @@ def _rows(path: Path) -> list[_Row]:
     return rows
 
 
-def _kinetics_rows(path: Path, text: str) -> Iterator[_Row]:
+def _kinetics_rows(path: Path, text: str) -> Iterator[_Listed]:
     table = csv.DictReader(text.splitlines())
     table.fieldnames = [name.strip().lower() for name in table.fieldnames or ()]
     if lacking := _KINETICS - {*table.fieldnames}:
@@ -163,19 +163,19 @@ def _kinetics_rows(path: Path, text: str) -> Iterator[_Row]:
             raise DataError(f"{place}: the times of a video are numbers of seconds: correct the line.") from None
         if not (row["youtube_id"] and row["label"]):
             raise DataError(f"{place}: a video has an id and a label: correct the line.")
-        yield _Row(f"{row['youtube_id'].strip()}_{start:06d}_{end:06d}", row["label"].strip(), place)
+        yield _Listed(f"{row['youtube_id'].strip()}_{start:06d}_{end:06d}", row["label"].strip(), place)
 
 
-def _plain_rows(path: Path, text: str) -> Iterator[_Row]:
+def _plain_rows(path: Path, text: str) -> Iterator[_Listed]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         if (row := _path_and_label(line)) is None:
             raise DataError(f"{path}, line {number}: {line[:80]!r} is not a path and a label: correct the line.")
-        yield _Row(*row, f"{path}, line {number}")
+        yield _Listed(*row, f"{path}, line {number}")
 
 
-def _labels(rows: Sequence[_Row]) -> list[str]:
+def _labels(rows: Sequence[_Listed]) -> list[str]:
     """Returns the labels of rows in order: as numbers where all are."""
     labels = {row.label for row in rows}
     if all(label.isdecimal() for label in labels):
@@ -193,7 +193,7 @@ class _Places:
         for path in sorted(paths, key=lambda path: ("replacement" in path, split is not None and f"/{split}/" in path)):
             self._by_stem[Path(path).stem] = path
 
-    def of(self, row: _Row, home: Path) -> str | None:
+    def of(self, row: _Listed, home: Path) -> str | None:
         """Returns the path of a row's video, None where it is not there."""
         for folder in (home, self.root):
             path = os.path.normpath(folder / row.video)

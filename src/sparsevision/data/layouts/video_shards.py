@@ -25,4 +25,4 @@ def recognises(spec: str) -> bool:
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens the shards of a split, or all of them; see `VideoShards`."""
-    return VideoShards(spec, split)
+    return VideoShards(spec, split, side=opening.side)

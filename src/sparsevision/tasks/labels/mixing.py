@@ -32,5 +32,8 @@ class MixedCollate:
         """Puts samples together and mixes them."""
         batch = self.collate(samples)
         if len(batch):
-            batch.images, batch.targets = self.mix(batch.images, batch.targets)
+            # Frames of a clip are mixed alike, as its channels are.
+            shape = batch.images.shape[1:-2]
+            images, batch.targets = self.mix(batch.images.flatten(1, -3), batch.targets)
+            batch.images = images.unflatten(1, shape)
         return batch

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from torch import Tensor
 
 from sparsevision.data.clips import clip_times
-from sparsevision.data.dataset import Record
 from sparsevision.data.videos import FrameSource
 from sparsevision.tasks.labels.settings import LabelLoss, MixSettings
 from sparsevision.tasks.settings import EvaluationSettings, TaskSettings
@@ -80,49 +78,36 @@ class VideoSettings(TaskSettings):
     loss: LabelLoss = LabelLoss()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipTransform:
-    """Draws a training clip of a video: its time, then `steps` over all frames (T, C, H, W) together."""
-
-    clip: Preprocessing
-    steps: Sequence[Callable[[Any], Any]]
-    tensor_steps: Sequence[Callable[[Tensor], Tensor]]
-
-    def __call__(self, record: Record) -> Sample:
-        """Returns one sample (C, T, H, W), which has no geometry: it leads nowhere back."""
-        from torchvision.tv_tensors import Video
-
-        video: FrameSource = record.image
-        clip = self.clip
-        times = clip_times(video.info, clip, float(torch.rand(())))
-        # Half of what may be cut out and enlarged is enlarged by less than a half.
-        frames = video.read(times, side=int(1.5 * max(clip.size)))
-        shown: Any = Video(torch.from_numpy(frames).permute(0, 3, 1, 2))
-        for step in self.steps:
-            shown = step(shown)
-        values = shown.as_subclass(Tensor).float().div_(255)
-        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (clip.mean, clip.std))
-        values = values.sub_(mean).div_(std)
-        for each in self.tensor_steps:
-            values = each(values)
-        return Sample(values.transpose(0, 1), record.target, record.name, -1)
-
-
-def train_transform(settings: VideoTransforms) -> ClipTransform:
-    """Returns the random transform from a record to a sample."""
+def train_transform(settings: VideoTransforms) -> Callable[[Any], Sample]:
+    """Returns the random transform from a record to a sample (C, T, H, W)."""
     from torchvision.transforms import v2
 
-    from sparsevision.data.transforms import INTERPOLATION
+    from sparsevision.data.transforms import INTERPOLATION, TrainTransform
 
-    size = (settings.size, settings.size)
-    crop = v2.RandomResizedCrop(
-        size, scale=settings.crop_scale, ratio=settings.crop_ratio, interpolation=INTERPOLATION[settings.interpolation],
-        antialias=True,
-    )  # fmt: skip
-    steps: list[Any] = [crop, v2.RandomHorizontalFlip(settings.flip)]
+    size, interpolation = (settings.size, settings.size), INTERPOLATION[settings.interpolation]
+    options = {"scale": settings.crop_scale, "ratio": settings.crop_ratio, "antialias": True}
+    steps: list[Any] = [v2.RandomResizedCrop(size, interpolation=interpolation, **options)]
+    steps.append(v2.RandomHorizontalFlip(settings.flip))
     if settings.rand_augment:
         steps.append(v2.RandAugment(2, settings.rand_augment))
     elif settings.color_jitter:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     erase = [v2.RandomErasing(settings.erasing, value="random")] if settings.erasing else []
-    return ClipTransform(clip=settings.preprocessing(), steps=steps, tensor_steps=erase)
+    return TrainTransform(
+        steps=steps, fields=partial(_drawn_clip, settings.preprocessing()), target=_label, mean=settings.mean,
+        std=settings.std, tensor_steps=[*erase, partial(torch.transpose, dim0=0, dim1=1)],
+    )  # fmt: skip
+
+
+def _drawn_clip(clip: Preprocessing, target: int, video: FrameSource) -> dict[str, Any]:
+    """Reads frames (T, C, H, W) from a random time on, which steps change alike."""
+    from torchvision.tv_tensors import Video
+
+    times = clip_times(video.info, clip, float(torch.rand(())))
+    # Half of what may be cut out and enlarged is enlarged by less than a half.
+    frames = video.read(times, side=int(1.5 * max(clip.size)))
+    return {"image": Video(torch.from_numpy(frames).permute(0, 3, 1, 2)), "label": target}
+
+
+def _label(fields: dict[str, Any]) -> int:
+    return int(fields["label"])
