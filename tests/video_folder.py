@@ -73,3 +73,20 @@ def draw_video_folder(root: Path, *, train: int = 3, val: int = 2) -> Path:
                 seed = 100 * (split == "val") + 10 * label + number
                 write_video(root / split / name / f"{number:02d}.mp4", moving_square(seed, right=name == "right"))
     return root
+
+
+def save_tiny_teller(place: Path) -> Path:
+    """Writes a checkpoint of an untrained model that tells "left" from "right" in 4 frames of 32 pixels."""
+    import torch
+
+    from sparsevision import create_model
+    from sparsevision.checkpoints import save_checkpoint
+    from sparsevision.types import Preprocessing
+
+    torch.manual_seed(0)
+    name = "video_sparseformer_nano"
+    small = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
+    model = create_model(name, num_classes=2, inflation=2, cortex_depth=1, **small)
+    shown = Preprocessing(size=(32, 32), crop_fraction=1.0, frames=4, clip_seconds=1.0)
+    save_checkpoint(place, model, name=name, preprocessing=shown, labels=("left", "right"))
+    return place

@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from coco_folder import draw_coco_folder
 from mask_folder import save_tiny_segmenter
 from tiny_detector import save_tiny_detector
+from video_folder import moving_square, save_tiny_teller, write_video
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 NARROW = {"width": 8, "feature_width": 64, "token_width": 64, "num_heads": 4, "group_width": 16}
@@ -72,7 +73,8 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 def make_good_things(folder: Path) -> Path:
     """Makes data/ (train and val of three classes), model/ (a checkpoint), recipe.toml and run/ (a finished run).
 
-    For detection, boxes/ (in COCO's layout) and detector/ (a checkpoint); for segmentation, segmenter/.
+    For detection, boxes/ (in COCO's layout) and detector/ (a checkpoint); for segmentation, segmenter/; for videos,
+    teller/ and film.mp4.
     """
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.cli import main
@@ -98,6 +100,8 @@ def make_good_things(folder: Path) -> Path:
     draw_coco_folder(folder / "boxes")
     save_tiny_detector(folder / "detector")
     save_tiny_segmenter(folder / "segmenter")
+    save_tiny_teller(folder / "teller")
+    write_video(folder / "film.mp4", moving_square(0, right=True))
     return folder
 
 
@@ -161,6 +165,14 @@ class Bench:
     @cached_property
     def segmenter(self) -> Path:
         return Path(shutil.copytree(self.good / "segmenter", self.place / "segmenter"))
+
+    @cached_property
+    def teller(self) -> Path:
+        return Path(shutil.copytree(self.good / "teller", self.place / "teller"))
+
+    @cached_property
+    def film(self) -> Path:
+        return Path(shutil.copyfile(self.good / "film.mp4", self.place / "film.mp4"))
 
     @cached_property
     def run(self) -> Path:

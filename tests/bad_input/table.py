@@ -13,6 +13,7 @@ from explain_rows import EXPLANATIONS
 from mask_rows import MASKS
 from model_rows import CHECKPOINTS, COMMANDS, PLACES, RUNS, TEACHERS
 from token_rows import TOKENS
+from video_rows import VIDEOS
 
 TABLE = {
     f"{room}: {row.id}": row
@@ -22,6 +23,7 @@ TABLE = {
         "shards": SHARDS,
         "boxes": BOXES,
         "masks": MASKS,
+        "videos": VIDEOS,
         "recipe": RECIPES,
         "checkpoint": CHECKPOINTS,
         "run": RUNS,

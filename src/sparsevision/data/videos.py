@@ -102,6 +102,11 @@ def rate_of(stream: Any) -> float:
     return float(guessed) if guessed else USUAL_RATE
 
 
+def is_cut(last: float, wanted: float, duration: float) -> bool:
+    """Returns whether a video whose last frame is shown at `last` lacks what was to be shown at `wanted`, in seconds."""
+    return wanted - last > max(_SECONDS_MISSING, _SHARE_MISSING * duration)
+
+
 def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:
     """Reads what a video declares, and its first frame; raises UnreadableImageError for what is none."""
     with _opened(source, name) as video:
@@ -193,16 +198,11 @@ class _Video:
                 shown = self._seek(time) or shown
             while self._ahead is not None and self._time(self._ahead) <= time + _SOON:
                 shown, self._ahead = self._ahead, self._next()
-            if self._ahead is None and self._is_cut(time, self._time(shown), duration):
+            if self._ahead is None and is_cut(self._time(shown), min(time, duration), duration):
                 raise _unreadable(self.name, f"it breaks off after {self._time(shown):.1f} of {duration:.1f} seconds")
             found.append(found[-1] if shown is last else self._pixels(shown, side))
             last = shown
         return found
-
-    @staticmethod
-    def _is_cut(time: float, last: float, duration: float) -> bool:
-        missing = min(time, duration) - last
-        return missing > _SECONDS_MISSING and missing > _SHARE_MISSING * duration
 
     def _seek(self, time: float) -> Any:
         """Goes to the last key frame before a time where that is ahead; returns the frame there, else None."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from sparsevision.data.videos import is_video_name, rate_of
+from sparsevision.data.videos import is_cut, is_video_name, rate_of
 from sparsevision.errors import import_extra
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
@@ -54,7 +54,7 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
     MissingExtraError if PyAV is not installed.
     """
     av = import_extra("av", "Reading and writing videos")
-    number, declared = 0, 0
+    number, declared, duration, time = 0, 0, 0.0, -1.0
     path, interface = source, None
     if is_camera(source):
         device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
@@ -65,10 +65,10 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
                 missing.append(Skipped(source, f"{source} has no images in it, only sound."))
                 return
             [stream, *_] = container.streams.video
-            declared = stream.frames
+            declared, duration = stream.frames, (container.duration or 0) / 1e6
             # FFmpeg decodes as many frames ahead as it has threads.
             stream.thread_type = "AUTO"
-            time, rate = -1.0, rate_of(stream)
+            rate = rate_of(stream)
             with closing(container.decode(stream)) as decoded:
                 for frame in decoded:
                     if frame.time is not None and frame.time > time:
@@ -85,6 +85,8 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
         return
     if number < _WHOLE * declared or not number:
         missing.append(Skipped(source, _broken(source, number, f"it was to have {declared} frames")))
+    elif is_cut(time, duration, duration):
+        missing.append(Skipped(source, _broken(source, number, f"it was to last {duration:.1f} seconds")))
 
 
 def _frame(frame: Any, source: str, number: int, time: float, rate: float) -> Frame:
