@@ -1,4 +1,4 @@
-"""Mutated images, checkpoints, data sets and masks by the thousand: `python benchmarks/mutations.py`.
+"""Mutated images, checkpoints, data sets, masks and videos by the thousand: `python benchmarks/mutations.py`.
 
 Each is read as a command would read it, and must give a result or one sentence: no other exception, no code executed,
 no process started, no address reached, at most `--seconds` for each, and at most `--mebibytes` of memory in all.
@@ -26,7 +26,7 @@ from typing import Any
 import cyclopts
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-KINDS = ("images", "checkpoints", "datasets", "masks")
+KINDS = ("images", "checkpoints", "datasets", "masks", "videos")
 CHUNK = 100
 # Events of Python's audit that no reading of a file may cause.
 FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "socket.connect")
@@ -34,12 +34,12 @@ WEIRD = (None, True, 0, -1, 1e308, -1e308, 10**9, 10**30, "", "x", "\ud800", "..
 
 
 def main(
-    *, images: int = 5000, checkpoints: int = 2000, datasets: int = 1000, masks: int = 1000,
+    *, images: int = 5000, checkpoints: int = 2000, datasets: int = 1000, masks: int = 1000, videos: int = 300,
     seed: int = 0, seconds: float = 20, mebibytes: int = 1500, keep: Path = Path("mutations"),
 ) -> int:  # fmt: skip
-    """Read mutated files of four kinds and report what went wrong."""
+    """Read mutated files of five kinds and report what went wrong."""
     failures = 0
-    for kind, count in zip(KINDS, (images, checkpoints, datasets, masks), strict=True):
+    for kind, count in zip(KINDS, (images, checkpoints, datasets, masks, videos), strict=True):
         outcomes: Counter[str] = Counter()
         peak = 0
         for first in range(0, count, CHUNK):
@@ -369,9 +369,54 @@ def prepare_masks(home: Path) -> Prepared:
     return prepared
 
 
+def prepare_videos(home: Path) -> Prepared:
+    """Videos of several containers and codecs, mutated; probed, read at some times, and played from the beginning."""
+    from itertools import islice
+
+    import av
+
+    from sparsevision.data.videos import probe_video, read_clip
+    from sparsevision.errors import UnreadableImageError
+    from sparsevision.inference.video import read_video
+    from video_folder import moving_square, write_video
+
+    av.logging.set_level(None)
+    frames = moving_square(0, right=True, count=40)
+    forms: list[tuple[str, dict[str, Any]]] = [
+        ("a.mp4", {}), ("b.mkv", {}), ("c.avi", {}), ("d.mp4", {"codec": "libx264"}), ("e.ts", {"codec": "mpeg2video"}),
+        ("f.mkv", {"codec": "ffv1"}), ("g.webm", {"codec": "libvpx"}), ("h.m1v", {"codec": "mpeg1video", "rate": 25}),
+        ("i.mov", {"codec": "mjpeg", "pix_fmt": "yuvj420p"}),
+    ]  # fmt: skip
+    made = [
+        write_video(home / name, frames, gop_size=8, **options)
+        for name, options in forms
+        if options.get("codec", "mpeg4") in av.codecs_available
+    ]
+
+    def prepared(place: Path, dice: random.Random) -> tuple[Path, Callable[[], object]]:
+        place.mkdir()
+        sound = dice.choice(made)
+        path = place / sound.name
+        path.write_bytes(mutated(sound.read_bytes(), dice))
+
+        def read() -> None:
+            missing: list[Any] = []
+            for _ in islice(read_video(str(path), missing), 100):
+                pass
+            info = probe_video(path)
+            times = sorted(dice.uniform(0, min(info.duration, 1e6)) for _ in range(4))
+            read_clip(dice.choice([path, path.read_bytes()]), times, path.name, side=dice.choice([None, 16]))
+            if missing:
+                raise UnreadableImageError(missing[0].reason)
+
+        return place, read
+
+    return prepared
+
+
 PREPARE: dict[str, Callable[[Path], Prepared]] = {
     "images": prepare_images, "checkpoints": prepare_checkpoints, "datasets": prepare_datasets,
-    "masks": prepare_masks,
+    "masks": prepare_masks, "videos": prepare_videos,
 }  # fmt: skip
 
 if __name__ == "__main__":

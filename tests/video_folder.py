@@ -21,6 +21,7 @@ def write_video(
     path.parent.mkdir(parents=True, exist_ok=True)
     times = options.pop("times", None)
     with av.open(str(path), "w", options=options.pop("container", {})) as out:
+        out.metadata.update(options.pop("metadata", {}))
         stream = out.add_stream(codec, rate=Fraction(rate).limit_denominator(1000))
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = options.pop("pix_fmt", "yuv420p")

@@ -142,3 +142,9 @@ def test_a_handle_reads_when_it_is_asked(tmp_path: Path) -> None:
     write_video(tmp_path / "later.mp4", numbered(10), rate=10)
     assert video.info.frames == 10
     assert numbers_of(video.read([0.3, 0.8])) == [3, 8]
+
+
+def test_a_title_in_any_encoding(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "titled.mp4", numbered(4), metadata={"title": "plain"})
+    path.write_bytes(path.read_bytes().replace(b"plain", b"pl\xff\xfen"))
+    assert numbers_of(read_clip(path, [0.0])[0]) == [0]

@@ -93,6 +93,13 @@ class Video:
         return read_clip(self.source, times, self.name, side=min(asked, default=None))[0]
 
 
+def open_container(source: Any, interface: str | None = None) -> Any:
+    """Opens what FFmpeg plays (PyAV's container): a path, an address, a file object, or a device of an interface."""
+    av = import_extra("av", "Reading and writing videos")
+    # Titles are in any encoding.
+    return av.open(source, format=interface, timeout=_TIMEOUT, metadata_errors="replace")
+
+
 def rate_of(stream: Any) -> float:
     """Returns the frames a second of a stream of PyAV's."""
     average, guessed = stream.average_rate, stream.guessed_rate
@@ -256,7 +263,7 @@ def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
         if not os.path.isfile(opened):
             raise _unreadable(name, "it is not a file" if os.path.exists(opened) else "the file does not exist")
     try:
-        with av.open(opened, timeout=_TIMEOUT) as container:
+        with open_container(opened) as container:
             if not container.streams.video:
                 raise _unreadable(name, "it has no images in it, only sound")
             yield _Video(container, name)

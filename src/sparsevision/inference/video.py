@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from sparsevision.data.videos import is_cut, is_video_name, rate_of
+from sparsevision.data.videos import is_cut, is_video_name, open_container, rate_of
 from sparsevision.errors import import_extra
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
@@ -15,7 +15,6 @@ from sparsevision.types import Skipped
 CAMERA = "camera:"
 # Addresses of streams that FFmpeg plays.
 _STREAMS = ("rtsp://", "rtsps://", "rtmp://", "udp://", "srt://")
-_SECONDS_WITHOUT_AN_ANSWER = 20
 
 # How each system's cameras are opened: the device's name by its number, and FFmpeg's name of the interface.
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}", "avfoundation"), "win32": ("video={}", "dshow")}
@@ -60,7 +59,7 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
         device, interface = _CAMERAS.get(sys.platform, _CAMERAS["linux"])
         path = device.format(source[len(CAMERA) :])
     try:
-        with av.open(path, format=interface, timeout=_SECONDS_WITHOUT_AN_ANSWER) as container:
+        with open_container(path, interface) as container:
             if not container.streams.video:
                 missing.append(Skipped(source, f"{source} has no images in it, only sound."))
                 return
