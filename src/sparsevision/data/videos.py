@@ -110,7 +110,7 @@ def rate_of(stream: Any) -> float:
 
 
 def is_cut(last: float, wanted: float, duration: float) -> bool:
-    """Returns whether a video whose last frame is shown at `last` lacks what was to be shown at `wanted`, in seconds."""
+    """Returns whether a video, whose last frame is at `last` seconds, lacks what was to be shown at `wanted`."""
     return wanted - last > max(_SECONDS_MISSING, _SHARE_MISSING * duration)
 
 

@@ -45,7 +45,8 @@ class FrameMaps:
         self.lazy = lazy and fast() and not torch.is_grad_enabled()
         self.places = torch.full_like(every, -1) if self.lazy else every
         self.places = self.places.view(batch, frames)
-        self.maps = self._compute(every[:1] if self.lazy else every)
+        self._room: Tensor | None = None
+        self.maps = self._with(every[:1] if self.lazy else every, 0)
         if self.lazy:
             self.places[0, 0] = 0
 
@@ -67,26 +68,28 @@ class FrameMaps:
         wanted = torch.zeros_like(self.places).scatter_add_(1, frames.flatten(1), (shares != 0).long().flatten(1)) > 0
         new = (wanted & (self.places < 0)).flatten().nonzero().squeeze(1)
         if len(new):
-            self.places.view(-1)[new] = torch.arange(len(new), device=new.device) + len(self.maps)
-            self.maps = torch.cat([self.maps, self._compute(new)])
+            number = len(self.maps)
+            self.places.view(-1)[new] = torch.arange(number, number + len(new), device=new.device)
+            self.maps = self._with(new, number)
 
-    def _compute(self, chosen: Int[Tensor, " maps"]) -> Maps:
-        """Returns the maps of frames, numbered over the batch."""
-        frames = self._clips.transpose(1, 2)
-        if not fast_cpu_inference(frames):
-            every = len(chosen) == self.places.numel()
-            return self._early_conv(frames.flatten(0, 1) if every else frames[self._at(chosen)])
-        # One frame at a time stays in cache, and besides the maps nothing of the size of a clip is made.
-        maps: Tensor | None = None
-        for row, number in enumerate(chosen.tolist()):
-            batch, frame = divmod(number, frames.shape[1])
-            one = self._early_conv(frames[batch, frame : frame + 1])
-            if maps is None:
-                blank = one.new_empty(len(chosen), *one.shape[1:])
-                maps = blank.to(memory_format=torch.channels_last)
-            maps[row] = one[0]
-        assert maps is not None
-        return maps
+    def _with(self, chosen: Int[Tensor, " maps"], number: int) -> Maps:
+        """Returns the first `number` maps and behind them those of frames, counted over the batch."""
+        frames, at_once = self._clips.transpose(1, 2), len(chosen)
+        if fast_cpu_inference(frames):
+            # One frame at a time stays in cache, and besides the maps nothing of the size of a clip is made.
+            at_once = 1
+        elif not self.lazy:
+            return self._early_conv(frames.flatten(0, 1))
+        for part in chosen.split(at_once):
+            made = self._early_conv(frames[self._at(part)])
+            if self._room is None:
+                # What is not written takes no memory on a CPU.
+                size, layout = (self.places.numel(), *made.shape[1:]), torch.channels_last
+                self._room = torch.empty(size, dtype=made.dtype, device=made.device, memory_format=layout)
+            self._room[number : number + len(part)] = made
+            number += len(part)
+        assert self._room is not None
+        return self._room[:number]
 
     def _at(self, chosen: Int[Tensor, " maps"]) -> tuple[Tensor, Tensor]:
         return chosen // self.places.shape[1], chosen % self.places.shape[1]
