@@ -40,7 +40,8 @@ def evaluate(
     Args:
         checkpoint: A run folder, a checkpoint folder or file, or a model's name for its published weights.
         data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
-            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
+            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS"; for a model of videos class
+            folders, shards or lists of them.
         split: The part of the data set. Default: val (held out of train where nothing is called val); everything in a
             data set that is not divided, unless the model was trained on it.
         batch_size: Images that are run together, where they have one size. Default: the task's own number.
@@ -49,9 +50,9 @@ def evaluate(
         json_: Print one JSON object with everything instead of tables.
         out: Sweep, and write sweep.json and sweep.png into this folder.
         overwrite: Replace files that exist already. Files that are read are never replaced.
-        options: Values of the model's controls and choices, and files of the task's report, each by its name:
-            `sparsevision models MODEL` lists them. Default in a sweep: the first control's range, and all values of
-            choices.
+        options: Values of the model's controls and choices, of the task's views (--clips and --crops of videos), and
+            files of the task's report, each by its name: `sparsevision models MODEL` lists them. Default in a sweep:
+            the first control's range, and all values of choices.
     """
     from sparsevision.data.dataset import files_of
     from sparsevision.evaluation.evaluate import Evaluation
@@ -60,8 +61,9 @@ def evaluate(
 
     evaluation = Evaluation(checkpoint, data, split=split, device=device)
     files = [TextOption(name, None, each.description) for name, each in evaluation.task.report_writers.items()]
-    chosen = resolve_options(options, [*options_of(evaluation.model).values(), *files], others=_OWN)
-    writers = evaluation.task.report_writers
+    task, model = evaluation.task, evaluation.model
+    known = [*task.view_options.values(), *options_of(model).values(), *files]
+    chosen, writers = resolve_options(options, known, others=_OWN), task.report_writers
     controls = {name: values for name, values in chosen.items() if name not in writers}
     written = {name: _only_path(name, values) for name, values in chosen.items() if name in writers}
     read = files_of(evaluation.dataset)

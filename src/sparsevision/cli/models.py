@@ -65,7 +65,8 @@ def _options(summary: ModelSummary) -> list[Option]:
         model = create_model(summary.name)
     # Defaults depend on the number of classes.
     classes = tuple(map(str, range(summary.classes)))
-    return [*options_of(model).values(), *task_named(summary.task)(classes).options.values()]
+    task = task_named(summary.task)(classes)
+    return [*options_of(model).values(), *task.options.values(), *task.view_options.values()]
 
 
 def _table_of(summary: ModelSummary, options: list[Option]) -> Table:

@@ -87,9 +87,11 @@ def least_decoded_side(preprocessing: Preprocessing) -> int:
 def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
     """Returns how many images may be scored together: one where they are whole, which differ in size.
 
-    Padding one to another's size would change what convolutions see of it.
+    Padding one to another's size would change what convolutions see of it. Views of a video count as one each.
     """
-    return 1 if preprocessing.fit in ("whole", "short") else wanted
+    if preprocessing.fit in ("whole", "short"):
+        return 1
+    return max(wanted // (preprocessing.clips * preprocessing.crops), 1)
 
 
 def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:

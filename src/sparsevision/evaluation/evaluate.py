@@ -17,7 +17,7 @@ from sparsevision.data.preprocessing import batch_for, least_decoded_side
 from sparsevision.data.subset import labelled_as
 from sparsevision.errors import CheckpointError, ConfigError, DataError
 from sparsevision.factory import identity_of, open_model, task_of, usable_device
-from sparsevision.inference.options import checked_options
+from sparsevision.inference.options import checked_options, checked_value
 from sparsevision.tasks import Report, Task, task_named
 from sparsevision.types import Batch, Skipped
 
@@ -71,7 +71,7 @@ def evaluate(
 
     Images are prepared as the checkpoint has it. Without a `split` that is "val", and everything in a data set that is
     not divided on disk; one that the run of the weights divided is divided in the same way.
-    `progress(done, total)` is called along the way; `controls` are the model's, by name.
+    `progress(done, total)` is called along the way; `controls` are the model's, by name, and the task's `view_options`.
     Returns the report and the images that could not be read.
     """
     evaluation = Evaluation(checkpoint, data, split=split, device=device)
@@ -103,19 +103,25 @@ class Evaluation:
         **controls: Any,
     ) -> tuple[Report, list[Skipped]]:  # fmt: skip
         """Returns the report over all images, and those that could not be read."""
-        chosen = checked_options(self.model, controls)
+        known = self.task.view_options
+        chosen = checked_options(self.model, controls, known)
+        views = {name: checked_value(known[name], value) for name, value in controls.items() if name in known}
         skipped: list[Skipped] = []
-        batches = self.batches(batch_size, workers, skipped, progress)
+        batches = self.batches(batch_size, workers, skipped, progress, views)
         return evaluate_batches(self.model, self.task, batches, chosen), skipped
 
     def batches(
         self, batch_size: int | None, workers: int, skipped: list[Skipped],
-        progress: Progress = lambda done, total: None,
+        progress: Progress = lambda done, total: None, views: Mapping[str, Any] | None = None,
     ) -> Iterator[Batch]:  # fmt: skip
-        """Yields the images in batches; those that cannot be read are appended to `skipped`."""
+        """Yields the images in batches; those that cannot be read are appended to `skipped`.
+
+        `views` are values of the task's `view_options`.
+        """
         wanted = self.task.evaluation_batch if batch_size is None else batch_size
-        size = batch_for(self.preprocessing, wanted)
-        transform = self.task.evaluation_transform(self.preprocessing)
+        preprocessing = self.task.viewed(self.preprocessing, **(views or {}))
+        size = batch_for(preprocessing, wanted)
+        transform = self.task.evaluation_transform(preprocessing)
         done = 0
         for batch in make_loader(self.dataset, transform, self.task.collate, batch_size=size, num_workers=workers):
             skipped += batch.skipped

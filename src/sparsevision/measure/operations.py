@@ -36,7 +36,7 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
     batch in front. The model may live on any device, the meta device included. It is left as it was.
     """
     axes = getattr(getattr(model, "config", None), "axes", 2)
-    shape = input_shape if len(input_shape) == 2 + axes else (1, *input_shape)
+    shape = input_shape if len(input_shape) >= 2 + axes else (1, *input_shape)
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     counter = FlopCounterMode(display=False, custom_mapping=_tallies())
     with FakeTensorMode(allow_non_fake_inputs=True), _countable(model), torch.no_grad():

@@ -309,6 +309,15 @@ class Task(ABC):
     def reader(self, **options: Any) -> Reader:
         """Returns a function from an output and its batch to one result an image; `options` are checked values."""
 
+    @property
+    def view_options(self) -> Mapping[str, Option]:
+        """The options of the views that are scored, by name."""
+        return {}
+
+    def viewed(self, preprocessing: Preprocessing, **options: Any) -> Preprocessing:
+        """Returns a preprocessing with other views; `options` are checked values of `view_options`."""
+        return preprocessing
+
     def tiling(self, **options: Any) -> Tiling | None:
         """Returns how an image is predicted in parts, None where the options do not ask for it."""
         return None

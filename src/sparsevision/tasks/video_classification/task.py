@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,7 +18,7 @@ from sparsevision.tasks.contract import Progress, Transform
 from sparsevision.tasks.labels.task import LabelTask
 from sparsevision.tasks.registry import layout_of
 from sparsevision.tasks.video_classification.transforms import VideoSettings, train_transform
-from sparsevision.types import Batch, Preprocessing, Sample
+from sparsevision.types import Batch, Control, Option, Preprocessing, Sample
 
 
 class VideoClassificationTask(LabelTask):
@@ -47,6 +49,18 @@ class VideoClassificationTask(LabelTask):
         """Refuses a preprocessing that says nothing of clips."""
         if preprocessing.frames is None:
             raise ConfigError("The preprocessing of a video model says how many frames a clip has: give frames=.")
+
+    @property
+    def view_options(self) -> Mapping[str, Option]:
+        """How many clips of a video are scored, and how many parts of each."""
+        clips = "clips of each video, evenly from its beginning to its end, whose scores are averaged"
+        crops = "squares of each clip along the long side, whose scores are averaged"
+        texts = {"clips": clips, "crops": crops}
+        return {name: Control(name, 1, 1, 1000, text, whole=True) for name, text in texts.items()}
+
+    def viewed(self, preprocessing: Preprocessing, **options: Any) -> Preprocessing:
+        """Returns a preprocessing of other clips and crops."""
+        return replace(preprocessing, **options)
 
     @classmethod
     def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:
