@@ -11,11 +11,12 @@ from PIL import Image
 from coco_folder import draw_coco_folder
 from mask_folder import draw_mask_folder, save_tiny_segmenter
 from tiny_detector import save_tiny_detector
+from video_folder import draw_video_folder, save_tiny_teller
 
 
 @pytest.fixture(scope="session")
 def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reader's folder: images, recipe, models; boxes, masks and a video. Copy it before writing there."""
+    """A reader's folder: images, recipe, models; boxes, masks and videos. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
     from sparsevision.factory import preprocessing_of
@@ -47,6 +48,8 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder / "runs" / ("cells-mask" if name == "fpn_nano" else "cells-tokens") / "best", name=name
         )
     shutil.copy(folder / "cat.jpg", folder / "cells.jpg")
+    draw_video_folder(folder / "moves")
+    save_tiny_teller(folder / "runs" / "moves" / "best")
     return folder
 
 
