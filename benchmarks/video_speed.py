@@ -116,7 +116,7 @@ def main(
             times[number] = time_interleaved(calls, settings, progress=lambda what: print(what, file=sys.stderr))
     memory = {name: {number: memory_of(name, number, threads) for number in frames} for name in (OURS, READ, PEER)}
     shape = (1, 3, USUAL, SIDE, SIDE)
-    macs = {OURS: count_macs(make(OURS), shape).total, PEER: count_macs(peer, shape).total}
+    macs = {OURS: count_macs(create_model(OURS), shape).total, PEER: count_macs(peer, shape).total}
     how = HOW.format(side=SIDE, usual=USUAL, rounds=rounds, few=few)
     return write(times, memory, macs, how, out)
 
