@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from stand_ins import final_weights
+from whole_process import run_process
 
 from mask_folder import draw_mask_folder
 from sparsevision.errors import ConfigError
@@ -25,7 +23,7 @@ SMALL = [
     "transforms.crop=[48, 48]", "transforms.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0",
     "run.workers=0", "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
 ]  # fmt: skip
-SCRIPT = Path(__file__).with_name("segmenting_process.py")
+STILL = ("transforms.flip=0", "transforms.scale=[1.0, 1.0]", "transforms.crop=[64, 86]", "transforms.color_jitter=0")
 
 
 def recipe(*more: str) -> Recipe:
@@ -70,10 +68,10 @@ def test_a_crop_that_would_cut_pixels_off_is_refused(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
-    run_process(folder, tmp_path / "whole", 1)
-    killed = run_process(folder, tmp_path / "broken", 1, kill_at=3)
+    run_process(Path(__file__).stem, folder, tmp_path / "whole", 1)
+    killed = run_process(Path(__file__).stem, folder, tmp_path / "broken", 1, kill_at=3)
     assert killed == -signal.SIGKILL
-    run_process(folder, tmp_path / "broken", 1)
+    run_process(Path(__file__).stem, folder, tmp_path / "broken", 1)
     whole, broken = final_weights(tmp_path / "whole"), final_weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
@@ -82,7 +80,7 @@ def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path
 @pytest.mark.slow
 def test_two_processes_learn_and_score_what_one_does(folder: Path, tmp_path: Path) -> None:
     for processes in (1, 2):
-        run_process(folder, tmp_path / str(processes), processes)
+        run_process(Path(__file__).stem, folder, tmp_path / str(processes), processes)
     one, two = (final_weights(tmp_path / str(processes)) for processes in (1, 2))
     for name in (name for name in one if name.startswith("ema.")):
         torch.testing.assert_close(one[name], two[name], atol=2e-4, rtol=1e-3)
@@ -90,15 +88,3 @@ def test_two_processes_learn_and_score_what_one_does(folder: Path, tmp_path: Pat
     for alone, joint in zip(*scored, strict=True):
         assert alone["images"] == joint["images"] == 4
         assert alone["miou"] == pytest.approx(joint["miou"], abs=2e-3)
-
-
-def run_process(folder: Path, out: Path, processes: int, kill_at: int = 0) -> int:
-    """Trains in processes of their own, the first of which kills itself before a step; returns the status."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
-    places = os.pathsep.join([str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH", "")])
-    ended = subprocess.run(
-        [sys.executable, *launch, str(SCRIPT), str(folder), str(out), str(kill_at)], capture_output=True, text=True,
-        timeout=600, check=False, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places},
-    )  # fmt: skip
-    assert kill_at or ended.returncode == 0, ended.stderr[-3000:]
-    return ended.returncode

@@ -1,0 +1,72 @@
+"""A model of videos goes through the same loop: it learns, survives kill -9, and two processes are as one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from stand_ins import final_weights
+from whole_process import run_process
+
+from sparsevision.training import read_recipe, train
+from sparsevision.training.recipe import Recipe
+from video_folder import draw_video_folder
+
+pytest.importorskip("av")
+SMALL = [
+    "model.backbone=none", "model.config.num_tokens=9", "model.config.num_points=9", "model.config.inflation=2",
+    "model.config.feature_channels=16", "model.config.focusing_width=64", "model.config.cortex_width=64",
+    "model.config.cortex_depth=2", "data.batch=4", "transforms.size=32", "transforms.frames=6",
+    "transforms.clip_seconds=none", "schedule.epochs=2", "schedule.warmup_epochs=0", "run.workers=0",
+    "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
+]  # fmt: skip
+STILL = (
+    "transforms.flip=0", "transforms.crop_scale=[1.0, 1.0]", "transforms.crop_ratio=[1.0, 1.0]",
+    "transforms.color_jitter=0",
+)  # fmt: skip
+
+
+def recipe(*more: str) -> Recipe:
+    return read_recipe("videos_nano", [*SMALL, *more])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_video_folder(tmp_path_factory.mktemp("moves") / "data", train=16, val=2)
+
+
+def lines_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_it_learns_where_a_square_goes_which_no_frame_tells(folder: Path, tmp_path: Path) -> None:
+    more = ("schedule.epochs=12", "run.evaluate_every=4", "optimiser.lr=3e-3", "run.log_every=20", "ema.decay=0")
+    summary = train(recipe(*more, *STILL), data=str(folder), out=tmp_path)
+    assert summary.best_score == 1.0
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
+    run_process(Path(__file__).stem, folder, tmp_path / "whole", 1)
+    assert run_process(Path(__file__).stem, folder, tmp_path / "broken", 1, kill_at=3) == -signal.SIGKILL
+    run_process(Path(__file__).stem, folder, tmp_path / "broken", 1)
+    whole, broken = final_weights(tmp_path / "whole"), final_weights(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_and_score_what_one_does(folder: Path, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        run_process(Path(__file__).stem, folder, tmp_path / str(processes), processes)
+    one, two = (final_weights(tmp_path / str(processes)) for processes in (1, 2))
+    for name in (name for name in one if name.startswith("ema.")):
+        torch.testing.assert_close(one[name], two[name], atol=2e-4, rtol=1e-3)
+    scored = [[line for line in lines_of(tmp_path / str(number)) if line["kind"] == "val"] for number in (1, 2)]
+    for alone, joint in zip(*scored, strict=True):
+        assert alone["images"] == joint["images"] == 4
+        assert alone["loss"] == pytest.approx(joint["loss"], abs=2e-3)
