@@ -8,7 +8,8 @@ A camera moves over the photographs; a video of more than a minute is that minut
 windows of two seconds. Each length is one `sparsevision predict VIDEO --json` in a process of its own. What counts is
 the process's own memory, read every hundredth of a second (RssAnon). Its maximum resident set counts pages of
 libraries' files, too, as many as the system happens to hold: on a busy machine it was from 865 to 1152 MB, in no order
-with the length. Status 1 if the longest video takes over 10 % more than the shortest, or a line is missing. Needs Linux.
+with the length. Status 1 if the longest video takes over 10 % more than the shortest, or a line is missing; needs
+Linux.
 """
 
 from __future__ import annotations
