@@ -197,7 +197,7 @@ def test_a_timm_network_is_compared_before_it_is_built(tmp_path: Path, monkeypat
     ("options", "size", "said"),
     [
         ({}, (160, 160), None),
-        ({"dynamic_img_size": False}, (320, 320), "does not take the images of 320 x 320 pixels"),
+        ({"dynamic_img_size": False}, (320, 320), "does not take an image of 320 x 320 pixels"),
         ({"dynamic_img_size": True}, (320, 320), None),
         ({"dynamic_img_size": True, "patch_size": 2}, (2048, 2048), "far more than any published model: lower the si"),
         ({"patch_size": 0}, (160, 160), r"is refused: timm makes no test_vit of it"),
@@ -240,11 +240,13 @@ def test_what_takes_more_than_published_models_is_not_built(
         assert bound == "_MOST_TABLES" or re.search(r"num_(tokens|queries) \(\d+\)", str(caught.value))
 
 
-@pytest.mark.parametrize("name", ["sparseformer_nano", "sparse_detr_nano", "deformable_detr_nano", "vt_resnet18"])
+@pytest.mark.parametrize(
+    "name", ["sparseformer_nano", "sparse_detr_nano", "deformable_detr_nano", "vt_resnet18", "video_sparseformer_nano"]
+)
 def test_the_cost_of_a_registered_model_is_accepted(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=5)
-    cost.check_cost(model, 3, preprocessing_of(name).size, name)
+    cost.check_cost(model, preprocessing_of(name).input_shape(), name)
     assert all(parameter.is_meta for parameter in model.parameters())
 
 
