@@ -214,7 +214,7 @@ VIDEOS = [
     Row("no copies", "tokens that are repeated no times",
         LEARN + " --set model.config.inflation=0", films, refused("inflation")),
     Row("features of patches", "a video model that reads patches",
-        LEARN + " --set model.config.image_feature=patches", films, refused("image_feature")),
+        LEARN + " --set model.config.image_feature=patch", films, refused("image_feature")),
     Row("digits without photographs", "digits that move over a folder that is not there",
         "train --recipe moving_digits_nano --data moving-digits:{bad}/none --out {out}", films, refused("none")),
     Row("list of nothing", "a list of videos that are not there",

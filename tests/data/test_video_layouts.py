@@ -48,7 +48,7 @@ def test_kinetics_lists_name_the_videos_by_id_and_seconds(tmp_path: Path) -> Non
     assert train.read(1).image.info.frames == 5
 
 
-@pytest.mark.parametrize("form", ["{path} {label}", "{path},{label}", "{path}\t{label}"])
+@pytest.mark.parametrize("form", ["{path} {label}", '"{path}", "{label}"', "{path}\t{label}"])
 @pytest.mark.parametrize("numbers", [True, False])
 def test_lists_of_paths_and_labels(videos: Path, tmp_path: Path, form: str, numbers: bool) -> None:
     home = tmp_path / "data"
@@ -68,6 +68,9 @@ def test_lists_of_paths_and_labels(videos: Path, tmp_path: Path, form: str, numb
     ("youtube_id,time_start,time_end\nb,1,11", "has no column 'label'"),
     ("label,youtube_id,time_start,time_end\n", "lists no videos"),
     ("a.mp4 left\nnothing", "line 2: 'nothing' is not a path and a label"),
+    ("a.mp4,left\nb.mp4,right,0", "line 2: 'b.mp4,right,0' is not a path and a label"),
+    ("a.mp4 20240101\n", "A label of the lists is 20240101"),
+    ('label,youtube_id,time_start,time_end\na,"b' + 200_000 * "x", "is no list in csv"),
     ("a.mp4 left\nb.mp4 right", "None of the 2 videos"),
 ])  # fmt: skip
 def test_a_list_that_cannot_be_used_is_named(tmp_path: Path, lines: str, said: str) -> None:
@@ -99,3 +102,26 @@ def test_shards_of_videos(videos: Path, tmp_path: Path) -> None:
     assert (shards.classes, list(shards.labels)) == (folders.classes, list(folders.labels))
     for index in range(len(folders)):
         assert (shards.read(index).image.read([0.5]) == folders.read(index).image.read([0.5])).all()
+
+
+def test_lists_may_have_a_heading_and_names_with_commas(videos: Path, tmp_path: Path) -> None:
+    path = next((videos / "train" / "left").iterdir())
+    (tmp_path / "train.csv").write_text(f'path,label\n{path},"Hello, world"\n')
+    assert Videos.open(str(tmp_path), "train").classes == ("Hello, world",)
+
+
+def test_two_lists_of_one_split_are_named_and_not_passed_over(videos: Path, tmp_path: Path) -> None:
+    for name in ("train.csv", "train_2.csv"):
+        (tmp_path / name).write_text("a.mp4 left\n")
+    assert task_of_data(str(tmp_path)) == "video_classification"
+    with pytest.raises(DataError, match="both list videos of the split 'train'"):
+        Videos.open(str(tmp_path), "train")
+
+
+def test_a_still_beside_each_video_does_not_make_it_a_data_set_of_images(tmp_path: Path) -> None:
+    draw_video_folder(tmp_path, train=2, val=1)
+    for path in tmp_path.rglob("*.mp4"):
+        path.with_suffix(".jpg").write_bytes(b"still")
+    assert task_of_data(str(tmp_path)) == "video_classification"
+    (note,) = Videos.open(str(tmp_path), "train").notes
+    assert ".jpg 4" in note

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsevision.data import videos
 from sparsevision.data.videos import Video, probe_video, read_clip
 from sparsevision.errors import UnreadableImageError
+from sparsevision.inference.video import read_video
+from sparsevision.types import Skipped
 from video_folder import numbered, numbers_of, write_video
 
 av = pytest.importorskip("av")
@@ -33,9 +36,53 @@ def test_seeking_gives_what_decoding_from_the_beginning_gives(tmp_path: Path) ->
     assert numbers_of(read_clip(path.read_bytes(), times)[0]) == wanted
 
 
-def test_one_key_frame_alone_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_video(tmp_path / "one.mp4", numbered(60), rate=5, gop_size=1000)
-    assert numbers_of(read_clip(path, [0.0, 3.0, 6.0, 9.0, 11.0])[0]) == [0, 15, 30, 45, 55]
+@pytest.mark.parametrize("name", ["one.mp4", "one.mkv"])
+def test_what_lies_behind_one_key_frame_is_decoded_once(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / name, numbered(250), rate=5, gop_size=1000)
+    decoded, go_on = [], videos._Video._next
+    monkeypatch.setattr(videos._Video, "_next", lambda video: decoded.append(1) or go_on(video))
+    times = [0.0, *(3.0 * number + 0.05 for number in range(1, 16))]
+    assert numbers_of(read_clip(path, times)[0]) == [0, *range(15, 240, 15)]
+    # Matroska tells where its key frames are with the first seek alone.
+    assert len(decoded) < (240 if name == "one.mp4" else 2 * 250)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.m1v", "mpeg1video"), ("a.m4v", "mpeg4")])
+def test_streams_without_a_container(tmp_path: Path, name: str, codec: str) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV has no {codec}")
+    write_video(tmp_path / "a.mkv", numbered(100), rate=25, codec=codec)
+    with av.open(str(tmp_path / "a.mkv")) as source, av.open(str(tmp_path / name), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    frames, info = read_clip(tmp_path / name, [0.02, 1.02, 2.02, 3.9])
+    assert info.duration == pytest.approx(4.0, abs=0.1)
+    assert numbers_of(frames) == pytest.approx([0, 25, 50, 97], abs=2)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_sound_that_lasts_longer_than_the_images(tmp_path: Path, name: str) -> None:
+    with av.open(str(tmp_path / name), "w") as out:
+        stream, sound = out.add_stream("mpeg4", rate=10), out.add_stream("aac", rate=8000, layout="mono")
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in numbered(20):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode())
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8 * 8000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8000
+        out.mux(sound.encode(silence))
+        out.mux(sound.encode())
+    frames, info = read_clip(tmp_path / name, [0.05, 1.95, 5.0])
+    assert info.duration == pytest.approx(2.0, abs=0.11)
+    assert numbers_of(frames) == [0, 19, 19]
+    missing: list[Skipped] = []
+    assert len(list(read_video(str(tmp_path / name), missing))) == 20
+    assert not missing
 
 
 def test_times_count_where_the_rate_varies(tmp_path: Path) -> None:

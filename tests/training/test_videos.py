@@ -1,8 +1,7 @@
-"""A model of videos goes through the same loop: it learns, survives kill -9, and two processes are as one."""
+"""A model of videos goes through the same loop: it learns, and survives kill -9."""
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 
@@ -38,10 +37,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_video_folder(tmp_path_factory.mktemp("moves") / "data", train=16, val=2)
 
 
-def lines_of(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
 @pytest.mark.slow
 def test_it_learns_where_a_square_goes_which_no_frame_tells(folder: Path, tmp_path: Path) -> None:
     more = ("schedule.epochs=12", "run.evaluate_every=4", "optimiser.lr=3e-3", "run.log_every=20", "ema.decay=0")
@@ -57,16 +52,3 @@ def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path
     whole, broken = final_weights(tmp_path / "whole"), final_weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
-
-
-@pytest.mark.slow
-def test_two_processes_learn_and_score_what_one_does(folder: Path, tmp_path: Path) -> None:
-    for processes in (1, 2):
-        run_process(Path(__file__).stem, folder, tmp_path / str(processes), processes)
-    one, two = (final_weights(tmp_path / str(processes)) for processes in (1, 2))
-    for name in (name for name in one if name.startswith("ema.")):
-        torch.testing.assert_close(one[name], two[name], atol=2e-4, rtol=1e-3)
-    scored = [[line for line in lines_of(tmp_path / str(number)) if line["kind"] == "val"] for number in (1, 2)]
-    for alone, joint in zip(*scored, strict=True):
-        assert alone["images"] == joint["images"] == 4
-        assert alone["loss"] == pytest.approx(joint["loss"], abs=2e-3)

@@ -17,7 +17,7 @@ from sparsevision.types import ClassMetadata, Preprocessing
 # Far beyond any model, and small enough that nothing built from a damaged file fills the memory.
 _LARGEST_NUMBER = 1_000_000
 _LARGEST_SIDE, _LARGEST_AREA = 4096, 1 << 23  # pixels of what a model sees
-_MOST_FRAMES, _LONGEST_CLIP = 1024, 3600.0
+_MOST, _LONGEST_CLIP = 1024, 3600.0  # frames, clips, crops; seconds
 
 
 # What timm reads in the same file, so that it can open the folder by timm.create_model("local-dir:FOLDER").
@@ -123,15 +123,16 @@ def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
 
 def _check_clips(preprocessing: Preprocessing, origin: str) -> None:
     frames, stride, seconds = preprocessing.frames, preprocessing.frame_stride, preprocessing.clip_seconds
-    counts = [count for count in (frames, stride) if count is not None]
+    counts = [count for count in (frames, stride, preprocessing.clips, preprocessing.crops) if count is not None]
     fits = (
-        all(isinstance(count, int) and 1 <= count <= _MOST_FRAMES for count in counts)
+        all(isinstance(count, int) and 1 <= count <= _MOST for count in counts)
         and (seconds is None or (isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_CLIP))
         and not (stride and seconds)
         and (frames is not None or (stride is None and seconds is None))
     )
     if not fits:
         raise CheckpointError(
-            f"The preprocessing in {origin!r} is invalid: frames and frame_stride must be whole numbers from 1 to "
-            f"{_MOST_FRAMES}, clip_seconds at most {_LONGEST_CLIP} and above 0, and one of the two last at most."
+            f"The preprocessing in {origin!r} is invalid: frames, frame_stride, clips and crops must be whole "
+            f"numbers from 1 to {_MOST}, clip_seconds above 0 and at most {_LONGEST_CLIP:g}, and frame_stride and "
+            "clip_seconds not be given both."
         )

@@ -54,7 +54,7 @@ def explain(
     attention, a random map, the image's centre, Grad-CAM of a peer) and reads how the model's probability follows.
 
     Args:
-        images: Files, folders, glob patterns, or - for a list of paths on standard input.
+        images: Files, folders, glob patterns, or - for a list of paths on standard input; videos for a model of these.
         model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
         out: The folder that is written. What `explain` wrote there before is replaced and not read as an image; beside
             a file of the same name a number is added.
@@ -62,10 +62,11 @@ def explain(
         figure: saliency (expected, updated and read tokens, level by level), stages (points, RoIs and density of each
             sampling stage), attention (the cells that each token was read from), interaction (those behind the tokens
             that each token attends to), owners (the token that each cell takes most from), given (the cells that each
-            token was given to), query (the samples of an object's query, layer by layer), tokens (those that
-            respond most to a class), disturbed (the image erased and padded), annotated (the result over the image),
-            all, or none. Default: the first of them that the model records. Options of figures are --radius (stages,
-            disturbed), --label and --top-tokens (tokens), and --object (query), which alone choose their figure.
+            token was given to), query (the samples of an object's query, layer by layer), tokens (those that respond
+            most to a class), disturbed (the image erased and padded), clip (frames with the points that were read from
+            them), timeline (when tokens look), annotated (the result over the image), all, or none. Default: the first
+            of them that the model records. Options of figures are --radius (stages, disturbed), --label and
+            --top-tokens (tokens), and --object (query), which alone choose their figure.
         gif: Also an animation for each image: rising values of the model's first control, or the sampling stages.
         page: Also one page on which to step through stages, modules or layers, follow tokens or objects, and slide
             through values of the model's first control; it works offline.

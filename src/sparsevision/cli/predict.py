@@ -49,19 +49,19 @@ def predict(
             read as an image; beside a file of the same name a number is added.
         overwrite: Replace files that exist already. Files that are read are never replaced.
         batch_size: Images that are read ahead; those of one size are run together. Default: the task's own number, or 1
-            for a camera.
+            for a camera or a stream.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
     """
     import sys
 
     given, options = _sources(images)
     from sparsevision.inference import Predictor
-    from sparsevision.inference.clips import clips_of
+    from sparsevision.inference.clips import clips_of, in_windows
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.sources import find_images
-    from sparsevision.inference.video import is_camera, with_frames
+    from sparsevision.inference.video import is_live, with_frames
 
-    if batch_size is None and any(map(is_camera, given)):
+    if batch_size is None and any(map(is_live, given)):
         batch_size = 1  # the result of a camera's image does not wait for further ones
     predictor = Predictor(model, device, batch_size=batch_size)
     files = writer_options(predictor.task)
@@ -69,10 +69,14 @@ def predict(
     asked = {name: value for name, value in chosen.items() if name not in files}
     paths = {name: Path(value) for name, value in chosen.items() if name in files}
     skipped: list[Skipped] = []
-    clips = predictor.preprocessing.frames is not None
-    sources: Iterator[Any] = with_frames(find_images(given, sys.stdin.buffer, skipped, videos=clips), skipped)
+    clips = predictor.task.sees == "clips"
+    sources: Iterator[Any] = find_images(given, sys.stdin.buffer, skipped, videos=clips)
+    if not clips or in_windows(predictor.preprocessing):
+        sources = with_frames(sources, skipped)
+    elif live := next(filter(is_live, given), None):
+        raise ConfigError(f"The model sees whole videos, and {live} has no end: give files.")
     if clips:
-        sources = clips_of(sources, predictor.preprocessing)
+        sources = clips_of(sources, predictor.preprocessing, all_frames=draw is not None)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
     outputs = _Outputs([*given], [Path(model)], overwrite)

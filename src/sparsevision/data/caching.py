@@ -52,17 +52,18 @@ class CachedDataset:
         if found is not None:
             return replace(found.record, image=Image.frombytes("RGB", found.size, found.pixels))
         record = self.dataset.read(index)
+        image, left = record.image, self.limit - self.used - getattr(record.target, "nbytes", 0)
         kept: Record | _Kept
-        if isinstance(record.image, Video):
-            video = record.image
+        if isinstance(image, Video):
+            if image.bytes > left:
+                return record
             data = self.dataset.content(index)
-            kept = record = replace(record, image=Video(data, video.name, side=video.side))
+            kept = record = replace(record, image=Video(data, image.name, side=image.side))
         else:
-            data = record.image.tobytes()
-            kept = _Kept(data, record.image.size, replace(record, image=_EMPTY))
-        taken = len(data) + getattr(record.target, "nbytes", 0)
-        if self.used + taken <= self.limit:
-            self.used += taken
+            data = image.tobytes()
+            kept = _Kept(data, image.size, replace(record, image=_EMPTY))
+        if len(data) <= left:
+            self.used = self.limit - left + len(data)
             self._kept[index] = kept
         return record
 

@@ -18,18 +18,23 @@ from sparsevision.data.videos import FrameSource, VideoInfo
 from sparsevision.types import Geometry, Preprocessing, Sample
 
 
+def clip_seconds(preprocessing: Preprocessing, rate: float) -> float | None:
+    """Returns how long a clip of a video of `rate` frames a second is; None where it is the whole video."""
+    if preprocessing.frame_stride is not None:
+        return (preprocessing.frames or 1) * preprocessing.frame_stride / rate
+    return preprocessing.clip_seconds
+
+
 def clip_times(info: VideoInfo, preprocessing: Preprocessing, place: float) -> list[float]:
     """Returns the times of a clip's frames, in seconds; `place` from 0 to 1 is where it lies among the possible ones.
 
     Beyond the end of a video its last frame is seen.
     """
     frames = preprocessing.frames or 1
-    if preprocessing.frame_stride is not None:
-        step = preprocessing.frame_stride / info.rate
-        first = max(info.duration - frames * step, 0.0) * place
-    else:
-        step = (preprocessing.clip_seconds or info.duration) / frames
-        first = max(info.duration - frames * step, 0.0) * place + step / 2
+    step = (clip_seconds(preprocessing, info.rate) or info.duration) / frames
+    # In the middle of the time that a frame is shown, or of its share of the clip: containers round times.
+    first = 0.5 / info.rate if preprocessing.frame_stride is not None else step / 2
+    first += max(info.duration - frames * step, 0.0) * place
     return [first + number * step for number in range(frames)]
 
 

@@ -91,7 +91,7 @@ def batch_for(preprocessing: Preprocessing, wanted: int) -> int:
     """
     if preprocessing.fit in ("whole", "short"):
         return 1
-    return max(wanted // (preprocessing.clips * preprocessing.crops), 1)
+    return max(wanted // (preprocessing.clips * preprocessing.crops), min(wanted, 1))
 
 
 def _crop(preprocessing: Preprocessing, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:

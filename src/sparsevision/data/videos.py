@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,13 @@ class Video:
         self.source, self.side = source, side
         self.name = name or ("the given data" if isinstance(source, bytes) else os.fspath(source))
 
+    @property
+    def bytes(self) -> int:
+        """The size of the file; 0 where there is none."""
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        return os.path.getsize(self.source) if os.path.exists(self.source) else 0
+
     @cached_property
     def info(self) -> VideoInfo:
         """What the file declares; raises UnreadableImageError."""
@@ -114,6 +122,19 @@ def is_cut(last: float, wanted: float, duration: float) -> bool:
     return wanted - last > max(_SECONDS_MISSING, _SHARE_MISSING * duration)
 
 
+def seconds_of(container: Any, stream: Any) -> float | None:
+    """Returns how long the images of a file of PyAV's last, as it declares; None where it tells nothing of them."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    # Matroska's own note, as "00:01:02.500000000".
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
+        return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+    # Sound may last longer than images.
+    if container.duration and not container.streams.audio:
+        return float(container.duration / 1e6)
+    return None
+
+
 def probe_video(source: VideoSource, name: str | None = None) -> VideoInfo:
     """Reads what a video declares, and its first frame; raises UnreadableImageError for what is none."""
     with _opened(source, name) as video:
@@ -143,56 +164,77 @@ def read_clip(
     return np.stack(frames), info
 
 
-class _Video:
-    """An open file, positioned at some frame."""
+class _Decoded(NamedTuple):
+    """A frame, and how many were decoded before it, which is its place where it has no time."""
 
-    def __init__(self, container: Any, name: str) -> None:
-        [self.stream, *_] = container.streams.video
-        self.container, self.name = container, name
-        self._decoded: Iterator[Any] = container.decode(self.stream)
-        self._number = 0
-        self._first = self._ahead = self._next()
-        if self._first is None:
+    frame: Any
+    number: int
+
+
+class _Video:
+    """An open file, positioned at some frame; `reopen` opens it anew, at its beginning."""
+
+    container: Any
+    stream: Any
+    _decoded: Iterator[Any]
+    _number: int
+    _ahead: _Decoded | None
+
+    def __init__(self, reopen: Callable[[], Any], name: str) -> None:
+        self._reopen, self.name = reopen, name
+        self._begin()
+        if self._ahead is None:
             raise _unreadable(name, "it has no frame that can be decoded")
-        second = self._next()
+        self._first, second = self._ahead, next(self._decoded, None)
         self._decoded = chain([second] if second is not None else [], self._decoded)
         # Some encoders leave times out, or give all frames the same: then frames are counted.
-        times = [frame.time for frame in (self._first, second) if frame is not None]
+        times = [frame.time for frame in (self._first.frame, second) if frame is not None]
         self.timed = None not in times and (len(times) == 1 or times[0] < times[1])
         self.start = float(times[0]) if self.timed else 0.0
         self.rate = rate_of(self.stream)
+        self._second = float(times[1]) - self.start if self.timed and len(times) > 1 else 0.0
+        self._near = _NEAR
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.container.close()
+
+    def _begin(self) -> None:
+        self.container = self._reopen()
+        if not self.container.streams.video:
+            self.container.close()
+            raise _unreadable(self.name, "it has no images in it, only sound")
+        [self.stream, *_] = self.container.streams.video
+        self._decoded = self.container.decode(self.stream)
+        self._number = 0
+        self._ahead = self._next()
 
     @cached_property
     def info(self) -> VideoInfo:
         """What the file declares."""
-        stream, first = self.stream, self._first
+        first = self._first.frame
         turn = int(getattr(first, "rotation", 0)) % 360
         size = (first.width, first.height) if turn in (90, 270) else (first.height, first.width)
-        frames, length = int(stream.frames), stream.duration
-        if self.timed and length and stream.time_base:
-            duration = float(length * stream.time_base)
-        elif self.timed and self.container.duration:
-            duration = self.container.duration / 1e6
-        else:
-            if not frames:
-                frames = self._counted()
+        frames = int(self.stream.frames)
+        duration = seconds_of(self.container, self.stream) if self.timed else None
+        if duration is None or duration < self._second:
+            # A file without an index declares nothing, or the length of its first part.
+            frames = frames if frames > 1 and not self.timed else self._counted()
             duration = frames / self.rate
         duration = max(duration, 1 / self.rate)
         return VideoInfo(
             duration=duration, rate=self.rate, frames=frames or max(round(duration * self.rate), 1), size=size,
-            rotation=turn, codec=stream.codec_context.name, timed=self.timed,
+            rotation=turn, codec=self.stream.codec_context.name, timed=self.timed,
         )  # fmt: skip
 
     def _counted(self) -> int:
-        """Counts the frames of a file that does not declare how long it is, and goes back to the beginning."""
-        self.container.seek(0)
-        times = [packet.pts for packet in self.container.demux(self.stream) if packet.size]
+        """Counts the frames of a file that does not declare how long it is."""
+        with self._reopen() as container:
+            [stream, *_] = container.streams.video
+            times = [packet.pts for packet in container.demux(stream) if packet.size]
         if self.timed and None not in times and len(times) > 1 and max(times) > min(times):
-            seconds = float((max(times) - min(times)) * self.stream.time_base)
+            seconds = float((max(times) - min(times)) * stream.time_base)
             self.rate = (len(times) - 1) / seconds
-        self.container.seek(0)
-        self._decoded, self._number = self.container.decode(self.stream), 0
-        self._ahead = self._next()
         return len(times)
 
     def frames_at(self, times: Sequence[float], side: int | None) -> list[NDArray[np.uint8]]:
@@ -201,7 +243,7 @@ class _Video:
         found: list[NDArray[np.uint8]] = []
         last = None
         for time in times:
-            if self.timed and self._ahead is not None and time - self._time(self._ahead) > _NEAR:
+            if self.timed and self._ahead is not None and time - self._time(self._ahead) > self._near:
                 shown = self._seek(time) or shown
             while self._ahead is not None and self._time(self._ahead) <= time + _SOON:
                 shown, self._ahead = self._ahead, self._next()
@@ -211,37 +253,59 @@ class _Video:
             last = shown
         return found
 
-    def _seek(self, time: float) -> Any:
+    def _seek(self, time: float) -> _Decoded | None:
         """Goes to the last key frame before a time where that is ahead; returns the frame there, else None."""
+        assert self._ahead is not None
         before = self._time(self._ahead)
-        self._go_to(time)
-        if self._ahead is None or self._time(self._ahead) > time + _SOON:
-            # An index that leads too far: what is before cannot be found but from the beginning.
-            self._go_to(0.0)
-        elif self._time(self._ahead) < before:
-            return None  # back to the key frame that decoding came from: what follows was decoded already, once
+        if (key := self._key_before(time)) is not None and key <= before:
+            return None
+        if not self._go_to(time) or self._ahead is None or self._time(self._ahead) > time + _SOON:
+            # A file that cannot be sought, or an index that leads too far: only from the beginning nothing is missed.
+            self.close()
+            self._begin()
+        elif self._time(self._ahead) >= before:
+            return self._ahead
+        # What follows was decoded already: from now on only what lies further ahead is sought.
+        self._near = max(2 * self._near, 2 * (time - before))
         return self._ahead
 
-    def _go_to(self, time: float) -> None:
-        self.container.seek(int((time + self.start) / self.stream.time_base), stream=self.stream, backward=True)
+    def _key_before(self, time: float) -> float | None:
+        """Returns the time of the last key frame before a time by the file's index; None where that does not tell."""
+        entries = getattr(self.stream, "index_entries", None)
+        if not entries:
+            return None
+        place = entries.search_timestamp(self._stamp(time), backward=True)
+        return None if place < 0 else float(entries[place].timestamp * self.stream.time_base) - self.start
+
+    def _go_to(self, time: float) -> bool:
+        """Seeks, and returns whether the file can be sought."""
+        try:
+            self.container.seek(self._stamp(time), stream=self.stream, backward=True)
+        except OSError:
+            return False
         self._decoded = self.container.decode(self.stream)
         self._ahead = self._next()
+        return True
 
-    def _next(self) -> Any:
+    def _stamp(self, time: float) -> int:
+        return int((time + self.start) / self.stream.time_base)
+
+    def _next(self) -> _Decoded | None:
         frame = next(self._decoded, None)
-        if frame is not None:
-            if frame.width * frame.height > MOST_PIXELS:
-                raise _unreadable(self.name, f"its frames of {frame.width} x {frame.height} pixels are too large")
-            frame.opaque = self._number  # its place, where it has no time
-            self._number += 1
-        return frame
+        if frame is None:
+            return None
+        if frame.width * frame.height > MOST_PIXELS:
+            raise _unreadable(self.name, f"its frames of {frame.width} x {frame.height} pixels are too large")
+        self._number += 1
+        return _Decoded(frame, self._number - 1)
 
-    def _time(self, frame: Any) -> float:
-        if self.timed and frame.time is not None:
-            return float(frame.time) - self.start
-        return float(frame.opaque / self.rate)
+    def _time(self, decoded: _Decoded) -> float:
+        if self.timed and decoded.frame.time is not None:
+            return float(decoded.frame.time) - self.start
+        return decoded.number / self.rate
 
-    def _pixels(self, frame: Any, side: int | None) -> NDArray[np.uint8]:
+    def _pixels(self, decoded: _Decoded, side: int | None) -> NDArray[np.uint8]:
+        frame = decoded.frame
         width, height = frame.width, frame.height
         if side is not None and min(width, height) > side:
             scale = side / min(width, height)
@@ -254,19 +318,20 @@ class _Video:
 @contextmanager
 def _opened(source: VideoSource, name: str | None) -> Iterator[_Video]:
     av = import_extra("av", "Reading and writing videos")
-    opened: Any
+    opened = ""
     if isinstance(source, bytes):
-        name, opened = name or "the given data", io.BytesIO(source)
+        name = name or "the given data"
     else:
         opened = os.fspath(source)
         name = name or opened
         if not os.path.isfile(opened):
             raise _unreadable(name, "it is not a file" if os.path.exists(opened) else "the file does not exist")
     try:
-        with open_container(opened) as container:
-            if not container.streams.video:
-                raise _unreadable(name, "it has no images in it, only sound")
-            yield _Video(container, name)
+        video = _Video(lambda: open_container(io.BytesIO(source) if isinstance(source, bytes) else opened), name)
+        try:
+            yield video
+        finally:
+            video.close()
     except UnreadableImageError:
         raise
     except av.FFmpegError as error:

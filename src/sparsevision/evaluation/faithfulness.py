@@ -60,9 +60,9 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    if not predictor.labels or not predictor.task.returns_logits:
+    if not predictor.labels or not predictor.task.returns_logits or predictor.task.sees != "images":
         raise ConfigError(
-            f"{str(model)!r} does not give one score for each class, from which faithfulness is measured: "
+            f"{str(model)!r} does not give one score for each class of an image, from which faithfulness is measured: "
             "name a classifier."
         )
     maps: dict[str, SaliencyMap] = {"centre": centre_map, **_own_maps(predictor, str(model))}

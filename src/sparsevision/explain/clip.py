@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from sparsevision.drawing.palette import token_colours
 
 Floats = NDArray[np.float64]
+_LEAST_MS, _MOST_MS = 80, 1000  # of a frame in an animation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,11 @@ class ClipFrames:
     def step(self) -> float:
         """Seconds between two frames."""
         return (self.end - self.begin) / len(self.images)
+
+    @property
+    def milliseconds(self) -> int:
+        """How long an animation shows a frame: as long as the video, but so that one can see it and need not wait."""
+        return min(max(round(1000 * self.step), _LEAST_MS), _MOST_MS)
 
     def picked(self, count: int) -> list[int]:
         """Chooses frames at even distances."""

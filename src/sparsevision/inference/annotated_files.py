@@ -15,6 +15,7 @@ from sparsevision.drawing.videos import VideoWriter
 from sparsevision.files import OutputFolder, replacing
 from sparsevision.inference.clips import Clip
 from sparsevision.inference.images import Frame
+from sparsevision.inference.video import is_video, read_video
 from sparsevision.tasks import Writer
 from sparsevision.types import Result
 
@@ -25,7 +26,7 @@ class AnnotatedFiles(Writer[Result]):
     """Writes annotated images and videos into a folder as results come; `written` lists the files.
 
     Frames are remembered between `watching`, through which they go to the predictor, and their results; there are never
-    more of them than a batch. Images are read again.
+    more of them than a batch. Images, and videos that were seen as a whole, are read again.
     """
 
     def __init__(self, folder: OutputFolder) -> None:
@@ -49,9 +50,14 @@ class AnnotatedFiles(Writer[Result]):
             shown = self._frames.popleft()
             if isinstance(shown, Clip):
                 for image, time in zip(shown.frames, shown.times, strict=True):
-                    self._draw_frame(shown.video, shown.first and time == shown.times[0], image, time, None, result)
+                    first = shown.first and time == shown.times[0]
+                    self._draw_frame(shown.video, first, image, time, shown.rate, result)
             else:
                 self._draw_frame(shown.video, shown.number == 0, shown.image, shown.time, shown.rate, result)
+            return
+        if is_video(result.name):  # one that was seen as a whole
+            for frame in read_video(result.name, []):
+                self._draw_frame(frame.video, frame.number == 0, frame.image, frame.time, frame.rate, result)
             return
         drawn = result.annotate(read_image(result.name))
         # PNG for what has sharp edges already, JPEG for photographs.

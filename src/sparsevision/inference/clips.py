@@ -1,9 +1,8 @@
-"""Clips of videos as a model's input: of a file, or of frames as they come from a file or a camera."""
+"""Clips of videos as a model's input: of a file, of an array, or of frames as they come from a file or a camera."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,19 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sparsevision.data.clips import clip_times
+from sparsevision.data.clips import clip_seconds, clip_times, least_side
 from sparsevision.data.dataset import Record
 from sparsevision.data.videos import USUAL_RATE, Video, VideoInfo, is_video_name
 from sparsevision.errors import UnreadableImageError
 from sparsevision.inference.images import Frame
 from sparsevision.types import Preprocessing, Sample
 
+_SOON = 1e-4  # seconds that two spellings of the same time may differ by
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A part of a video in memory: its upright RGB frames, each with its time in seconds from the video's beginning.
+    """A part of a video in memory: upright RGB frames, each with the time in seconds from which on it is shown.
 
-    `begin` and `end` are those of the part; `first` is true for a video's first one.
+    The part is that from `begin` to `end`, of a video of `rate` frames a second and of `size` (height, width), where
+    the frames are reduced; `first` is true for a video's first.
     """
 
     frames: tuple[Image.Image, ...]
@@ -32,6 +34,8 @@ class Clip:
     video: str
     begin: float
     end: float
+    rate: float = USUAL_RATE
+    size: tuple[int, int] | None = None
     first: bool = True
 
     @property
@@ -44,17 +48,32 @@ ClipInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Clip | NDA
 
 
 class ClipReader:
-    """Turns videos into samples by a task's transform; one that cannot be read raises UnreadableImageError."""
+    """Turns videos into samples by a task's transform; one that cannot be read raises UnreadableImageError.
+
+    A file is seen in all views of the preprocessing. A `Clip`, which is as long as one view, has one place in time; an
+    array (T, H, W, 3) is a clip itself, of whose frames evenly many are taken.
+    """
 
     types, thing = (str, os.PathLike, bytes, bytearray, memoryview, Clip, np.ndarray), "a video"
 
-    def __init__(self, transform: Callable[[Record], Sample]) -> None:
-        self.transform = transform
+    def __init__(
+        self, transform_of: Callable[[Preprocessing], Callable[[Record], Sample]], preprocessing: Preprocessing
+    ) -> None:
+        self._transform_of, self.preprocessing = transform_of, preprocessing
+        self._of_file = transform_of(preprocessing)
+        self._of_clip = transform_of(replace(preprocessing, clips=1))
+        whole = replace(preprocessing, clips=1, frame_stride=None, clip_seconds=None)
+        self._of_array = transform_of(whole)
 
     def __call__(self, given: ClipInput, position: int) -> Sample:
         """Reads one video; `position` is its place in the list or stream, and names what has no name."""
         name = self.name_of(given, position)
-        sample = self.transform(Record(self._opened(given, name), None, name))
+        transform = self._of_file
+        if isinstance(given, Clip):
+            transform = self._of_clip
+        elif isinstance(given, np.ndarray):
+            transform = self._of_array
+        sample = transform(Record(self._opened(given, name), None, name))
         return replace(sample, index=position, time=given.begin if isinstance(given, Clip) else None)
 
     @staticmethod
@@ -64,11 +83,15 @@ class ClipReader:
             return given.name
         return os.fspath(given) if isinstance(given, str | os.PathLike) else f"video {position}"
 
-    def shown(self, given: ClipInput, preprocessing: Preprocessing, side: int) -> Clip:
-        """Returns the frames of a video that a model sees, those of the clip in the middle; for explanations."""
+    def in_one_view(self) -> ClipReader:
+        """Returns a reader of the clip in the middle and the middle of its frames, which can be explained."""
+        return ClipReader(self._transform_of, replace(self.preprocessing, clips=1, crops=1))
+
+    def shown(self, given: ClipInput, side: int) -> Clip:
+        """Returns the frames of a video that a model sees in one view, reduced to a short side."""
         name = self.name_of(given, 0)
         video = self._opened(given, name)
-        times = clip_times(video.info, preprocessing, 0.5)
+        times = clip_times(video.info, self.preprocessing, 0.5)
         images = tuple(Image.fromarray(frame) for frame in video.read(times, side=side))
         step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / video.info.rate
         # Frames stand in the middle of their part of the time that the model's fractions count.
@@ -87,7 +110,7 @@ class ClipReader:
 
 
 def _clip_of(given: NDArray[Any], name: str) -> Clip:
-    """Takes an array (T, H, W, 3) of uint8 as a video of 25 frames a second."""
+    """Takes an array (T, H, W, 3) of uint8 as a video."""
     if given.ndim != 4 or given.shape[3] != 3 or given.dtype != np.uint8 or not given.size:
         raise UnreadableImageError(
             f"{name} is an array of shape {given.shape} and type {given.dtype}; a clip is (T, H, W, 3) of uint8."
@@ -102,25 +125,40 @@ class _ClipInMemory:
 
     def __init__(self, clip: Clip) -> None:
         self.clip = clip
-        duration, number = max(clip.end - clip.begin, 1e-6), len(clip.frames)
-        size = (clip.frames[0].height, clip.frames[0].width)
-        self.info = VideoInfo(duration=duration, rate=number / duration, frames=number, size=size)
+        duration, size = max(clip.end - clip.begin, 1e-6), clip.size or _sides(clip.frames[0])
+        frames = max(round(duration * clip.rate), 1)
+        self.info = VideoInfo(duration=duration, rate=clip.rate, frames=frames, size=size)
 
     def read(self, times: Sequence[float], *, side: int | None = None) -> NDArray[np.uint8]:
         """Returns the frames (T, H, W, 3) that are shown at times, counted from the clip's beginning."""
         own = np.asarray(self.clip.times) - self.clip.begin
-        shown = np.searchsorted(own, np.asarray(times) + 1e-4, side="right") - 1
-        return np.stack([np.asarray(self.clip.frames[max(number, 0)]) for number in shown])
+        shown = np.searchsorted(own, np.asarray(times) + _SOON, side="right") - 1
+        return np.stack([np.asarray(reduced(self.clip.frames[max(number, 0)], side)) for number in shown])
 
 
-def clips_of(sources: Iterable[str | Frame], preprocessing: Preprocessing) -> Iterator[str | Clip]:
+def _sides(image: Image.Image) -> tuple[int, int]:
+    return image.height, image.width
+
+
+def reduced(image: Image.Image, side: int | None) -> Image.Image:
+    """Reduces an image to a short side where that is longer, by the mean over areas."""
+    if side is None or min(image.size) <= side:
+        return image
+    scale = side / min(image.size)
+    width, height = (max(round(extent * scale), 1) for extent in image.size)
+    return image.resize((width, height), Image.Resampling.BOX)
+
+
+def clips_of(
+    sources: Iterable[str | Frame], preprocessing: Preprocessing, *, all_frames: bool = False
+) -> Iterator[str | Clip]:
     """Cuts the frames of videos into clips as long as a model's, one after another; passes other sources on.
 
-    A clip is complete with its last frame. Of a video's end what is shorter becomes one, too, where it is at least a
-    quarter as long or all that there is. No more frames than those of one clip are held, and of these about those that
-    a model sees.
+    The last clip of a video may be shorter; of a frame that is shown for longer there are several. A clip has those
+    frames alone that the model sees, reduced to the size that it needs; with `all_frames` it has all of them as they
+    are, to be drawn. A clip is complete with the first frame behind it. The preprocessing says how long clips are.
     """
-    window: _Span | None = None
+    window: _Window | None = None
     for source in sources:
         if not isinstance(source, Frame):
             yield from _rest(window)
@@ -131,49 +169,88 @@ def clips_of(sources: Iterable[str | Frame], preprocessing: Preprocessing) -> It
             yield from _rest(window)
             window = None
         if window is None:
-            window = _Span(source, preprocessing)
-        yield from window.add(source)
+            window = _Window(source.video, source.time, source.rate or USUAL_RATE, preprocessing, all_frames)
+        while source.time >= window.end - _SOON:
+            yield window.clip(window.end)
+            window = window.following()
+        window.add(source)
     yield from _rest(window)
 
 
-class _Span:
-    """The frames of a video that make the next clip."""
+def in_windows(preprocessing: Preprocessing) -> bool:
+    """Returns whether clips have a length, so that a video is cut into them; otherwise a model sees whole videos."""
+    return clip_seconds(preprocessing, USUAL_RATE) is not None
 
-    def __init__(self, first: Frame, preprocessing: Preprocessing) -> None:
-        self.video, self.frames = first.video, deque[Frame]()
-        rate = first.rate or USUAL_RATE
-        count = preprocessing.frames or 1
-        stride = preprocessing.frame_stride
-        # Of a model that sees whole videos parts of a few seconds.
-        whole = _SECONDS if preprocessing.clip_seconds is None else preprocessing.clip_seconds
-        self.seconds = count * stride / rate if stride else whole
-        # Half the distance between two frames that the model sees: nearer ones would not be chosen between.
-        self.distance = self.seconds / count / 2
-        self.begin, self.last, self.given = first.time, first.time, 0
 
-    def add(self, frame: Frame) -> Iterator[Clip]:
-        if frame.time - self.begin >= self.seconds - 1e-6:
-            yield self.clip(self.begin + self.seconds)
-            self.begin = frame.time
-            self.frames.clear()
-        if not self.frames or frame.time - self.frames[-1].time >= self.distance:
-            self.frames.append(frame)
-        self.last = frame.time + 1 / (frame.rate or USUAL_RATE)
+class _Window:
+    """The part of a video that becomes the next clip; `held` is the frame that is shown when it begins."""
+
+    def __init__(
+        self, video: str, begin: float, rate: float, preprocessing: Preprocessing, all_frames: bool,
+        held: Frame | None = None,
+    ) -> None:  # fmt: skip
+        self.video, self.begin, self.rate, self.held = video, begin, rate, held
+        self.preprocessing, self.all_frames, self.first = preprocessing, all_frames, held is None
+        seconds = clip_seconds(preprocessing, rate)
+        assert seconds is not None, "a model of whole videos has no windows"
+        self.end = begin + seconds
+        whole = VideoInfo(duration=seconds, rate=rate, frames=1, size=(1, 1))
+        self._wanted = [begin + time for time in clip_times(whole, preprocessing, 0.0)]
+        self._last, self._chosen = held, 0
+        self._frames: list[Image.Image] = []
+        self._times: list[float] = []
+        if held is not None and all_frames:
+            self._take(held.image, begin)
+
+    def add(self, frame: Frame) -> None:
+        """Takes a frame in, which is shown from its time on."""
+        if self.all_frames:
+            self._take(frame.image, frame.time)
+        else:
+            self._choose(frame.time - _SOON)
+        self._last = frame
 
     def clip(self, end: float) -> Clip:
-        self.given += 1
+        """Returns what there is of the clip, until a time."""
+        if not self.all_frames:
+            self._choose(end)
+            if not self._frames:  # shorter than the time of the first frame that is seen
+                self._choose(self._wanted[0] + _SOON)
         return Clip(
-            frames=tuple(frame.image for frame in self.frames), times=tuple(frame.time for frame in self.frames),
-            video=self.video, begin=self.begin, end=end, first=self.given == 1,
+            frames=tuple(self._frames), times=tuple(self._times), video=self.video, begin=self.begin, end=end,
+            rate=self.rate, size=None if self._last is None else _sides(self._last.image), first=self.first,
         )  # fmt: skip
 
+    def rest(self) -> Clip:
+        """Returns the end of the video, as long as its last frame is shown."""
+        assert self._last is not None
+        return self.clip(min(max(self._last.time, self.begin) + 1 / self.rate, self.end))
 
-_SECONDS = 4.0
-_LEAST = 0.25
+    def following(self) -> _Window:
+        """Returns the next window."""
+        return _Window(self.video, self.end, self.rate, self.preprocessing, self.all_frames, self._last)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether a frame came that is not held from the window before."""
+        return self._last is not None and self._last is not self.held
+
+    def _choose(self, before: float) -> None:
+        """Takes the last frame for the times that are wanted before one."""
+        while self._chosen < len(self._wanted) and self._wanted[self._chosen] < before and self._last is not None:
+            side = least_side(self.preprocessing)
+            same = self._frames and self._shown is self._last
+            self._take(self._frames[-1] if same else reduced(self._last.image, side), self._wanted[self._chosen])
+            self._shown = self._last
+            self._chosen += 1
+
+    _shown: Frame | None = None
+
+    def _take(self, image: Image.Image, time: float) -> None:
+        self._frames.append(image)
+        self._times.append(time)
 
 
-def _rest(window: _Span | None) -> Iterator[Clip]:
-    if window is not None and window.frames:
-        length = window.last - window.begin
-        if not window.given or length >= _LEAST * window.seconds:
-            yield window.clip(window.last)
+def _rest(window: _Window | None) -> Iterator[Clip]:
+    if window is not None and window.has_own:
+        yield window.rest()

@@ -66,14 +66,14 @@ def explain_sweep(
 
 
 def _found(predictor: Predictor, sources: Iterable[str], missing: list[Skipped]) -> Iterator[str]:
-    return find_images(sources, sys.stdin.buffer, missing, videos=predictor.preprocessing.frames is not None)
+    return find_images(sources, sys.stdin.buffer, missing, videos=predictor.task.sees == "clips")
 
 
 def _shown(predictor: Predictor, name: str) -> Image.Image | ClipFrames:
     """Returns an image, or the frames that a model of videos sees of one."""
-    if predictor.preprocessing.frames is None:
+    if predictor.task.sees == "images":
         return read_image(name, side=_DRAWN_SIDE)
-    clip = predictor.reader.shown(name, predictor.preprocessing, _DRAWN_SIDE)
+    clip = predictor.reader.shown(name, _DRAWN_SIDE)
     return ClipFrames(images=clip.frames, times=clip.times, begin=clip.begin, end=clip.end)
 
 

@@ -75,6 +75,10 @@ class ImageReader:
             return given.name
         return str(getattr(given, "filename", "") or f"image {position}")
 
+    def in_one_view(self) -> ImageReader:
+        """Returns the reader: an image is seen as a whole."""
+        return self
+
     def whole(self, given: ImageInput, position: int) -> WholeImage:
         """Reads one image at its full size, without preprocessing."""
         name = self.name_of(given, position)

@@ -96,9 +96,10 @@ class Predictor:
         kind.check_preprocessing(self.preprocessing)
         self.task: Task = kind(self.labels, identity.class_metadata if identity else None)
         self.batch_size = batch_size or kind.prediction_batch
-        clips = self.preprocessing.frames is not None
         self.reader: Any = (
-            ClipReader(self.task.evaluation_transform(self.preprocessing)) if clips else ImageReader(self.preprocessing)
+            ClipReader(self.task.evaluation_transform, self.preprocessing)
+            if kind.sees == "clips"
+            else ImageReader(self.preprocessing)
         )
 
     @property
@@ -130,7 +131,7 @@ class Predictor:
 
         Args:
             images: a path, bytes of a file, a PIL image or an RGB array (H, W, 3) of uint8; or a list of these.
-            trace: True, or kinds of observations, for a trace in each result.
+            trace: True, or kinds of observations, for a trace in each result; of videos one view is seen then.
             features: for the pooled features before the last layer in each result, (D,); of a model that embeds, its
                 embedding.
             unreadable: what becomes of images in a list that cannot be read: "keep" puts an `UnreadResult` in their
@@ -206,7 +207,7 @@ class Predictor:
         predict = partial(
             self._predict, read=self.task.reader(**own), kinds=trace, features=features, controls=controls
         )
-        return _Pass(self.reader, partial(_in_groups, predict=predict))
+        return _Pass(self.reader.in_one_view() if trace else self.reader, partial(_in_groups, predict=predict))
 
     def _read_tiles(self, given: ImageInput, position: int, *, tiling: Tiling) -> tuple[Tiles, float | None]:
         """Reads one image at its full size and divides it; returns its parts, and its time in a video."""
@@ -239,9 +240,7 @@ class Predictor:
         found = []
         for index, (result, sample) in enumerate(zip(read(output, batch), samples, strict=True)):
             own = None if pooled is None else pooled.unflatten(0, (-1, views))[index].mean(0).float().cpu()
-            # Of several views the one in the middle.
-            seen = None if trace is None else trace[index * views + views // 2]
-            found.append(replace(result, trace=seen, time=sample.time, features=own))
+            found.append(replace(result, trace=None if trace is None else trace[index], time=sample.time, features=own))
         return found
 
     def _batch(self, samples: Sequence[Sample]) -> Batch:

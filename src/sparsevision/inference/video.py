@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from sparsevision.data.videos import is_cut, is_video_name, open_container, rate_of
+from sparsevision.data.videos import is_cut, is_video_name, open_container, rate_of, seconds_of
 from sparsevision.errors import import_extra
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
@@ -24,7 +24,12 @@ _WHOLE = 0.9
 
 def is_video(source: str) -> bool:
     """Whether a source is a video file, by its suffix, a camera, or a stream, by its address."""
-    return is_camera(source) or is_stream(source) or is_video_name(source)
+    return is_live(source) or is_video_name(source)
+
+
+def is_live(source: str) -> bool:
+    """Whether a source is a camera or a stream, which goes on until it is stopped."""
+    return is_camera(source) or is_stream(source)
 
 
 def is_camera(source: str) -> bool:
@@ -64,14 +69,16 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
                 missing.append(Skipped(source, f"{source} has no images in it, only sound."))
                 return
             [stream, *_] = container.streams.video
-            declared, duration = stream.frames, (container.duration or 0) / 1e6
+            declared, duration = stream.frames, seconds_of(container, stream) or 0.0
             # FFmpeg decodes as many frames ahead as it has threads.
             stream.thread_type = "AUTO"
-            rate = rate_of(stream)
+            rate, start = rate_of(stream), None
             with closing(container.decode(stream)) as decoded:
                 for frame in decoded:
-                    if frame.time is not None and frame.time > time:
-                        time = float(frame.time)
+                    if start is None:
+                        start = float(frame.time or 0.0)
+                    if frame.time is not None and frame.time - start > time:
+                        time = float(frame.time) - start
                     elif number:
                         # Some encoders leave times out, or give all frames the same: then they are counted.
                         time += 1 / rate

@@ -11,7 +11,18 @@ import torch
 
 from sparsevision.errors import ConfigError, first_line
 from sparsevision.factory import task_of
-from sparsevision.measure.cases import Candidate, Dtype, Size, Work, Workload, build_model, is_ours, sides, size_text
+from sparsevision.measure.cases import (
+    Candidate,
+    Dtype,
+    Size,
+    Work,
+    Workload,
+    build_model,
+    input_shape,
+    is_ours,
+    sides,
+    size_text,
+)
 from sparsevision.measure.memory import measure_memory
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import BenchmarkRow
@@ -82,7 +93,7 @@ def cost_of(model: str, size: Size) -> tuple[int, OperationCount]:
     with torch.device("meta"):
         network = build_model(model, size)
     try:
-        return count_parameters(network), count_macs(network, (3, *sides(size)))
+        return count_parameters(network), count_macs(network, input_shape(model, size))
     except (RuntimeError, AssertionError) as failure:
         where = f"{size_text(size)} px ({first_line(failure)})"
         raise ConfigError(f"{model} cannot take images of {where}: choose another size.") from failure

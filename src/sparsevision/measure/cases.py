@@ -15,6 +15,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
 from sparsevision.kernels.dispatch import plain_operators
 from sparsevision.models.published import count_parameters
+from sparsevision.models.registry import variant_named
 from sparsevision.packing import pack_weights
 
 Dtype = Literal["fp32", "bf16", "fp16"]
@@ -31,6 +32,12 @@ _TRIAL_SECONDS = 1.0
 def sides(size: Size) -> tuple[int, int]:
     """Returns height and width of a size; one number is a square."""
     return (size, size) if isinstance(size, int) else size
+
+
+def input_shape(model: str, size: Size) -> tuple[int, ...]:
+    """Returns the shape of one image of a size, or of a clip of as many frames as the model usually sees."""
+    frames = variant_named(model).preprocessing.frames if is_ours(model) else None
+    return (3, *sides(size)) if frames is None else (3, frames, *sides(size))
 
 
 def size_text(size: Size) -> str:
@@ -138,7 +145,7 @@ class Runner:
         self.parameters = count_parameters(self.model)
         if is_ours(candidate.model) and candidate.path == "default" and candidate.packs:
             pack_weights(self.model)
-        self.images = torch.randn(load.batch, 3, *sides(load.size), device=self.device)
+        self.images = torch.randn(load.batch, *input_shape(candidate.model, load.size), device=self.device)
         self.targets = torch.zeros(load.batch, dtype=torch.int64, device=self.device)
         self.optimiser: torch.optim.Optimizer | None = None
         if training:
@@ -179,7 +186,9 @@ class Runner:
 
     def _take_format(self, name: MemoryFormat) -> None:
         self.model.to(memory_format=_MEMORY_FORMATS[name])
-        self.images = self.images.contiguous(memory_format=_MEMORY_FORMATS[name])
+        clips = self.images.ndim == 5 and name == "channels_last"
+        layout = torch.channels_last_3d if clips else _MEMORY_FORMATS[name]
+        self.images = self.images.contiguous(memory_format=layout)
 
     def _try_format(self, name: MemoryFormat) -> float:
         """Returns the best of a few eager calls in a memory format; of a slow candidate one call is enough."""

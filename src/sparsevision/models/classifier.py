@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.types import Control, Response, Trace
 
-Images = Float[Tensor, "batch in_chans height width"]
+# Of clips, frames come before height and width.
+Images = Float[Tensor, "batch in_chans *extent"]
 
 
 class Classifier(nn.Module):

@@ -85,7 +85,9 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Answer:
         """Returns the teacher's logits and, where they are distilled, its pooled features, both fp32."""
-        images = self._as_mine(images).contiguous(memory_format=torch.channels_last)
+        images = self._as_mine(images)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
         half = torch.autocast(images.device.type, torch.bfloat16) if self.section.bf16 else nullcontext()
         with half:
             logits, pooled = self.answer(images)

@@ -79,7 +79,8 @@ class Session:
             batch = replace(batch, images=blank.images, targets=blank.targets, sizes=None)
         batch = batch.to(self.accelerator.device, non_blocking=True)
         if self.recipe.run.channels_last:
-            batch.images = batch.images.contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if batch.images.ndim == 4 else torch.channels_last_3d
+            batch.images = batch.images.contiguous(memory_format=layout)
         return batch
 
     def note_skipped(self, batch: Batch) -> None:

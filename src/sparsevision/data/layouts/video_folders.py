@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
 from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.file_kinds import IMAGES, VIDEOS, FileKind
 from sparsevision.data.layouts.class_folders import ImageFolder, split_folders
-from sparsevision.errors import DataError
+from sparsevision.data.walking import walk
 
 UNMARKED = False
+_LOOKED_AT = 1000  # files that tell what a folder holds
 
 
 class VideoFolder(ImageFolder):
@@ -21,13 +23,12 @@ class VideoFolder(ImageFolder):
 
 
 def recognises(spec: str) -> bool:
-    """Returns whether a path is a folder of folders with videos in them, and without images."""
+    """Returns whether a path is a folder of folders with videos in them, of which there may be a still beside each."""
     if not os.path.isdir(spec):
         return False
-    try:
-        return bool(VIDEOS.walk(spec).images) and not IMAGES.walk(spec).images
-    except DataError:
-        return False
+    files = (name for _, names in walk(spec, lambda error: None) for name in names)
+    seen = [*islice(files, _LOOKED_AT)]
+    return sum(map(VIDEOS.wanted, seen)) * 2 > sum(map(IMAGES.wanted, seen))
 
 
 def splits(spec: str) -> tuple[str, ...]:

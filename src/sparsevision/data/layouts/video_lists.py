@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from sparsevision.errors import DataError
 UNMARKED = False
 _SUFFIXES = (".csv", ".txt", ".tsv")
 _KINETICS = {"label", "youtube_id", "time_start", "time_end"}
+_HEADINGS = {"path", "video", "file", "filename", "file_name", "name"}  # of the column of paths
 _HOMES = ("", "annotations", "annotation", "lists")
 
 
@@ -39,7 +39,7 @@ class VideoList(LabelledFiles):
 
     `root` holds the lists, or its folder `annotations` does, and the videos at any depth. A list's name tells its split
     (`train.csv`, `kinetics_val.csv`). It is one of Kinetics, with the columns label, youtube_id, time_start and
-    time_end, whose videos are called `ID_START_END` (six digits each) or `ID`; or has lines of a path, from the folder
+    time_end, whose videos are called `ID_START_END` (six digits each); or has lines of a path, from the folder
     of the list or from `root`, and a label: a name, or a number with `classes.txt` beside it. What is listed but not
     there is counted in `notes`.
     Raises DataError for what does not fit.
@@ -55,8 +55,8 @@ class VideoList(LabelledFiles):
         # Without a list of classes those of train are all there are.
         known = rows.get("train", own)
         home = next(iter(lists.values())).parent
-        named = named_classes(home) or [(label, label) for label in _labels(known)]
         where = "the lists"
+        named = named_classes(home) or [(label, label) for label in _labels(known, where)]
         self.classes, numbers = numbered(named, [row.label for row in own], [row.place for row in own], where)
         walked = VIDEOS.walk(os.fspath(self.root))
         places = _Places(self.root, split, [path for path, _ in walked.images])
@@ -84,7 +84,7 @@ def recognises(spec: str) -> bool:
     try:
         return os.path.isdir(spec) and bool(_lists(Path(spec)))
     except DataError:
-        return False
+        return True  # what is wrong with the lists is said where they are opened
 
 
 def splits(spec: str) -> tuple[str, ...]:
@@ -120,31 +120,36 @@ def _lists(root: Path) -> dict[str, Path]:
 
 
 def _lists_videos(path: Path) -> bool:
-    """Looks at the first line of a file."""
+    """Looks at the first two lines of a file, one of which may be a heading."""
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(4096)
+            lines = [file.readline(4096) for _ in range(2)]
     except OSError:
         return False
-    return _is_kinetics(first) or ((row := _path_and_label(first)) is not None and VIDEOS.wanted(row[0]))
+    if _is_kinetics(lines[0]):
+        return True
+    found = (_divided(line.strip("\r\n")) for line in lines)
+    return any(len(row) >= 2 and VIDEOS.wanted(row[0]) for row in found)
 
 
 def _is_kinetics(heading: str) -> bool:
     return {"youtube_id", "time_start"} <= {name.strip().strip('"').lower() for name in heading.split(",")}
 
 
-def _path_and_label(line: str) -> tuple[str, str] | None:
-    """Divides a line at the comma, the tab or the last space between a path and a label."""
-    for mark in (",", "\t", r"\s"):
-        if match := re.fullmatch(rf"\s*(.+\.\w+){mark}\s*([^,\t]+?)\s*", line):
-            return match[1].strip().strip('"'), match[2].strip('"')
-    return None
+def _divided(line: str) -> list[str]:
+    """Divides a line at commas or tabs as csv does, else at the last space."""
+    for mark in (",", "\t"):
+        if mark in line:
+            return [part.strip() for part in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
+    return [part.strip() for part in line.rsplit(maxsplit=1)]
 
 
 def _rows(path: Path) -> list[_Listed]:
     text = composed(read_text(path))
-    heading = text.split("\n", 1)[0]
-    rows = list(_kinetics_rows(path, text) if _is_kinetics(heading) else _plain_rows(path, text))
+    try:
+        rows = list((_kinetics_rows if _is_kinetics(text.split("\n", 1)[0]) else _plain_rows)(path, text))
+    except csv.Error as error:
+        raise DataError(f"{path} is no list in csv ({error}): correct its quotes.") from error
     if not rows:
         raise DataError(f"{path} lists no videos: write lines of a path and a label.")
     return rows
@@ -170,17 +175,18 @@ def _plain_rows(path: Path, text: str) -> Iterator[_Listed]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        if (row := _path_and_label(line)) is None:
+        row = _divided(line)
+        if number == 1 and row[0].lower() in _HEADINGS:
+            continue
+        if len(row) != 2 or not all(row):
             raise DataError(f"{path}, line {number}: {line[:80]!r} is not a path and a label: correct the line.")
-        yield _Listed(*row, f"{path}, line {number}")
+        yield _Listed(row[0], row[1], f"{path}, line {number}")
 
 
-def _labels(rows: Sequence[_Listed]) -> list[str]:
-    """Returns the labels of rows in order: as numbers where all are."""
-    labels = {row.label for row in rows}
-    if all(label.isdecimal() for label in labels):
-        return [str(number) for number in range(max(map(int, labels)) + 1)]
-    return sorted(labels)
+def _labels(rows: Sequence[_Listed], where: str) -> list[str]:
+    """Returns the classes that labels tell, in order: as many as the largest number says where all are numbers."""
+    classes, _ = numbered(None, [row.label for row in rows], [row.place for row in rows], where)
+    return [*classes]
 
 
 class _Places:
@@ -199,10 +205,4 @@ class _Places:
             path = os.path.normpath(folder / row.video)
             if path in self.paths or (VIDEOS.wanted(path) and os.path.isfile(path)):
                 return path
-        stem = row.video if not VIDEOS.wanted(row.video) else ""
-        return self._by_stem.get(stem) or self._by_stem.get(_id_of(stem))
-
-
-def _id_of(stem: str) -> str:
-    """Returns the id of "ID_000010_000020"."""
-    return re.sub(r"_\d{6}_\d{6}$", "", stem)
+        return None if VIDEOS.wanted(row.video) else self._by_stem.get(row.video)

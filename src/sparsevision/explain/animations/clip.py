@@ -11,25 +11,22 @@ from ..gif import captioned
 from ..kinds import Animation, AnimationKind
 from ..overlays import dimmed
 
-_LEAST_MS = 80
-
 
 def clip_animation(sweep: ControlSweep, *, longest: int = 320) -> Animation:
     """Draws the frames in turn, the longer side at most about `longest` pixels."""
     explanation = sweep.own
     clip, stage = explanation.clip, explanation.timed_stages[-1]
     assert clip is not None
-    frames = []
+    frames, caption = [], [f"{each:.2f} s" for each in clip.times]
     for number, (image, time) in enumerate(zip(clip.images, clip.times, strict=True)):
         dark = Image.fromarray(dimmed(_fitted(image, longest), 1.3, saturation=0.2))
         drawn = drawn_frame(dark, explanation.size, stage, time, clip.step)
-        caption = [f"{each:.2f} s" for each in clip.times]
         frames.append(captioned(drawn, caption, number))
     several = Image.new("RGB", (frames[0].width, frames[0].height * min(len(frames), 4)))
     for place, number in enumerate(clip.picked(4)):
         several.paste(frames[number], (0, place * frames[0].height))
     palette = several.quantize(256, dither=Image.Dither.NONE)
-    return Animation(frames=frames, durations=[max(_LEAST_MS, round(1000 * clip.step))] * len(frames), palette=palette)
+    return Animation(frames=frames, durations=[clip.milliseconds] * len(frames), palette=palette)
 
 
 def _fitted(image: Image.Image, longest: int) -> Image.Image:

@@ -23,7 +23,7 @@ def _content(explanation: Explanation) -> dict[str, Any]:
             {"title": f"{time:.2f} s", "image": image, "time": (time - clip.begin) / length}
             for image, time in zip(images, clip.times, strict=True)
         ],
-        "milliseconds": round(1000 * clip.step),
+        "milliseconds": clip.milliseconds,
         "step": clip.step / length,
         "tokens": len(stages[0].points),
         "per_token": stages[0].points.shape[1],

@@ -72,7 +72,7 @@ class FrameMaps:
             self.places.view(-1)[new] = torch.arange(number, number + len(new), device=new.device)
             self.maps = self._with(new, number)
 
-    def _with(self, chosen: Int[Tensor, " maps"], number: int) -> Maps:
+    def _with(self, chosen: Int[Tensor, " chosen"], number: int) -> Maps:
         """Returns the first `number` maps and behind them those of frames, counted over the batch."""
         frames, at_once = self._clips.transpose(1, 2), len(chosen)
         if fast_cpu_inference(frames):
@@ -91,5 +91,5 @@ class FrameMaps:
         assert self._room is not None
         return self._room[:number]
 
-    def _at(self, chosen: Int[Tensor, " maps"]) -> tuple[Tensor, Tensor]:
+    def _at(self, chosen: Int[Tensor, " chosen"]) -> tuple[Tensor, Tensor]:
         return chosen // self.places.shape[1], chosen % self.places.shape[1]

@@ -41,7 +41,7 @@ class TokenTable(nn.Module):
         if self.cls is not None:
             nn.init.normal_(self.cls)
 
-    def first_rois(self) -> Float[Tensor, "tokens 4"]:
+    def first_rois(self) -> Float[Tensor, "tokens corners"]:
         """Returns the regions that training begins with."""
         return grid_rois(self.config.num_tokens, self.config.roi_init)
 

@@ -244,7 +244,9 @@ class SparseFormerUnit(nn.Module):
                 view.trace.record(view.stage, Points(points))
                 view.trace.record(view.stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
-                points = clamp_gradient(points, self.gradient_scale / view.height)
+                # A clip's time is no place in the map: its gradient stays as it is.
+                places = clamp_gradient(points[..., :2], self.gradient_scale / view.height)
+                points = torch.cat([places, points[..., 2:]], dim=-1) if points.shape[-1] > 2 else places
             if view.valid is not None:
                 points = points * view.valid
             return view.sample(points, self.numerics.padding).to(precision)

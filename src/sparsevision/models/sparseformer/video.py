@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sparsevision.errors import ConfigError
 from sparsevision.models.config_checks import Count
-from sparsevision.models.sparseformer.clip_features import Clips, FrameMaps
+from sparsevision.models.sparseformer.clip_features import FrameMaps
 from sparsevision.models.sparseformer.config import SparseFormerConfig
 from sparsevision.models.sparseformer.network import SparseFormer, TokenTable
 from sparsevision.models.sparseformer.rois import with_times
@@ -47,6 +47,8 @@ class VideoSparseFormerConfig(SparseFormerConfig):
         super()._check()
         if self.image_feature != "early_conv":
             raise ConfigError(f"image_feature is {self.image_feature!r}; a video model has 'early_conv' alone.")
+        if not self.focusing_repeats:
+            raise ConfigError("focusing_repeats is 0; a video model looks at least once.")
 
     @property
     def sampling_tokens(self) -> int:
@@ -98,7 +100,7 @@ class VideoSparseFormer(SparseFormer):
                     module.fc.weight.unflatten(0, (-1, 3))[:, 2] = 0
                     module.bias.view(-1, 3)[:, 2] = self.config.temporal_offsets
 
-    def _view(self, clips: Clips, sizes: Tensor | None) -> SampledMap:
+    def _view(self, clips: Tensor, sizes: Tensor | None) -> SampledMap:
         channels = self.config.in_chans
         if clips.ndim != 5 or clips.shape[1] != channels:
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from sparsevision.models.registry import Variant
 from sparsevision.models.sparseformer.variants import VARIANTS as CLASSIFIERS
@@ -11,9 +12,9 @@ from sparsevision.models.sparseformer.video import VideoSparseFormerConfig
 from sparsevision.types import Preprocessing
 
 
-def _of(name: str, preprocessing: Preprocessing, num_classes: int) -> Variant:
+def _of(name: str, preprocessing: Preprocessing, **fields: Any) -> Variant:
     source = CLASSIFIERS[name]
-    config = VideoSparseFormerConfig(**asdict(source.config) | {"num_classes": num_classes}, classifier=name)
+    config = VideoSparseFormerConfig(**asdict(source.config) | fields, classifier=name)
     return Variant(config=config, preprocessing=preprocessing.of_images(source.preprocessing), paper=source.paper)
 
 
@@ -21,6 +22,10 @@ _KINETICS = Preprocessing(frames=32, frame_stride=4)
 # Two seconds, as surveillance cameras' clips have; 8 frames a second.
 _SHORT = Preprocessing(frames=16, clip_seconds=2.0)
 VARIANTS: Mapping[str, Variant] = {
-    "video_sparseformer_nano": _of("sparseformer_nano", _SHORT, 2),
-    **{f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, 400) for size in ("tiny", "small", "base")},
+    "video_sparseformer_nano": _of("sparseformer_nano", _SHORT, num_classes=2),
+    # As the released code of the video network computes.
+    **{
+        f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, numerics="v2")
+        for size in ("tiny", "small", "base")
+    },
 }

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -105,13 +106,20 @@ class _VideoExamination(Examination):
             video = self.dataset.read(index).image
             info = video.info
             video.read([0.0, info.duration / 2, info.duration])
-            digest = hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
-        except UnreadableImageError as error:
+            digest = self._digest(index)
+        except (UnreadableImageError, OSError) as error:
             self.broken.append(Skipped(name, str(error)))
             return
         self.infos[name] = info
         self.seen.append(Seen(self.split, name, self.dataset.labels[index], digest))
         self.sizes.append(info.size)
+
+    def _digest(self, index: int) -> bytes:
+        """Hashes a video's bytes; of a file block by block."""
+        if (path := getattr(self.dataset, "path", None)) is not None:
+            with open(path(index), "rb") as file:
+                return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()
+        return hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
 
     def report(self) -> VideoSplit:
         """Sums up."""

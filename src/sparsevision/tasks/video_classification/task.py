@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -28,7 +28,7 @@ class VideoClassificationTask(LabelTask):
     Settings: ClassVar[type[VideoSettings]] = VideoSettings
     recipe: ClassVar[str] = "videos_nano"
     evaluation_batch: ClassVar[int] = 8
-    prediction_batch: ClassVar[int] = 4
+    sees: ClassVar[Literal["images", "clips"]] = "clips"
     settings: VideoSettings
 
     @classmethod
@@ -52,9 +52,9 @@ class VideoClassificationTask(LabelTask):
 
     @property
     def view_options(self) -> Mapping[str, Option]:
-        """How many clips of a video are scored, and how many parts of each."""
-        clips = "clips of each video, evenly from its beginning to its end, whose scores are averaged"
-        crops = "squares of each clip along the long side, whose scores are averaged"
+        """How many clips of a video are scored, and how many parts of each; without them what the weights carry."""
+        clips = "evaluate: clips of each video, evenly from its beginning to its end, whose scores are averaged"
+        crops = "evaluate: squares of each clip along the long side, whose scores are averaged"
         texts = {"clips": clips, "crops": crops}
         return {name: Control(name, 1, 1, 1000, text, whole=True) for name, text in texts.items()}
 
