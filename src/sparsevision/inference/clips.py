@@ -158,7 +158,7 @@ def clips_of(
     frames alone that the model sees, reduced to the size that it needs; with `all_frames` it has all of them as they
     are, to be drawn. A clip is complete with the first frame behind it. The preprocessing says how long clips are.
     """
-    window: _Window | None = None
+    window: _NextClip | None = None
     for source in sources:
         if not isinstance(source, Frame):
             yield from _rest(window)
@@ -169,7 +169,7 @@ def clips_of(
             yield from _rest(window)
             window = None
         if window is None:
-            window = _Window(source.video, source.time, source.rate or USUAL_RATE, preprocessing, all_frames)
+            window = _NextClip(source.video, source.time, source.rate or USUAL_RATE, preprocessing, all_frames)
         while source.time >= window.end - _SOON:
             yield window.clip(window.end)
             window = window.following()
@@ -182,7 +182,7 @@ def in_windows(preprocessing: Preprocessing) -> bool:
     return clip_seconds(preprocessing, USUAL_RATE) is not None
 
 
-class _Window:
+class _NextClip:
     """The part of a video that becomes the next clip; `held` is the frame that is shown when it begins."""
 
     def __init__(
@@ -226,9 +226,9 @@ class _Window:
         assert self._last is not None
         return self.clip(min(max(self._last.time, self.begin) + 1 / self.rate, self.end))
 
-    def following(self) -> _Window:
+    def following(self) -> _NextClip:
         """Returns the next window."""
-        return _Window(self.video, self.end, self.rate, self.preprocessing, self.all_frames, self._last)
+        return _NextClip(self.video, self.end, self.rate, self.preprocessing, self.all_frames, self._last)
 
     @property
     def has_own(self) -> bool:
@@ -251,6 +251,6 @@ class _Window:
         self._times.append(time)
 
 
-def _rest(window: _Window | None) -> Iterator[Clip]:
+def _rest(window: _NextClip | None) -> Iterator[Clip]:
     if window is not None and window.has_own:
         yield window.rest()
