@@ -25,3 +25,10 @@ def trained_on(run: Path) -> str:
     """Names what a run folder's last start was trained on: its first GPU, or a CPU's threads."""
     start = json.loads((run / "environment.json").read_text(encoding="utf-8"))["starts"][-1]
     return next(iter(start["devices"]), f"CPU, threads: {start['threads']}")
+
+
+def minutes_of(run: Path) -> str:
+    """Returns the time that a run's steps and scorings took."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds = [line["seconds"] for line in lines if "seconds" in line]
+    return f"{max(seconds) / 60:.0f}" if seconds else ""

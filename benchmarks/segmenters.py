@@ -26,7 +26,7 @@ from skimage.filters import threshold_otsu
 
 import unet_peer
 from claims import milliseconds
-from publishing import publish, trained_on
+from publishing import minutes_of, publish, trained_on
 from sparsevision.data.dataset import Dataset
 from sparsevision.factory import load_model
 from sparsevision.inference import Predictor
@@ -153,13 +153,6 @@ def with_averaged_tokens(run: Path, images: Sequence[str], size: tuple[int, int]
 def percent(value: float | None) -> str:
     """Writes a share, or nothing."""
     return "" if value is None else f"{value:.1%}"
-
-
-def minutes_of(run: Path) -> str:
-    """Returns the time that a run's steps and scorings took."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    seconds = [line["seconds"] for line in lines if "seconds" in line]
-    return f"{max(seconds) / 60:.0f}" if seconds else ""
 
 
 # ------------------------------------------------------------------------------------------------------------- nuclei
