@@ -79,7 +79,7 @@ def evaluate(
         report, skipped = evaluation.report(batch_size, workers, progress, **single)
     for name, path in written.items():
         writers[name].write(report, path)
-    _print(report, evaluation.dataset.origin, skipped, json_)
+    _print(report, task.things, evaluation.dataset.origin, skipped, json_)
     report_skipped(skipped, report.images)
     return 0
 
@@ -90,13 +90,13 @@ def _only_path(name: str, values: Sequence[str]) -> Path:
     return Path(values[0])
 
 
-def _print(report: Report, origin: str, skipped: Sequence[Skipped], json_: bool) -> None:
+def _print(report: Report, things: str, origin: str, skipped: Sequence[Skipped], json_: bool) -> None:
     if json_:
         unread = [{"name": item.name, "reason": item.reason} for item in skipped]
         scored = {"images": report.images, "of": origin}
         print(json.dumps({**report.to_dict(), "scored": scored, "skipped": unread}))
         return
-    print(f"Scored: {report.images:,} images of {sentence(origin)}.")
+    print(f"Scored: {report.images:,} {things} of {sentence(origin)}.")
     for table in report.tables():
         print_table(table)
 

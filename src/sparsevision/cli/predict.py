@@ -69,7 +69,7 @@ def predict(
     asked = {name: value for name, value in chosen.items() if name not in files}
     paths = {name: Path(value) for name, value in chosen.items() if name in files}
     skipped: list[Skipped] = []
-    clips = predictor.task.sees == "clips"
+    clips = predictor.task.things == "videos"
     sources: Iterator[Any] = find_images(given, sys.stdin.buffer, skipped, videos=clips)
     if not clips or in_windows(predictor.preprocessing):
         sources = with_frames(sources, skipped)
@@ -80,7 +80,7 @@ def predict(
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
     outputs = _Outputs([*given], [Path(model)], overwrite)
-    shown = _Lines() if json_ else _Rows()
+    shown = _Lines() if json_ else _Rows(predictor.task.things.removesuffix("s"))
     with StopRequest() as stop:
         with ExitStack() as stack:
             writers = _writers(predictor, features, draw, paths, outputs, stack)
@@ -98,7 +98,7 @@ def predict(
         report_skipped(skipped + predictor.skipped, shown.number)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)
-    stop.raise_if_stopped(f"after {shown.number} images, whose results are complete")
+    stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")
     return 0
 
 
@@ -222,13 +222,14 @@ class _Lines:
 class _Rows(_Lines):
     """Prints a row for each image in the end; file names are shown as they are, however long they or the list are."""
 
-    def __init__(self) -> None:
+    def __init__(self, thing: str) -> None:
         self._rows: list[tuple[str, ...]] = []
-        self._columns: tuple[str, ...] = ("image",)
+        self._thing = thing
+        self._columns: tuple[str, ...] = (thing,)
 
     def add(self, result: Result, stop: StopRequest) -> None:
         cells = result.cells()
-        self._columns = ("image", *cells)  # a class may be called image, too
+        self._columns = (self._thing, *cells)  # a class may be called image, too
         self._rows.append((result.name, *cells.values()))
         self.number += 1
 

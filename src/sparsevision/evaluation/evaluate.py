@@ -53,14 +53,14 @@ def evaluate_batches(
     model.train(was_training)
     report = metrics.compute()
     if not report.images:
-        raise nothing_read("score", [one.reason for one in skipped])
+        raise nothing_read("score", [one.reason for one in skipped], task.things)
     return report
 
 
-def nothing_read(purpose: str, reasons: Sequence[str]) -> DataError:
-    """Returns the error for data of which not one image could be read."""
+def nothing_read(purpose: str, reasons: Sequence[str], things: str = "images") -> DataError:
+    """Returns the error for data of which nothing could be read."""
     first = f": {reasons[0]}" if reasons else "."
-    return DataError(f"None of the {len(reasons)} images to {purpose} could be read{first}")
+    return DataError(f"None of the {len(reasons)} {things} to {purpose} could be read{first}")
 
 
 def evaluate(

@@ -60,7 +60,7 @@ def measure_faithfulness(
     if limit is not None and limit < 1:
         raise ConfigError(f"The limit is {limit} images; it must be at least 1.")
     predictor = Predictor(model, device)
-    if not predictor.labels or not predictor.task.returns_logits or predictor.task.sees != "images":
+    if not predictor.labels or not predictor.task.returns_logits or predictor.task.things != "images":
         raise ConfigError(
             f"{str(model)!r} does not give one score for each class of an image, from which faithfulness is measured: "
             "name a classifier."

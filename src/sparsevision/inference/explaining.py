@@ -66,12 +66,12 @@ def explain_sweep(
 
 
 def _found(predictor: Predictor, sources: Iterable[str], missing: list[Skipped]) -> Iterator[str]:
-    return find_images(sources, sys.stdin.buffer, missing, videos=predictor.task.sees == "clips")
+    return find_images(sources, sys.stdin.buffer, missing, videos=predictor.task.things == "videos")
 
 
 def _shown(predictor: Predictor, name: str) -> Image.Image | ClipFrames:
     """Returns an image, or the frames that a model of videos sees of one."""
-    if predictor.task.sees == "images":
+    if predictor.task.things == "images":
         return read_image(name, side=_DRAWN_SIDE)
     clip = predictor.reader.shown(name, _DRAWN_SIDE)
     return ClipFrames(images=clip.frames, times=clip.times, begin=clip.begin, end=clip.end)

@@ -98,7 +98,7 @@ class Predictor:
         self.batch_size = batch_size or kind.prediction_batch
         self.reader: Any = (
             ClipReader(self.task.evaluation_transform, self.preprocessing)
-            if kind.sees == "clips"
+            if kind.things == "videos"
             else ImageReader(self.preprocessing)
         )
 

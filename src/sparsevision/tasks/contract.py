@@ -169,7 +169,7 @@ class Task(ABC):
         measures: of a report; the first one decides which weights are better.
         recipe: the default recipe's name.
         evaluation_batch, prediction_batch: images at once where nothing else is asked for.
-        sees: what a model's input shows, "images" or "clips" of videos.
+        things: what a data set holds, "images" or "videos", of which models see clips; also the word in messages.
         returns_logits: whether the output is one tensor of logits (B, K), so that a classifier can teach it.
         writers, report_writers: files that `predict` and `evaluate` can write, by option.
     """
@@ -180,7 +180,7 @@ class Task(ABC):
     recipe: ClassVar[str]
     evaluation_batch: ClassVar[int] = 16
     prediction_batch: ClassVar[int] = 4
-    sees: ClassVar[Literal["images", "clips"]] = "images"
+    things: ClassVar[Literal["images", "videos"]] = "images"
     returns_logits: ClassVar[bool] = False
     writers: ClassVar[Mapping[str, WriterEntry]] = {}
     report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {}

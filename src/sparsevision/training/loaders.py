@@ -64,22 +64,23 @@ class ImageLoaders:
         self.fingerprint = f"{self.train_set.fingerprint}-{self.val_set.fingerprint}"
         self.origin: Mapping[str, str] = {"train": self.train_set.origin, "scored": self.val_set.origin}
         self.scored_names: Sequence[object] = self.val_set.names
-        train, scored = self.train_set, self.val_set
+        train, scored, things = self.train_set, self.val_set, self.task.things
         self.files: Sequence[str] = [path for each in (train, scored) for path in getattr(each, "files", ())]
         self.sentences: list[str] = [
-            f"Training on {len(train):,} images: {train.origin}.", f"Scoring {len(scored):,} images: {scored.origin}.",
+            f"Training on {len(train):,} {things}: {train.origin}.",
+            f"Scoring {len(scored):,} {things}: {scored.origin}.",
             *notes_of([train, scored]),
         ]  # fmt: skip
         self.batch_size = data.batch // parts
         if (seen := len(train) * data.repeats) < parts:
             raise ConfigError(
-                f"{len(train)} images are fewer than the {parts} parts of a step (run.accumulation times processes): "
+                f"{len(train)} {things} are fewer than the {parts} parts of a step (run.accumulation times processes): "
                 "lower run.accumulation."
             )
         if seen < data.batch:
             self.batch_size = seen // parts
             self.sentences.append(
-                f"{len(train)} images do not fill a step of data.batch={data.batch}: a step has "
+                f"{len(train)} {things} do not fill a step of data.batch={data.batch}: a step has "
                 f"{self.batch_size * parts}."
             )
         self.transform, self.collate = self.task.train_transform(), self.task.train_collate()

@@ -140,7 +140,7 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
         batches = () if run.steps_done() else loaders.train(progress.epoch, progress.batch)
         learned = train_one_epoch(run, batches)
         if whole and not run.sum_over_processes(learned):
-            raise nothing_read("train on", list(progress.skipped.values()))
+            raise nothing_read("train on", list(progress.skipped.values()), run.task.things)
         stopped = run.out_of_time()
         last = progress.epoch + 1 == epochs or run.steps_done()
         if stopped or (progress.epoch + 1) % every == 0 or last:

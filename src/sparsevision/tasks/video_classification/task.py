@@ -28,7 +28,7 @@ class VideoClassificationTask(LabelTask):
     Settings: ClassVar[type[VideoSettings]] = VideoSettings
     recipe: ClassVar[str] = "videos_nano"
     evaluation_batch: ClassVar[int] = 8
-    sees: ClassVar[Literal["images", "clips"]] = "clips"
+    things: ClassVar[Literal["images", "videos"]] = "videos"
     settings: VideoSettings
 
     @classmethod
