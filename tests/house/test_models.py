@@ -39,9 +39,9 @@ PARAMETERS = {
     "fpn_r50": 28_430_070,
     "fpn_r101": 47_369_974,
     "sparseformer_segmenter_tiny": 33_393_234,
-    "video_sparseformer_tiny": 31_641_432,
-    "video_sparseformer_small": 47_757_784,
-    "video_sparseformer_base": 81_342_136,
+    "video_sparseformer_tiny": 31_333_632,
+    "video_sparseformer_small": 47_373_184,
+    "video_sparseformer_base": 80_880_736,
     **DETECTORS,
 }
 LARGEST_NANO = {

@@ -25,7 +25,7 @@ VARIANTS: Mapping[str, Variant] = {
     "video_sparseformer_nano": _of("sparseformer_nano", _SHORT, num_classes=2),
     # As the released code of the video network computes.
     **{
-        f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, numerics="v2")
+        f"video_sparseformer_{size}": _of(f"sparseformer_{size}", _KINETICS, num_classes=400, numerics="v2")
         for size in ("tiny", "small", "base")
     },
 }
