@@ -9,13 +9,13 @@ frames: what one frame does not tell, it cannot know.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
-from sparsevision.models.registry import FAMILIES, Family, Variant, variant_named
+from peer_command import register_peer, run_command
+from sparsevision.models.registry import Variant, variant_named
 from sparsevision.models.sparseformer.network import SparseFormer, SparseFormerConfig
 from sparsevision.types import Preprocessing
 
@@ -51,13 +51,9 @@ VARIANTS = {
 
 def register() -> None:
     """Adds the family to the table."""
-    FAMILIES["frames_nano"] = Family(
-        name="frames_nano", task="video_classification", module=__name__, class_name="FrameAverage", variants=__name__
-    )
+    register_peer(__name__, "FrameAverage", name="frames_nano", task="video_classification")
 
 
 if __name__ == "__main__":
     register()
-    from sparsevision.cli import main
-
-    sys.exit(main())
+    run_command()

@@ -8,14 +8,14 @@ Everything behind the name of the script is a `sparsevision` command line.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from peer_command import register_peer, run_command
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
-from sparsevision.models.registry import FAMILIES, Family, Variant
+from sparsevision.models.registry import Variant
 from sparsevision.types import Preprocessing, Trace
 
 
@@ -60,13 +60,9 @@ VARIANTS = {
 
 def register() -> None:
     """Adds the family to the table."""
-    FAMILIES["mc3_18"] = Family(
-        name="mc3_18", task="video_classification", module=__name__, class_name="MixedConvolutions", variants=__name__
-    )
+    register_peer(__name__, "MixedConvolutions", name="mc3_18", task="video_classification")
 
 
 if __name__ == "__main__":
     register()
-    from sparsevision.cli import main
-
-    sys.exit(main())
+    run_command()

@@ -11,7 +11,6 @@ takes three quarters of an hour.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +22,7 @@ import cyclopts
 import torch
 from torch import Tensor, nn
 
+from apart import measured_apart
 from claims import COLUMNS, Claim, Verdict, judge_times, milliseconds, missed, verdict_on_memory
 from publishing import publish
 from sparsevision.factory import create_model
@@ -116,9 +116,7 @@ def necks() -> dict[str, Call]:
 
 def memory_of(name: str, side: int, threads: int) -> float:
     """Measures one network in a process of its own; in MB."""
-    command = [sys.executable, __file__, "memory", name, str(side), str(threads)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(ended.stdout.strip().splitlines()[-1]))
+    return measured_apart(__file__, "memory", name, side, threads)
 
 
 def memory_here(name: str, side: int, threads: int) -> float:

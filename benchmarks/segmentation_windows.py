@@ -11,7 +11,6 @@ the model, and less the image that is predicted and its class map. Needs Linux.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from apart import measured_apart
 from publishing import publish
 from sparsevision.data.preprocessing import LEAST_SIDE
 from sparsevision.inference import Predictor
@@ -68,9 +68,7 @@ def memory_here(run: Path, data: str, side: int, window: int) -> float:
 
 def memory_of(run: Path, data: str, side: int, window: int) -> float:
     """Measures one prediction in a process of its own."""
-    command = [sys.executable, __file__, "memory", str(run), data, str(side), str(window)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(ended.stdout.strip().splitlines()[-1]))
+    return measured_apart(__file__, "memory", run, data, side, window)
 
 
 def main(*, data: str, runs: _Runs, out: Path = Path("benchmarks/results")) -> int:

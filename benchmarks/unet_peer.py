@@ -9,15 +9,15 @@ reads the backbone that ours read, whose padding is that of its weights (their o
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peer_command import register_peer, run_command
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups, with_backbone_rate
-from sparsevision.models.registry import FAMILIES, Family, Variant
+from sparsevision.models.registry import Variant
 from sparsevision.models.timm_backbone import TimmBackbone, backbone_tensors
 from sparsevision.outputs import SegmentationHead, SegmentationOutput
 from sparsevision.types import Preprocessing, Trace
@@ -82,13 +82,9 @@ VARIANTS = {
 
 def register() -> None:
     """Adds the family to the table."""
-    FAMILIES["smp_unet"] = Family(
-        name="smp_unet", task="segmentation", module=__name__, class_name="UnetPeer", variants=__name__
-    )
+    register_peer(__name__, "UnetPeer", name="smp_unet", task="segmentation")
 
 
 if __name__ == "__main__":
     register()
-    from sparsevision.cli import main
-
-    sys.exit(main())
+    run_command()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from apart import measured_apart
 from claims import COLUMNS, Verdict, missed
 from publishing import publish
 from sparsevision.data.reading import read_image
@@ -136,11 +136,7 @@ def long(*, images: str, clips: int = 12, out: Path = Path("benchmarks/results")
                 frames[way] = call_of(way, path, at)()
                 times[way].append(time.perf_counter() - start)
             assert np.array_equal(frames[WAYS[1]][0], frames[WAYS[2]]), "the frames of the two ways differ"
-        memory = {}
-        for way in WAYS:
-            command = [sys.executable, __file__, "memory", way, path]
-            ended = subprocess.run(command, capture_output=True, text=True, check=True)
-            memory[way] = float(ended.stdout.strip().splitlines()[-1])
+        memory = {way: measured_apart(__file__, "memory", way, path) for way in WAYS}
     machine = describe_machine()
     rows = [
         (way, f"{np.median(each) * 1e3:.0f}", f"{max(each) * 1e3:.0f}", f"{memory[way]:.0f}")

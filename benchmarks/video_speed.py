@@ -10,7 +10,6 @@ all frames computed, and with those alone that tokens read. It takes about half 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ import cyclopts
 import torch
 from torch import nn
 
+from apart import measured_apart
 from claims import COLUMNS, Claim, Verdict, judge_times, milliseconds, missed, verdict_on_memory
 from publishing import publish
 from sparsevision.factory import create_model
@@ -85,9 +85,7 @@ def peer_in_its_format() -> tuple[nn.Module, bool]:
 
 def memory_of(name: str, frames: int, threads: int) -> float:
     """Measures one network in a process of its own; in MB."""
-    command = [sys.executable, __file__, "memory", name, str(frames), str(threads)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(ended.stdout.strip().splitlines()[-1]))
+    return measured_apart(__file__, "memory", name, frames, threads)
 
 
 def memory_here(name: str, frames: int, threads: int) -> float:

@@ -202,7 +202,7 @@ def recorded_in(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 def _content_of(path: Path) -> dict[str, Any]:
     status = os.stat(path)
-    return {"bytes": status.st_size, "time": status.st_mtime_ns, "digest": _digest(path)}
+    return {"bytes": status.st_size, "time": status.st_mtime_ns, "digest": hash_of(path).hex()}
 
 
 def _is_as_recorded(folder: str | os.PathLike[str], name: str, row: Mapping[str, Any]) -> bool:
@@ -213,16 +213,17 @@ def _is_as_recorded(folder: str | os.PathLike[str], name: str, row: Mapping[str,
         # A link was put there by somebody else.
         if not stat.S_ISREG(status.st_mode) or status.st_size != row.get("bytes"):
             return False
-        return status.st_mtime_ns == row.get("time") or _digest(path) == row.get("digest")
+        return status.st_mtime_ns == row.get("time") or hash_of(path).hex() == row.get("digest")
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
         return False
 
 
-def _digest(path: Path) -> str:
+def hash_of(path: Path) -> bytes:
+    """Hashes a file's bytes, block by block; raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()
 
 
 def _folded(name: str) -> str:

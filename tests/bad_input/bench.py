@@ -133,6 +133,11 @@ def without_the_power_to_read_everything() -> Iterator[None]:
         libc.capset(header, before)
 
 
+def _copied(name: str) -> cached_property[Path]:
+    """A good folder of the bench's own, copied when it is first asked for."""
+    return cached_property(lambda bench: Path(shutil.copytree(bench.good / name, bench.place / name)))
+
+
 class Bench:
     """Good things to spoil, and the tools for it; every path that a method returns is what a row calls {bad}."""
 
@@ -142,41 +147,17 @@ class Bench:
 
     # ------------------------------------------------------------------------------------------------ good things
 
+    data, model, run = _copied("data"), _copied("model"), _copied("run")
+    boxes, detector = _copied("boxes"), _copied("detector")
+    segmenter, teller = _copied("segmenter"), _copied("teller")
+
     @cached_property
     def image(self) -> Path:
         return self.file("good.png", encoded(photograph(), "PNG"))
 
     @cached_property
-    def data(self) -> Path:
-        return Path(shutil.copytree(self.good / "data", self.place / "data"))
-
-    @cached_property
-    def model(self) -> Path:
-        return Path(shutil.copytree(self.good / "model", self.place / "model"))
-
-    @cached_property
-    def boxes(self) -> Path:
-        return Path(shutil.copytree(self.good / "boxes", self.place / "boxes"))
-
-    @cached_property
-    def detector(self) -> Path:
-        return Path(shutil.copytree(self.good / "detector", self.place / "detector"))
-
-    @cached_property
-    def segmenter(self) -> Path:
-        return Path(shutil.copytree(self.good / "segmenter", self.place / "segmenter"))
-
-    @cached_property
-    def teller(self) -> Path:
-        return Path(shutil.copytree(self.good / "teller", self.place / "teller"))
-
-    @cached_property
     def film(self) -> Path:
         return Path(shutil.copyfile(self.good / "film.mp4", self.place / "film.mp4"))
-
-    @cached_property
-    def run(self) -> Path:
-        return Path(shutil.copytree(self.good / "run", self.place / "run"))
 
     @cached_property
     def recipe(self) -> Path:

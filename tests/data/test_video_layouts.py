@@ -70,7 +70,7 @@ def test_lists_of_paths_and_labels(videos: Path, tmp_path: Path, form: str, numb
     ("a.mp4 left\nnothing", "line 2: 'nothing' is not a path and a label"),
     ("a.mp4,left\nb.mp4,right,0", "line 2: 'b.mp4,right,0' is not a path and a label"),
     ("a.mp4 20240101\n", "A label of the lists is 20240101"),
-    ('label,youtube_id,time_start,time_end\na,"b' + 200_000 * "x", "is no list in csv"),
+    ('label,youtube_id,time_start,time_end\na,"b' + 200_000 * "x", "cannot be read as CSV"),
     ("a.mp4 left\nb.mp4 right", "None of the 2 videos"),
 ])  # fmt: skip
 def test_a_list_that_cannot_be_used_is_named(tmp_path: Path, lines: str, said: str) -> None:

@@ -43,6 +43,21 @@ SHARED: list[Row] = [
     ("transforms.evaluation.size", 20, {}, EVALUATION),
     ("transforms.evaluation.fit", "stretch", {}, EVALUATION),
 ]
+# Of one label an image or a video.
+LABELLED: list[Row] = [
+    ("transforms.crop_scale", [0.1, 0.2], {}, TRAIN),
+    ("transforms.crop_ratio", [1.0, 1.0], {}, TRAIN),
+    ("transforms.erasing", 1.0, {}, TRAIN),
+    ("transforms.mixup", 1.0, {}, TRAIN),
+    ("transforms.cutmix", 1.0, {}, TRAIN),
+    ("transforms.mix_probability", 0.0, {"transforms.mixup": 1.0}, TRAIN),
+    ("transforms.mix_switch", 1.0, {"transforms.mixup": 1.0, "transforms.cutmix": 1.0,
+                                    "transforms.mix_switch": 0.0}, TRAIN),
+    ("transforms.evaluation.crop_fraction", 0.5, {}, EVALUATION),
+    ("transforms.evaluation.interpolation", "bilinear", {}, EVALUATION),
+    ("loss.label_smoothing", 0.3, {"loss.label_smoothing": 0.0}, LOSS),
+    ("loss.class_weights", "balanced", {"loss.class_weights": "none"}, LOSS),
+]  # fmt: skip
 BASES: dict[str, dict[str, Any]] = {
     "classification": {
         "transforms.size": 24, "transforms.crop_scale": [0.8, 1.0], "transforms.flip": 0.0,
@@ -70,23 +85,12 @@ BASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 OWN: dict[str, list[Row]] = {
     "classification": [
+        *LABELLED,
         ("transforms.size", 20, {}, BOTH),
-        ("transforms.crop_scale", [0.1, 0.2], {}, TRAIN),
-        ("transforms.crop_ratio", [1.0, 1.0], {}, TRAIN),
         ("transforms.interpolation", "bilinear", {}, TRAIN),
         ("transforms.rand_augment", "rand-m9-p1.0", {}, TRAIN),
         ("transforms.auto_augment", "v0", {}, TRAIN),
-        ("transforms.erasing", 1.0, {}, TRAIN),
         ("transforms.erasing_mode", "constant", {"transforms.erasing": 1.0}, TRAIN),
-        ("transforms.mixup", 1.0, {}, TRAIN),
-        ("transforms.cutmix", 1.0, {}, TRAIN),
-        ("transforms.mix_probability", 0.0, {"transforms.mixup": 1.0}, TRAIN),
-        ("transforms.mix_switch", 1.0, {"transforms.mixup": 1.0, "transforms.cutmix": 1.0,
-                                        "transforms.mix_switch": 0.0}, TRAIN),
-        ("transforms.evaluation.crop_fraction", 0.5, {}, EVALUATION),
-        ("transforms.evaluation.interpolation", "bilinear", {}, EVALUATION),
-        ("loss.label_smoothing", 0.3, {"loss.label_smoothing": 0.0}, LOSS),
-        ("loss.class_weights", "balanced", {"loss.class_weights": "none"}, LOSS),
     ],
     "detection": [
         ("transforms.crop", 0.0, {}, TRAIN),
@@ -116,27 +120,16 @@ OWN: dict[str, list[Row]] = {
         ("loss.hardest", 0.5, {}, LOSS),
     ],
     "video_classification": [
+        *LABELLED,
         ("transforms.size", 20, {}, TRAIN),
         ("transforms.size", 20, {"transforms.evaluation.size": None}, BOTH),
         ("transforms.frames", 2, {}, BOTH),
         ("transforms.frame_stride", 1, {}, BOTH),
         ("transforms.clip_seconds", 0.5, {}, BOTH),
-        ("transforms.crop_scale", [0.1, 0.2], {}, TRAIN),
-        ("transforms.crop_ratio", [1.0, 1.0], {}, TRAIN),
         ("transforms.interpolation", "bicubic", {}, TRAIN),
         ("transforms.rand_augment", 9, {}, TRAIN),
-        ("transforms.erasing", 1.0, {}, TRAIN),
-        ("transforms.mixup", 1.0, {}, TRAIN),
-        ("transforms.cutmix", 1.0, {}, TRAIN),
-        ("transforms.mix_probability", 0.0, {"transforms.mixup": 1.0}, TRAIN),
-        ("transforms.mix_switch", 1.0, {"transforms.mixup": 1.0, "transforms.cutmix": 1.0,
-                                        "transforms.mix_switch": 0.0}, TRAIN),
-        ("transforms.evaluation.crop_fraction", 0.5, {}, EVALUATION),
-        ("transforms.evaluation.interpolation", "bilinear", {}, EVALUATION),
         ("transforms.evaluation.clips", 2, {}, EVALUATION),
         ("transforms.evaluation.crops", 3, {}, EVALUATION),
-        ("loss.label_smoothing", 0.3, {"loss.label_smoothing": 0.0}, LOSS),
-        ("loss.class_weights", "balanced", {"loss.class_weights": "none"}, LOSS),
     ],
 }  # fmt: skip
 CASES = [(task, row) for task, rows in OWN.items() for row in (*SHARED, *rows)]

@@ -52,14 +52,10 @@ def predict(
             for a camera or a stream.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
     """
-    import sys
-
     given, options = _sources(images)
     from sparsevision.inference import Predictor
-    from sparsevision.inference.clips import clips_of, in_windows
     from sparsevision.inference.options import resolve_options
-    from sparsevision.inference.sources import find_images
-    from sparsevision.inference.video import is_live, with_frames
+    from sparsevision.inference.video import is_live
 
     if batch_size is None and any(map(is_live, given)):
         batch_size = 1  # the result of a camera's image does not wait for further ones
@@ -69,14 +65,7 @@ def predict(
     asked = {name: value for name, value in chosen.items() if name not in files}
     paths = {name: Path(value) for name, value in chosen.items() if name in files}
     skipped: list[Skipped] = []
-    clips = predictor.task.things == "videos"
-    sources: Iterator[Any] = find_images(given, sys.stdin.buffer, skipped, videos=clips)
-    if not clips or in_windows(predictor.preprocessing):
-        sources = with_frames(sources, skipped)
-    elif live := next(filter(is_live, given), None):
-        raise ConfigError(f"The model sees whole videos, and {live} has no end: give files.")
-    if clips:
-        sources = clips_of(sources, predictor.preprocessing, all_frames=draw is not None)
+    sources = _inputs(predictor, given, skipped, drawn=draw is not None)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
     outputs = _Outputs([*given], [Path(model)], overwrite)
@@ -100,6 +89,28 @@ def predict(
         report_omitted(writer.omitted, shown.number)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")
     return 0
+
+
+def _inputs(predictor: Predictor, given: Sequence[str], skipped: list[Skipped], *, drawn: bool) -> Iterator[Any]:
+    """Yields what the predictor takes: images and frames of videos; of a model of videos their clips, or whole files.
+
+    Raises ConfigError for a source without an end where whole videos are seen.
+    """
+    import sys
+
+    from sparsevision.inference.clips import clips_of, in_windows
+    from sparsevision.inference.sources import find_images
+    from sparsevision.inference.video import is_live, with_frames
+
+    clips = predictor.task.things == "videos"
+    found = find_images(given, sys.stdin.buffer, skipped, videos=clips)
+    if not clips:
+        return with_frames(found, skipped)
+    if in_windows(predictor.preprocessing):
+        return clips_of(with_frames(found, skipped), predictor.preprocessing, all_frames=drawn)
+    if live := next(filter(is_live, given), None):
+        raise ConfigError(f"The model sees whole videos, and {live} has no end: give files.")
+    return found
 
 
 def _sources(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

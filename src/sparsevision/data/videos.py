@@ -156,7 +156,7 @@ def read_clip(
         Upright frames (T, H, W, 3), RGB, and what the file declares.
 
     Raises:
-        UnreadableImageError: the file is no video, is damaged, or ends long before one of the times.
+        UnreadableImageError: the file is not a video, is damaged, or ends long before one of the times.
     """
     with _opened(source, name) as video:
         info = video.info

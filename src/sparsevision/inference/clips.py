@@ -23,7 +23,7 @@ _SOON = 1e-4  # seconds that two spellings of the same time may differ by
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A part of a video in memory: upright RGB frames, each with the time in seconds from which on it is shown.
+    """Part of a video in memory: upright RGB frames and, for each, the time in seconds at which it appears.
 
     The part is that from `begin` to `end`, of a video of `rate` frames a second and of `size` (height, width), where
     the frames are reduced; `first` is true for a video's first.
@@ -102,7 +102,7 @@ class ClipReader:
             return _ClipInMemory(given)
         if isinstance(given, str | os.PathLike):
             if not is_video_name(given) and os.path.isfile(given):
-                raise UnreadableImageError(f"{name} is no video by its name: give one to a model of videos.")
+                raise UnreadableImageError(f"{name} does not have the suffix of a video: give a video file.")
             return Video(os.fspath(given), name)
         if isinstance(given, bytes | bytearray | memoryview):
             return Video(bytes(given), name)
@@ -197,6 +197,7 @@ class _NextClip:
         whole = VideoInfo(duration=seconds, rate=rate, frames=1, size=(1, 1))
         self._wanted = [begin + time for time in clip_times(whole, preprocessing, 0.0)]
         self._last, self._chosen = held, 0
+        self._shown: Frame | None = None  # the last one that was chosen
         self._frames: list[Image.Image] = []
         self._times: list[float] = []
         if held is not None and all_frames:
@@ -243,8 +244,6 @@ class _NextClip:
             self._take(self._frames[-1] if same else reduced(self._last.image, side), self._wanted[self._chosen])
             self._shown = self._last
             self._chosen += 1
-
-    _shown: Frame | None = None
 
     def _take(self, image: Image.Image, time: float) -> None:
         self._frames.append(image)

@@ -73,9 +73,15 @@ def fast_cpu_training(tensor: Tensor, *_: Any, **__: Any) -> bool:
     return fast_on_cpu(tensor) and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
+def with_channels_last(images: Tensor) -> Tensor:
+    """Returns images (B, C, H, W), or clips (B, C, T, H, W), with the channels of a pixel side by side in memory."""
+    layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    return images.contiguous(memory_format=layout)
+
+
 def channels_last_on_cpu(images: Tensor) -> Tensor:
     """Lays pixels whole in memory, where a CPU's convolutions are faster; the maps then stay so."""
-    return images.contiguous(memory_format=torch.channels_last) if fast_on_cpu(images) else images
+    return with_channels_last(images) if fast_on_cpu(images) else images
 
 
 def with_gradient_like(x: Tensor, features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
-from sparsevision.kernels.dispatch import plain_operators
+from sparsevision.kernels.dispatch import plain_operators, with_channels_last
 from sparsevision.models.published import count_parameters
 from sparsevision.models.registry import variant_named
 from sparsevision.packing import pack_weights
@@ -186,9 +186,8 @@ class Runner:
 
     def _take_format(self, name: MemoryFormat) -> None:
         self.model.to(memory_format=_MEMORY_FORMATS[name])
-        clips = self.images.ndim == 5 and name == "channels_last"
-        layout = torch.channels_last_3d if clips else _MEMORY_FORMATS[name]
-        self.images = self.images.contiguous(memory_format=layout)
+        last = name == "channels_last"
+        self.images = with_channels_last(self.images) if last else self.images.contiguous()
 
     def _try_format(self, name: MemoryFormat) -> float:
         """Returns the best of a few eager calls in a memory format; of a slow candidate one call is enough."""

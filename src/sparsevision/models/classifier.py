@@ -17,8 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.types import Control, Response, Trace
 
-# Of clips, frames come before height and width.
-Images = Float[Tensor, "batch in_chans *extent"]
+Images = Float[Tensor, "batch in_chans height width"] | Float[Tensor, "batch in_chans frames height width"]
 
 
 class Classifier(nn.Module):

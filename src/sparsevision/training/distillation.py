@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError
+from sparsevision.kernels.dispatch import with_channels_last
 
 if TYPE_CHECKING:
     from sparsevision.training.sections import DistillationSection
@@ -85,9 +86,7 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Answer:
         """Returns the teacher's logits and, where they are distilled, its pooled features, both fp32."""
-        images = self._as_mine(images)
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
+        images = with_channels_last(self._as_mine(images))
         half = torch.autocast(images.device.type, torch.bfloat16) if self.section.bf16 else nullcontext()
         with half:
             logits, pooled = self.answer(images)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsevision.errors import CheckpointError, ConfigError, RunStoppedError
+from sparsevision.kernels.dispatch import with_channels_last
 from sparsevision.stopping import StopRequest
 from sparsevision.training import state
 from sparsevision.training.distillation import Learner, Teacher
@@ -79,8 +80,7 @@ class Session:
             batch = replace(batch, images=blank.images, targets=blank.targets, sizes=None)
         batch = batch.to(self.accelerator.device, non_blocking=True)
         if self.recipe.run.channels_last:
-            layout = torch.channels_last if batch.images.ndim == 4 else torch.channels_last_3d
-            batch.images = batch.images.contiguous(memory_format=layout)
+            batch.images = with_channels_last(batch.images)
         return batch
 
     def note_skipped(self, batch: Batch) -> None:

@@ -149,7 +149,7 @@ def _rows(path: Path) -> list[_Listed]:
     try:
         rows = list((_kinetics_rows if _is_kinetics(text.split("\n", 1)[0]) else _plain_rows)(path, text))
     except csv.Error as error:
-        raise DataError(f"{path} is no list in csv ({error}): correct its quotes.") from error
+        raise DataError(f"{path} cannot be read as CSV ({error}): correct its quotes.") from error
     if not rows:
         raise DataError(f"{path} lists no videos: write lines of a path and a label.")
     return rows

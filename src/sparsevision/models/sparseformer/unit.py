@@ -244,7 +244,7 @@ class SparseFormerUnit(nn.Module):
                 view.trace.record(view.stage, Points(points))
                 view.trace.record(view.stage, Regions(rois))
             if self.numerics.clamps_point_gradients:
-                # A clip's time is no place in the map: its gradient stays as it is.
+                # The clamp is for coordinates of the map; the gradient of the time is not clamped.
                 places = clamp_gradient(points[..., :2], self.gradient_scale / view.height)
                 points = torch.cat([places, points[..., 2:]], dim=-1) if points.shape[-1] > 2 else places
             if view.valid is not None:

@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from sparsevision.data.inspection import (
 )
 from sparsevision.data.videos import VideoInfo
 from sparsevision.errors import UnreadableImageError
+from sparsevision.files import hash_of
 from sparsevision.types import Skipped, Table
 
 _SHORT = 0.5  # seconds
@@ -117,8 +117,7 @@ class _VideoExamination(Examination):
     def _digest(self, index: int) -> bytes:
         """Hashes a video's bytes; of a file block by block."""
         if (path := getattr(self.dataset, "path", None)) is not None:
-            with open(path(index), "rb") as file:
-                return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).digest()
+            return hash_of(path(index))
         return hashlib.blake2b(self.dataset.content(index), digest_size=16).digest()
 
     def report(self) -> VideoSplit:
