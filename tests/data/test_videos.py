@@ -49,6 +49,17 @@ def test_what_lies_behind_one_key_frame_is_decoded_once(
     assert len(decoded) <= (15 * 15 + 2 if name == "one.mp4" else 2 * 250)  # with the first, and the one ahead
 
 
+def test_a_clip_in_the_middle_is_sought_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.mp4", numbered(250), rate=5, gop_size=100)
+    decoded, go_on = [], videos._Video._next
+    monkeypatch.setattr(videos._Video, "_next", lambda video: decoded.append(1) or go_on(video))
+    with av.open(str(path)) as file:
+        key = max(frame.time for frame in file.decode(video=0) if frame.key_frame and frame.time < 37)
+    assert key < 33
+    assert numbers_of(read_clip(path, [33.05, 37.05])[0]) == [165, 185]
+    assert len(decoded) <= 5 * (38 - key) + 3  # from the key frame on, the first and the one ahead
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.h264", "libx264"), ("a.m1v", "mpeg1video"), ("a.m4v", "mpeg4")])
 def test_streams_without_a_container(tmp_path: Path, name: str, codec: str) -> None:
     if codec not in av.codecs_available:
