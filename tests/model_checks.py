@@ -88,7 +88,8 @@ def check_outputs(model: nn.Module, name: str) -> None:
         answer = model(inputs(name, 2, 96, 96))
     first = next(tensors_of(answer))
     # Classes are the last axis, or the second one where the others are a map's.
-    assert (first.shape[0], first.shape[1 if first.ndim == 4 else -1]) == (2, CLASSES)
+    wanted = CLASSES + getattr(model.config, "background", 0)
+    assert (first.shape[0], first.shape[1 if first.ndim == 4 else -1]) == (2, wanted)
     assert numbers(answer).isfinite().all()
     assert not torch.allclose(first[0], first[1])
     assert model.outputs in ("classes", "embedding")

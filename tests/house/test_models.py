@@ -39,6 +39,8 @@ PARAMETERS = {
     "fpn_r50": 28_430_070,
     "fpn_r101": 47_369_974,
     "sparseformer_segmenter_tiny": 33_393_234,
+    # The classifier with 400 tokens, less its head of 1,000 classes (641,000).
+    "sparseformer_detector_small": 47_683_920 - 641_000 + 58_972 + 410_240 + 2_564,
     "video_sparseformer_tiny": 31_333_632,
     "video_sparseformer_small": 47_373_184,
     "video_sparseformer_base": 80_880_736,
@@ -46,7 +48,7 @@ PARAMETERS = {
 }
 LARGEST_NANO = {
     "sparseformer": 6_000_000, "sparse_detr": 10_000_000, "visual_transformer_fpn": 6_000_000,
-    "sparseformer_segmenter": 7_000_000, "sparseformer_video": 6_000_000,
+    "sparseformer_segmenter": 7_000_000, "sparseformer_detector": 6_000_000, "sparseformer_video": 6_000_000,
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ TOYS = Path(__file__).parents[1] / "toys"
 class Example:
     """A task's data, drawn into a folder, and a recipe of a few steps."""
 
+    task: str
     draw: Callable[[Path], Path]
     recipe: str
     values: dict[str, Any]
@@ -50,12 +51,17 @@ FPN = {
     "backbone": "test_efficientnet", "backbone_options": [], "width": 16, "token_width": 32, "num_heads": 4,
     "groups": 4, "head_width": 16,
 }  # fmt: skip
+TOKENS = {
+    "num_tokens": 6, "num_queries": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 16,
+    "focusing_repeats": 1, "cortex_width": 32, "cortex_depth": 2, "head_width": 8,
+}  # fmt: skip
 VIDEO = {
     "num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 16, "focusing_repeats": 1,
     "cortex_width": 32, "cortex_depth": 2, "head_width": 8, "inflation": 2, "temporal_offset_init": "spread",
 }  # fmt: skip
 EXAMPLES = {
     "classification": Example(
+        task="classification",
         draw=draw_class_folders,
         recipe="folder_nano",
         values={
@@ -71,6 +77,7 @@ EXAMPLES = {
         foreign="transforms.short_sides",
     ),
     "detection": Example(
+        task="detection",
         draw=draw_coco_folder,
         recipe="objects_nano",
         values={
@@ -85,7 +92,24 @@ EXAMPLES = {
         own="transforms.crop_sides",
         foreign="transforms.mixup",
     ),
+    "detection by tokens": Example(
+        task="detection",
+        draw=draw_coco_folder,
+        recipe="scenes_detector_nano",
+        values={
+            "model": {"name": "sparseformer_detector_nano", "config": TOKENS},
+            "data.batch": 3,
+            "transforms.short_sides": [48],
+            "transforms.longest": 96,
+            "transforms.evaluation.size": 48,
+            "transforms.evaluation.longest": 96,
+        },
+        view=Preprocessing(size=(48, 96), fit="short"),
+        own="transforms.crop_sides",
+        foreign="transforms.mixup",
+    ),
     "segmentation": Example(
+        task="segmentation",
         draw=draw_mask_folder,
         recipe="masks_nano",
         values={
@@ -100,6 +124,7 @@ EXAMPLES = {
         foreign="transforms.mixup",
     ),
     "video_classification": Example(
+        task="video_classification",
         draw=draw_video_folder,
         recipe="videos_nano",
         values={
@@ -113,6 +138,7 @@ EXAMPLES = {
         foreign="transforms.most_of_class",
     ),
     "counting": Example(
+        task="counting",
         draw=draw_squares,
         recipe=str(TOYS / "recipe.toml"),
         values={},
@@ -129,13 +155,13 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=sorted(EXAMPLES))
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def example(request: pytest.FixtureRequest) -> Example:
+    return EXAMPLES[request.param]
 
 
 @pytest.fixture
-def example(name: str) -> Example:
-    return EXAMPLES[name]
+def name(example: Example) -> str:
+    return example.task
 
 
 @pytest.fixture
@@ -151,7 +177,7 @@ def task(name: str, data: Path) -> Task:
 
 
 def test_every_registered_task_has_an_example() -> None:
-    assert set(TASKS) == set(EXAMPLES)
+    assert set(TASKS) == {example.task for example in EXAMPLES.values()}
     assert all(task_named(name).name == name for name in TASKS)
 
 

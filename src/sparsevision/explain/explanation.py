@@ -201,10 +201,10 @@ class Explanation:
 
     @cached_property
     def queries(self) -> tuple[int, ...]:
-        """The query that found each object: the one whose last region is the object's box."""
-        regions = self.stages[-1].regions
-        if regions is None:
+        """The query or token that found each object: the one whose last region is the object's box."""
+        if not self.trace.regions:
             raise ConfigError(f"The trace of {self.result.name!r} holds no boxes; predict with trace=True.")
+        regions = self._regions(list(self.trace.regions)[-1])
         return tuple(int(np.abs(regions - box).sum(-1).argmin()) for box in boxes_of(self.result))
 
     @property

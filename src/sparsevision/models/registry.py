@@ -52,11 +52,11 @@ class Family:
         return found
 
 
-def _folder(name: str, class_name: str, task: str, **rest: Any) -> Family:
+def _folder(name: str, class_name: str, **rest: Any) -> Family:
     """Describes a folder whose files have the usual names."""
     folder = f"sparsevision.models.{name}"
     return Family(
-        name=name, task=task, module=f"{folder}.network", class_name=class_name, variants=f"{folder}.variants",
+        name=name, module=f"{folder}.network", class_name=class_name, variants=f"{folder}.variants",
         state_dict=f"{folder}.state_dict", published=f"{folder}.published", **rest,
     )  # fmt: skip
 
@@ -71,18 +71,18 @@ def _part(folder: str, part: str, class_name: str, **rest: Any) -> Family:
 
 
 _IMAGES: dict[str, Any] = {"task": "classification", "answers_timm": True, "pipeline_tag": "image-classification"}
+_BOXES: dict[str, Any] = {"task": "detection", "pipeline_tag": "object-detection"}
 _MASKS: dict[str, Any] = {"task": "segmentation", "pipeline_tag": "image-segmentation"}
 _CLIPS: dict[str, Any] = {"task": "video_classification", "pipeline_tag": "video-classification"}
 FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         _folder("sparseformer", "SparseFormer", **_IMAGES, tags=("sparseformer", "pytorch")),
-        _folder(
-            "sparse_detr", "SparseDETR", "detection", pipeline_tag="object-detection", tags=("sparse-detr", "pytorch")
-        ),
+        _folder("sparse_detr", "SparseDETR", **_BOXES, tags=("sparse-detr", "pytorch")),
         _folder("visual_transformer", "VTResNet", **_IMAGES, tags=("visual-transformers", "pytorch")),
         _part("visual_transformer", "fpn", "FPNSegmenter", **_MASKS, tags=("visual-transformers", "pytorch")),
         _part("sparseformer", "segmenter", "SparseFormerSegmenter", **_MASKS, tags=("sparseformer", "pytorch")),
+        _part("sparseformer", "detector", "SparseFormerDetector", **_BOXES, tags=("sparseformer", "pytorch")),
         _part("sparseformer", "video", "VideoSparseFormer", **_CLIPS, tags=("sparseformer", "pytorch")),
     )
 }

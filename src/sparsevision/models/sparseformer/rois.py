@@ -31,6 +31,12 @@ def adjust_rois(
     return torch.cat([center - half, center + half], dim=-1)
 
 
+def centred(rois: Float[Tensor, "*batch corners"]) -> Float[Tensor, "*batch corners"]:
+    """Returns the centres and sides of RoIs: (x, y, width, height)."""
+    first, second = rois.chunk(2, dim=-1)
+    return torch.cat([(first + second) / 2, second - first], dim=-1)
+
+
 def grid_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 4"]:
     """Makes the first RoIs of tokens (A.3, Table 9).
 
