@@ -43,7 +43,9 @@ class DetectionHead:
     `logits` (B, N, K) are independent per class where `scores` is "sigmoid"; where it is "softmax" they are (B, N, K+1)
     with the background last. `boxes` (B, N, 4) are (centre x, centre y, width, height) as fractions of the valid image;
     `valid` (B, N) marks the rows that count, None all of them. `labels` is the target of the head: the "classes", or
-    only that there is an object ("foreground", always class 0).
+    only that there is an object ("foreground", always class 0). `objects` (B, N) is the place, among its image's
+    objects, of the one that a row has to find, -1 where that is none; None where rows and objects are to be matched.
+    `weight` is a factor on the head's losses.
     """
 
     name: str
@@ -52,6 +54,8 @@ class DetectionHead:
     valid: Tensor | None = None
     labels: Literal["classes", "foreground"] = "classes"
     scores: Literal["sigmoid", "softmax"] = "sigmoid"
+    objects: Tensor | None = None
+    weight: float = 1.0
 
     @property
     def background(self) -> bool:
@@ -95,7 +99,7 @@ class SegmentationOutput:
     heads: tuple[SegmentationHead, ...]
 
 
-register_output(DetectionHead, constants=("name", "labels", "scores"))
+register_output(DetectionHead, constants=("name", "labels", "scores", "weight"))
 register_output(DetectionOutput)
 register_output(SegmentationHead, constants=("name", "stride"))
 register_output(SegmentationOutput)

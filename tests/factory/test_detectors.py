@@ -154,7 +154,6 @@ def test_other_ways_to_select_run_and_train(selection: str) -> None:
         ({"selection": "dam", "queries": "learned"}, "needs queries='tokens'"),
         ({"selection": "best"}, "'best'"),
         ({"keep_ratio": 0.0}, "keep_ratio is 0"),
-        ({"width": 128}, "width of 256"),
         ({"backbone": "resnt50"}, "resnt50"),
         ({"backbone": "vit_tiny_patch16_224"}, "feature maps"),
         ({"num_queries": 0}, "num_queries is 0"),

@@ -161,7 +161,7 @@ def test_geometry() -> None:
     case.check("valid_ratios", ratios)
     case.check("encoder_reference_points", token_references(shapes, ratios).unsqueeze(2) * ratios.unsqueeze(1))
     case.check("proposals_unact", proposals(masks))
-    case.check("proposal_pos_embed", embed_boxes(case.inputs["proposals"].sigmoid()))
+    case.check("proposal_pos_embed", embed_boxes(case.inputs["proposals"].sigmoid(), 256))
     padding = torch.cat([mask.flatten(1) for mask in masks], dim=1)
     assert torch.equal((~padding).sum(dim=1), case.outputs["valid_token_nums"])
 

@@ -153,11 +153,43 @@ def test_results_are_in_pixels_of_the_original() -> None:
     logits = torch.full((1, 2, 3), -9.0)
     logits[0, 1, 2] = 4.0
     boxes = torch.tensor([[[0.5, 0.5, 0.1, 0.1], [0.25, 0.5, 0.5, 1.0]]])
-    [found] = task.results(DetectionOutput((DetectionHead("decoder", logits, boxes),)), batch([target([], [])]), keep=1)
+    output = DetectionOutput((DetectionHead("decoder", logits, boxes),))
+    [found] = task.reader(max_objects=1)(output, batch([target([], [])]))
     assert found.labels == ("cat",)
     assert found.boxes == ((0.0, 0.0, 100.0, 100.0),)
     assert found.to_dict()["objects"][0]["label"] == "cat"
     assert "cat" in str(found)
+
+
+def test_doubles_go_where_that_is_asked_for() -> None:
+    task = DetectionTask(CLASSES)
+    logits = torch.full((1, 4, 3), -9.0)
+    for row, (label, logit) in enumerate(((0, 2.0), (0, 3.0), (1, 1.0), (0, 1.5))):
+        logits[0, row, label] = logit
+    boxes = torch.tensor([[[0.5, 0.5, 0.4, 0.4], [0.51, 0.5, 0.4, 0.4], [0.5, 0.5, 0.4, 0.4], [0.2, 0.5, 0.4, 0.4]]])
+    output, one = DetectionOutput((DetectionHead("decoder", logits, boxes),)), batch([target([], [])])
+    for nms, rows in ((1.0, [1, 0, 3, 2]), (0.5, [1, 3, 2]), (0.1, [1, 2])):
+        [found] = task.reader(nms=nms)(output, one)
+        assert list(found.scores) == pytest.approx([float(logits[0, row].max().sigmoid()) for row in rows]), nms
+
+
+def test_a_crowded_image_is_scored_and_reported_whole() -> None:
+    task, count = DetectionTask(CLASSES), 150
+    places = torch.cartesian_prod(torch.arange(15), torch.arange(10)).float()
+    boxes = torch.cat([(places + 0.5) / 15, torch.full((count, 2), 0.06)], dim=1)
+    logits = torch.full((1, count, 3), -9.0)
+    logits[0, :, 1] = 3.0 + torch.rand(count)
+    output = DetectionOutput((DetectionHead("decoder", logits, boxes[None]),))
+    one = batch([target([1] * count, boxes.tolist())])
+    metrics = task.metrics()
+    metrics.update(output, one)
+    report = metrics.compute()
+    assert report.ap50 == pytest.approx(1.0)
+    assert report.recall == pytest.approx(1.0)
+    assert report.per_class[1].found == count
+    [found] = task.reader()(output, one)
+    assert len(found.labels) == count
+    assert len(task.reader(max_objects=20)(output, one)[0].labels) == 20
 
 
 def _coco(images: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]):

@@ -13,6 +13,7 @@ from sparsevision.data.loading import make_loader
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.evaluation.evaluate import evaluate_batches
 from sparsevision.factory import create_model, load_model
+from sparsevision.models.sparse_detr.config import SparseDETRConfig
 from sparsevision.tasks.detection.task import DetectionTask
 from sparsevision.training import read_recipe, train
 from sparsevision.training.recipe import Recipe
@@ -79,6 +80,31 @@ def test_it_learns_in_bfloat16(folder: Path, tmp_path: Path) -> None:
     train(recipe("run.precision=bf16", "schedule.epochs=1"), data=str(folder), out=tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert all(0 < line["loss"] < 100 and line["mask_prediction"] > 0 for line in lines if line["kind"] == "train")
+
+
+def test_all_that_training_may_add_is_learned_from(folder: Path, tmp_path: Path) -> None:
+    added = ("look_forward=twice", "query_groups=2", "denoising=8", "selection=salience", "dropout=0")
+    values = [f"model.config.{each}" for each in added] + ["loss.class_target=iou", "transforms.plain_epochs=1"]
+    train(recipe(*values), data=str(folder), out=tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["salience"] > 0 for line in lines if line["kind"] == "train")
+    assert load_model(tmp_path / "run" / "best").config.query_groups == 2
+
+
+def test_crowded_images_get_more_queries(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fewer = [each for each in SMALL if "num_queries" not in each]
+    for name, values, queries in (("data", [], 5), ("named", ["model.config.num_queries=2"], 2)):
+        short = ["schedule.epochs=1", *values]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(SparseDETRConfig, "for_objects", lambda config, most: {"num_queries": most + 2})
+            train(read_recipe("bccd_nano", [*fewer, *short]), data=str(folder), out=tmp_path / name)
+        assert load_model(tmp_path / name / "best").config.num_queries == queries
+        said = capsys.readouterr()
+        assert ("Set by the data: model.config.num_queries = 5." in said.out + said.err) is (name == "data")
+    config = SparseDETRConfig(num_queries=100)
+    assert config.for_objects(66) == {}
+    assert config.for_objects(375) == {"num_queries": 563}
+    assert SparseDETRConfig(queries="learned", selection="all", num_queries=10).for_objects(375) == {}
 
 
 def test_a_image_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:

@@ -242,6 +242,11 @@ class Task(ABC):
         return []
 
     @classmethod
+    def fitted_config(cls, train: Dataset, val: Dataset, config: Any) -> dict[str, Any]:
+        """Returns fields of a model's configuration that follow from the data sets, unless a recipe names them."""
+        return {}
+
+    @classmethod
     @abstractmethod
     def relabel(cls, target: Any, labels: Sequence[int]) -> Any:
         """Returns a target in which class `i` is class `labels[i]`."""
@@ -256,6 +261,10 @@ class Task(ABC):
     @abstractmethod
     def train_transform(self) -> Transform:
         """Returns the random transform of the settings, from a record to a sample."""
+
+    def late_transform(self, epochs_left: int) -> Transform | None:
+        """Returns the random transform of an epoch with so many left, itself included; None where it is the usual."""
+        return None
 
     @abstractmethod
     def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:

@@ -53,10 +53,13 @@ class Learner(nn.Module):
         self.feature_map = feature_map
         self.freeze_batch_norm = freeze_batch_norm
 
-    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Answer:
+    def forward(self, images: Tensor, sizes: Tensor | None = None, targets: Any = None) -> Answer:
         """Returns logits (B, K) and mapped features (B, F), or None where none are distilled."""
         if self.feature_map is None:
-            return (self.model(images) if sizes is None else self.model(images, sizes=sizes)), None
+            given = {} if sizes is None else {"sizes": sizes}
+            if getattr(self.model, "reads_targets", False):
+                given["targets"] = targets
+            return self.model(images, **given), None
         logits, pooled = logits_and_features(self.model, images)
         return logits, self.feature_map(pooled)
 

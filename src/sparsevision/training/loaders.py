@@ -84,12 +84,18 @@ class ImageLoaders:
                 f"{self.batch_size * parts}."
             )
         self.transform, self.collate = self.task.train_transform(), self.task.train_collate()
-        self.batches = len(self.train(0))
+        self.batches = len(self._epoch(0, 0, self.transform))
+        steps = max(self.batches // self.recipe.run.accumulation, 1)
+        self._epochs = -(-self.recipe.schedule.steps(steps) // steps)
 
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""
+        transform = self.task.late_transform(self._epochs - epoch) or self.transform
+        return self._epoch(epoch, start_batch, transform)
+
+    def _epoch(self, epoch: int, start_batch: int, transform: Any) -> Loader:
         return self._loader(
-            self.train_set, self.transform, self.collate, batch_size=self.batch_size, epoch=epoch,
+            self.train_set, transform, self.collate, batch_size=self.batch_size, epoch=epoch,
             shuffle=self.recipe.data.shuffle, repeats=self.recipe.data.repeats, drop_last=True, start_batch=start_batch,
         )  # fmt: skip
 

@@ -52,7 +52,7 @@ def train_one_epoch(run: Session, batches: Iterable[Batch]) -> int:
 def step_terms(run: Session, batch: Batch, count: Tensor) -> dict[str, Tensor]:
     """Runs student and teacher on a batch; returns the terms whose sum is the loss."""
     run.tell_gradient_scale()
-    answer = run.learner(batch.images, batch.sizes)
+    answer = run.learner(batch.images, batch.sizes, batch.targets)
     weight = run.recipe.distillation.labels if run.teacher else 1.0
     terms = {name: weight * term for name, term in run.task.loss(answer[0], batch, count).items()}
     if run.teacher:

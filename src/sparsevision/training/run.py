@@ -254,6 +254,12 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         world=accelerator.num_processes,
     )  # fmt: skip
     model = make_model(recipe, classes)
+    asked = recipe.model.config
+    fitted = kind.fitted_config(train_set, val_set, getattr(model, "config", None))
+    if fitted := {name: value for name, value in fitted.items() if name not in asked}:
+        model = make_model(recipe.with_values({"model.config": {**asked, **fitted}}), classes)
+        values = ", ".join(f"{name} = {value}" for name, value in fitted.items())
+        loaders.sentences.append(f"Set by the data: model.config.{values}.")
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
     return Parts(model, task, loaders, make_teacher(recipe, classes))
 

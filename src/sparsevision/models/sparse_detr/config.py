@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from sparsevision.errors import ConfigError
 from sparsevision.models.config_checks import Count, Range, Rate, Repeats, check_fields
+
+# Queries for each object of the most crowded image.
+QUERIES_AN_OBJECT, MOST_QUERIES = 1.5, 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class SparseDETRConfig:
         backbone: "resnet50", "swin_tiny", or the name of any timm model that gives feature maps.
         backbone_options: (name, value) pairs for that timm model.
         frozen_stages: "early": the stem and the first stage are not trained, as published; "none".
-        width: of tokens and queries (d); the two-stage forms need 256.
+        width: of tokens and queries (d).
         num_levels: feature levels (L): the backbone's last ones, then ones of half the size each.
         num_heads, num_points: heads of an attention (M), and points of a head on a level (P).
         encoder_points: points of a head on a level in the encoder, where these are others.
@@ -51,8 +55,8 @@ class SparseDETRConfig:
         num_classes: outputs of a class head (C).
         dropout: rate on attention outputs, inside and after the feed-forward networks, on self-attention weights.
         selection: which tokens the encoder updates: "all"; by a network that learns the decoder's cross-attention map
-            ("dam", Section 3.2); by the class score of a head on the backbone's tokens ("objectness", Section 3.1); or
-            "random" ones.
+            ("dam", Section 3.2), or where there are boxes of a level's size ("salience"); by the class score of a head
+            on the backbone's tokens ("objectness", Section 3.1); or "random" ones.
         keep_ratio: share of the tokens that is updated (rho); may be changed at every call of a trained model.
         queries: where queries come from: a "learned" table (single stage); boxes of the first stage, embedded
             ("boxes", Deformable DETR's two-stage form); or the first stage's tokens themselves ("tokens", the efficient
@@ -62,6 +66,9 @@ class SparseDETRConfig:
         heads: one for each layer ("own"), or one for all ("shared").
         encoder_heads: "auxiliary": detection heads behind the encoder's layers, for training alone; or "none".
         numerics: "released" or "clean".
+        look_forward: "once", or "twice": in training, the loss of a layer's boxes also reaches the layer before.
+        query_groups: groups of queries in training, each matched with all objects; predictions come from the first.
+        denoising: about how many disturbed objects training gives the decoder to put right; 0 for none.
     """
 
     backbone: str = "resnet50"
@@ -78,7 +85,7 @@ class SparseDETRConfig:
     num_queries: Count = 300
     num_classes: int = 91
     dropout: Rate = 0.1
-    selection: Literal["all", "dam", "objectness", "random"] = "dam"
+    selection: Literal["all", "dam", "salience", "objectness", "random"] = "dam"
     keep_ratio: float = 0.1
     queries: Literal["learned", "boxes", "tokens"] = "tokens"
     first_stage: Literal["class_specific", "class_agnostic"] = "class_specific"
@@ -86,6 +93,9 @@ class SparseDETRConfig:
     heads: Literal["own", "shared"] = "own"
     encoder_heads: Literal["auxiliary", "none"] = "auxiliary"
     numerics: Literal["released", "clean"] = "released"
+    look_forward: Literal["once", "twice"] = "once"
+    query_groups: Annotated[int, Range(1, 64)] = 1
+    denoising: Annotated[int, Range(0, 4096)] = 0
 
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; a frozen config is hashed and compared.
@@ -98,10 +108,6 @@ class SparseDETRConfig:
                 raise ConfigError(
                     f"A width of {self.width} does not divide by {divisor} (attention heads, or groups of a norm)."
                 )
-        if self.two_stage and self.width != 256:
-            raise ConfigError(
-                f"The two-stage forms embed a box in 512 numbers and need a width of 256, not {self.width}."
-            )
         if self.selection != "all" and not self.two_stage:
             raise ConfigError(
                 f"selection={self.selection!r} ranks tokens by the first stage's projection and needs "
@@ -109,6 +115,13 @@ class SparseDETRConfig:
             )
         if self.two_stage and self.boxes == "direct":
             raise ConfigError("queries='tokens' and 'boxes' start from boxes, which boxes='direct' would not refine.")
+        if not self.two_stage and (self.query_groups > 1 or self.denoising):
+            raise ConfigError("query_groups and denoising start from boxes: they need queries='tokens' or 'boxes'.")
+
+    def for_objects(self, most: int) -> dict[str, int]:
+        """Returns fields with which images of so many objects can be trained on; none where they can as it is."""
+        wanted = min(math.ceil(QUERIES_AN_OBJECT * most), MOST_QUERIES)
+        return {"num_queries": wanted} if self.two_stage and wanted > self.num_queries else {}
 
     @property
     def two_stage(self) -> bool:

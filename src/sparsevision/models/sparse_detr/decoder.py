@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
@@ -18,11 +18,15 @@ from sparsevision.models.sparse_detr.heads import BoxHead, PostNormFeedForward
 
 
 class ObjectQueries(NamedTuple):
-    """Queries that the decoder starts from; `references` are points or boxes as fractions of the valid image."""
+    """Queries that the decoder starts from; `references` are points or boxes as fractions of the valid image.
+
+    `apart` marks the pairs of queries that do not see each other, in training with several groups of them.
+    """
 
     content: Float[Tensor, "batch queries width"]
     positions: Float[Tensor, "batch queries width"]
     references: Float[Tensor, "batch queries coordinates"]
+    apart: Bool[Tensor, "batch queries queries"] | None = None
 
 
 class LearnedQueries(nn.Module):
@@ -53,7 +57,7 @@ class ProposedQueries(nn.Module):
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
-        self.from_tokens = config.queries == "tokens"
+        self.from_tokens, self.width = config.queries == "tokens", config.width
         width = config.width if self.from_tokens else 2 * config.width
         self.project = nn.Linear(2 * config.width, width)
         self.norm = nn.LayerNorm(width)
@@ -62,7 +66,7 @@ class ProposedQueries(nn.Module):
         self, boxes: Float[Tensor, "batch queries 4"], tokens: Float[Tensor, "batch queries width"]
     ) -> ObjectQueries:
         """Returns the queries for boxes, as fractions of the image, and the tokens that proposed them."""
-        embedded = self.norm(self.project(embed_boxes(boxes).to(tokens.dtype)))
+        embedded = self.norm(self.project(embed_boxes(boxes, self.width).to(tokens.dtype)))
         if self.from_tokens:
             return ObjectQueries(tokens, embedded, boxes)
         positions, content = embedded.chunk(2, dim=-1)
@@ -86,10 +90,11 @@ class DeformableDecoderLayer(nn.Module):
     def forward(
         self, content: Float[Tensor, "batch queries width"], positions: Float[Tensor, "batch queries width"],
         references: Float[Tensor, "batch queries levels coordinates"], memory: TokenPyramid,
+        apart: Bool[Tensor, "batch_heads queries queries"] | None = None,
     ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:  # fmt: skip
         """Returns the queries' content after the layer, and their sampling locations."""
         placed = content + positions
-        exchanged, _ = self.self_attn(placed, placed, content, need_weights=False)
+        exchanged, _ = self.self_attn(placed, placed, content, need_weights=False, attn_mask=apart)
         content = self.norm_self(content + self.dropout(exchanged))
         read, looks = self.cross_attn(content + positions, references, memory.tokens, memory.shapes, memory.padding)
         return self.ffn(self.norm_cross(content + self.dropout(read))), looks
@@ -105,23 +110,30 @@ class DecodedLayer(NamedTuple):
 
 
 class DeformableDecoder(nn.Module):
-    """Layers with a head each; with refinement, a layer starts from the boxes of the layer before."""
+    """Layers with a head each; with refinement, a layer starts from the boxes of the layer before.
+
+    Where it looks forward twice, the loss of a layer's boxes also reaches the layer before, whose boxes it corrects
+    (DINO, arXiv 2203.03605).
+    """
 
     def __init__(self, config: SparseDETRConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(DeformableDecoderLayer(config) for _ in range(config.decoder_depth))
         self.refines = config.boxes == "refined"
+        self.twice, self.num_heads = config.look_forward == "twice", config.num_heads
 
     def forward(self, queries: ObjectQueries, memory: TokenPyramid, heads: Sequence[BoxHead]) -> list[DecodedLayer]:
         """Returns every layer's output; boxes (cx, cy, w, h) are fractions of the valid image."""
-        content, positions, references = queries
-        decoded = []
+        content, positions, references, apart = queries
+        if apart is not None:
+            apart = apart.repeat_interleave(self.num_heads, dim=0)
+        start, decoded = inverse_sigmoid(references), []
         for layer, head in zip(self.layers, heads, strict=True):
             ratios = memory.ratios.repeat(1, 1, references.shape[-1] // 2)
-            content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory)
-            start = inverse_sigmoid(references)
+            content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory, apart)
             boxes = (head.shift(content) + F.pad(start, (0, 4 - start.shape[-1]))).sigmoid()
             decoded.append(DecodedLayer(content, head.classes(content), boxes, looks))
             if self.refines:
                 references = boxes.detach()
+                start = inverse_sigmoid(boxes if self.twice else references)
         return decoded

@@ -83,9 +83,9 @@ def proposals(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch to
     return torch.cat(found, dim=1)
 
 
-def embed_boxes(boxes: Float[Tensor, "batch queries 4"]) -> Float[Tensor, "batch queries 512"]:
-    """Encodes boxes, as fractions of the image, in 128 numbers a coordinate."""
-    return _waves(boxes * (2 * math.pi), 128).flatten(-2)
+def embed_boxes(boxes: Float[Tensor, "batch queries 4"], width: int) -> Float[Tensor, "batch queries numbers"]:
+    """Encodes boxes, as fractions of the image, in half a width of numbers a coordinate (released: 128 of 256)."""
+    return _waves(boxes * (2 * math.pi), width // 2).flatten(-2)
 
 
 def inverse_sigmoid(shares: Float[Tensor, "*shape"], eps: float = 1e-5) -> Float[Tensor, "*shape"]:

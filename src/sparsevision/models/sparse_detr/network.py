@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.jit._trace import is_tracing
@@ -19,18 +20,34 @@ from sparsevision.models.parameter_groups import ParameterGroup
 from sparsevision.models.sparse_detr import selection as selecting
 from sparsevision.models.sparse_detr.backbone import LevelNeck, make_backbone
 from sparsevision.models.sparse_detr.config import NUMERICS, SparseDETRConfig
-from sparsevision.models.sparse_detr.decoder import DecodedLayer, DeformableDecoder, LearnedQueries, ProposedQueries
+from sparsevision.models.sparse_detr.decoder import (
+    DecodedLayer,
+    DeformableDecoder,
+    LearnedQueries,
+    ObjectQueries,
+    ProposedQueries,
+)
 from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
 from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
 from sparsevision.models.sparse_detr.heads import BoxHead
 from sparsevision.models.sparse_detr.selection import Scores, TokenScorer, TokenSelection
+from sparsevision.models.sparse_detr.training_queries import (
+    QueryGroup,
+    Targets,
+    disturbed_objects,
+    heads_of,
+    joined,
+    parted,
+)
 from sparsevision.models.timm_backbone import backbone_tensors
 from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.types import Choice, Control, Kept, LevelMaps, Points, Regions, Response, Trace, TraceKind
 
 # The scorer's loss, the only one that the network itself can form.
-MASK_LOSS = "mask_prediction"
+MASK_LOSS, SALIENCE_LOSS = "mask_prediction", "salience"
+# Ways of selection by a scoring network.
+LEARNED = ("dam", "salience")
 
 box_corners = partial(box_convert, in_fmt="cxcywh", out_fmt="xyxy")
 
@@ -72,6 +89,7 @@ class DetectionPass(NamedTuple):
     proposed: TokenProposals | None
     query_tokens: Int[Tensor, "batch queries"] | None
     layers: list[DecodedLayer]
+    trained: list[tuple[QueryGroup, list[DecodedLayer]]]
 
 
 class SparseDETR(nn.Module):
@@ -90,6 +108,7 @@ class SparseDETR(nn.Module):
         self.backbone = make_backbone(config)
         self.neck = LevelNeck(self.backbone.channels, config)
         self.scorer = TokenScorer(config.width) if config.selection == "dam" else None
+        self.salience = TokenScorer(config.width) if config.selection == "salience" else None
         self.objectness = BoxHead(config.width, config.num_classes) if config.selection == "objectness" else None
         self.encoder = SparseEncoder(config)
         auxiliary = config.encoder_depth - 1 if config.encoder_heads == "auxiliary" else 0
@@ -131,6 +150,11 @@ class SparseDETR(nn.Module):
         return {"selection": Choice("selection", learned, ways, "tokens that the encoder updates")}
 
     @property
+    def reads_targets(self) -> bool:
+        """Whether training builds something of the targets."""
+        return bool(self.config.denoising) or self.salience is not None
+
+    @property
     def class_heads(self) -> tuple[str, ...]:
         """The layers that have one output a class."""
         heads = (name for name, module in self.named_modules() if isinstance(module, BoxHead) and self.num_classes)
@@ -149,7 +173,7 @@ class SparseDETR(nn.Module):
         """Initialises everything behind the backbone as the released code does (Deformable DETR's rules)."""
         if self.neck.level_embed.is_meta:
             return
-        for part in filter(None, (self.encoder, self.decoder, self.scorer, self.proposal, self.query)):
+        for part in filter(None, (self.encoder, self.decoder, self.scorer, self.salience, self.proposal, self.query)):
             for parameter in part.parameters():
                 if parameter.ndim > 1:
                     nn.init.xavier_uniform_(parameter)
@@ -164,20 +188,24 @@ class SparseDETR(nn.Module):
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], *, sizes: Int[Tensor, "batch 2"] | None = None,
-        trace: Trace | None = None, keep_ratio: float | None = None, selection: str | None = None,
+        targets: Targets | None = None, trace: Trace | None = None, keep_ratio: float | None = None,
+        selection: str | None = None,
     ) -> DetectionOutput:  # fmt: skip
-        """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image."""
-        run = self.run(images, sizes=sizes, keep_ratio=keep_ratio, selection=selection)
+        """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image.
+
+        `targets`, in training, hold each image's "labels" and "boxes", for networks that read them (`reads_targets`).
+        """
+        run = self.run(images, sizes=sizes, targets=targets, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
             self._record(run, trace)
         last = DetectionHead("decoder", run.layers[-1].logits, run.layers[-1].boxes)
         if not self.training:
             return DetectionOutput((last,))
-        return DetectionOutput((last, *self._auxiliary_heads(run)), self._auxiliary_losses(run))
+        return DetectionOutput((last, *self._auxiliary_heads(run)), self._auxiliary_losses(run, targets))
 
     def run(
         self, images: Float[Tensor, "batch 3 height width"], *, sizes: Int[Tensor, "batch 2"] | None = None,
-        keep_ratio: float | None = None, selection: str | None = None,
+        targets: Targets | None = None, keep_ratio: float | None = None, selection: str | None = None,
     ) -> DetectionPass:  # fmt: skip
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
@@ -190,18 +218,20 @@ class SparseDETR(nn.Module):
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
             counts = selecting.budgets(pyramid.padding, ratio)
             ranked = scores.detach()
-            if self.numerics.ignores_padding or way != "dam":
+            if self.numerics.ignores_padding or way not in LEARNED:
                 ranked = ranked.masked_fill(pyramid.padding, -math.inf)
             most = selecting.whole_budget(ranked.shape[1], ratio) if sizes is None else None
             chosen = selecting.select(ranked, counts, most)
         tokens, states = self.encoder(pyramid, chosen)
         memory = pyramid._replace(tokens=tokens)
-        proposed, query_tokens, queries = self._queries(memory, boxes)
+        proposed, query_tokens, groups = self._queries(memory, boxes, targets)
         heads = list(self.decoder_heads) * (self.config.decoder_depth // len(self.decoder_heads))
-        layers = self.decoder(queries, memory, heads)
+        layers = self.decoder(groups[0].queries if len(groups) == 1 else joined(groups), memory, heads)
+        layers, *others = [layers] if len(groups) == 1 else parted(layers, groups)
         return DetectionPass(
             pyramid=pyramid, boxes=boxes, objectness=objectness, scores=scores, counts=counts, selection=chosen,
             memory=memory, states=states, proposed=proposed, query_tokens=query_tokens, layers=layers,
+            trained=list(zip(groups[1:], others, strict=True)),
         )  # fmt: skip
 
     def _check(self, images: Tensor, keep_ratio: float | None, selection: str | None) -> None:
@@ -234,10 +264,11 @@ class SparseDETR(nn.Module):
         if self.objectness is not None:
             objectness = self._propose(self.objectness, projected, boxes)
             return objectness.foreground, objectness
-        assert self.scorer is not None
+        scorer = self.scorer if self.salience is None else self.salience
+        assert scorer is not None
         if self.numerics.ignores_padding:
-            return self.scorer(projected, pyramid.padding), None
-        scores = self.scorer(projected)
+            return scorer(projected, pyramid.padding), None
+        scores = scorer(projected)
         return torch.where(pyramid.padding, scores.min(), scores), None
 
     def _propose(self, head: BoxHead, projected: Tensor, boxes: Tensor) -> TokenProposals:
@@ -246,10 +277,15 @@ class SparseDETR(nn.Module):
         foreground = logits.amax(dim=-1) if specific else logits[..., 0]
         return TokenProposals(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
 
-    def _queries(self, memory: TokenPyramid, boxes: Tensor) -> tuple[TokenProposals | None, Tensor | None, Any]:
-        """Makes the decoder's queries: a table, or the first stage's best tokens (Efficient DETR)."""
+    def _queries(
+        self, memory: TokenPyramid, boxes: Tensor, targets: Targets | None
+    ) -> tuple[TokenProposals | None, Tensor | None, list[QueryGroup]]:
+        """Makes the decoder's queries: a table, or the first stage's best tokens (Efficient DETR).
+
+        In training, further groups of them may follow.
+        """
         if isinstance(self.query, LearnedQueries):
-            return None, None, self.query(len(memory.tokens))
+            return None, None, [QueryGroup("queries", self.query(len(memory.tokens)))]
         assert self.proposal is not None
         head = self.proposal_head if self.proposal_head is not None else self.decoder_heads[0]
         assert isinstance(head, BoxHead)
@@ -257,10 +293,35 @@ class SparseDETR(nn.Module):
         ranked = proposed.foreground
         if self.numerics.ignores_padding:
             ranked = ranked.masked_fill(boxes[..., 0].isinf(), -math.inf)
-        chosen = ranked.topk(min(self.config.num_queries, ranked.shape[1]), dim=1).indices
+        further = self.config.query_groups - 1 if self.training else 0
+        order = ranked.topk(min(self.config.num_queries * max(further, 1), ranked.shape[1]), dim=1).indices
+        chosen = order[:, : self.config.num_queries]
+        groups = [QueryGroup("queries", self._proposed_queries(memory, proposed, chosen))]
+        # Each of the others takes its share of the best proposals, so that each has something at every object.
+        for number in range(further):
+            queries = self._proposed_queries(memory, proposed, order[:, number::further])
+            groups.append(QueryGroup(f"group.{number + 1}", queries, 1 / further))
+        if self.training and targets is not None and self.config.denoising:
+            groups += self._denoising(targets, memory)
+        return proposed, chosen, groups
+
+    def _proposed_queries(self, memory: TokenPyramid, proposed: TokenProposals, chosen: Tensor) -> ObjectQueries:
         best = TokenSelection(chosen, torch.ones_like(chosen, dtype=torch.bool))
-        queries = self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
-        return proposed, chosen, queries
+        assert isinstance(self.query, ProposedQueries)
+        return self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
+
+    def _denoising(self, targets: Targets, memory: TokenPyramid) -> list[QueryGroup]:
+        """Makes queries of disturbed objects, whose content is their class: its weights in the first head."""
+        drawn = disturbed_objects(targets, self.num_classes, self.config.denoising)
+        if drawn is None:
+            return []
+        head = self.decoder_heads[0]
+        assert isinstance(head, BoxHead)
+        assert isinstance(self.query, ProposedQueries)
+        classes = head.classes.weight.detach()
+        content = F.layer_norm(classes, classes.shape[1:])[drawn.labels]
+        queries = self.query(drawn.boxes, content.to(memory.tokens.dtype))
+        return [QueryGroup("denoising", queries, 1 / drawn.copies, drawn.objects, drawn.valid)]
 
     def _auxiliary_heads(self, run: DetectionPass) -> list[DetectionHead]:
         """Returns the heads that only training reads: earlier decoder layers, first stage, encoder layers."""
@@ -281,6 +342,8 @@ class SparseDETR(nn.Module):
             assert isinstance(head, BoxHead)
             boxes = (starts + head.shift(state)).sigmoid()
             heads.append(DetectionHead(f"encoder.{index}", head.classes(state), boxes, valid))
+        for group, layers in run.trained:
+            heads += heads_of(group, layers)
         return heads
 
     def attention_map(self, run: DetectionPass) -> Scores:
@@ -288,8 +351,16 @@ class SparseDETR(nn.Module):
         looks = [layer.looks for layer in run.layers]
         return selecting.attention_map(looks, run.pyramid.shapes, centred=self.numerics.centred_map)
 
-    def _auxiliary_losses(self, run: DetectionPass) -> dict[str, Tensor]:
-        if self.scorer is None or run.scores is None or run.counts is None:
+    def _auxiliary_losses(self, run: DetectionPass, targets: Targets | None) -> dict[str, Tensor]:
+        if run.scores is None or run.counts is None:
+            return {}
+        if self.salience is not None and targets is not None:
+            pyramid, boxes = run.pyramid, [target["boxes"] for target in targets]
+            height, width = pyramid.shapes[0]
+            sides = pyramid.ratios[:, 0] * pyramid.ratios.new_tensor([width, height])
+            target = selecting.salience(pyramid.references, pyramid.shapes, boxes, sides)
+            return {SALIENCE_LOSS: selecting.salience_losses(run.scores, target, pyramid.padding)}
+        if self.scorer is None:
             return {}
         target = selecting.binarise(self.attention_map(run), run.pyramid.padding, run.counts)
         ignored = run.pyramid.padding if self.numerics.ignores_padding else None

@@ -20,6 +20,12 @@ Padding = Bool[Tensor, "batch tokens"]
 Counts = Int[Tensor, " batch"]
 
 
+# Pixels of a level that the longer side of its largest objects has.
+LARGEST_SIDE = 8
+# Of a token at the edge of an object.
+LEAST_SALIENCE = 0.05
+
+
 class TokenSelection(NamedTuple):
     """The tokens that are updated: `indices` (B, K), best first; an image's own are the first that are `kept`."""
 
@@ -90,6 +96,12 @@ def attention_map(looks: Sequence[SamplingLocations], shapes: Shapes, *, centred
         return torch.cat([_spread(*level, shift) for level in levels], dim=1)
 
 
+def dense_attention_map(weights: Sequence[Float[Tensor, "batch heads queries tokens"]]) -> Scores:
+    """Sums the same of dense cross-attention, as in DETR: over layers, heads and queries. No gradient flows."""
+    with torch.no_grad():
+        return torch.stack([layer.float().sum(dim=(1, 2)) for layer in weights]).sum(dim=0)
+
+
 def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: float) -> Tensor:
     height, width = shape
     position = (locations * locations.new_tensor([width, height]) - shift).flatten(1, -2)
@@ -104,6 +116,50 @@ def binarise(attention: Scores, padding: Padding, counts: Counts) -> Scores:
     """Returns 1 for each image's `counts` most read tokens, padding last, and 0 for the others."""
     chosen = select(attention.masked_fill(padding, -math.inf), counts)
     return torch.zeros_like(attention).scatter_(1, chosen.indices, chosen.kept.to(attention.dtype))
+
+
+def salience(
+    references: Float[Tensor, "batch tokens 2"], shapes: Shapes, boxes: Sequence[Float[Tensor, "objects 4"]],
+    sides: Float[Tensor, "batch 2"],
+) -> Scores:  # fmt: skip
+    """Returns how near each token is to the centre of an object of its level's size: from 0 to 1 there, else 0.
+
+    A level is for objects whose longer side has up to `LARGEST_SIDE` of its pixels, and is too long for the level
+    before; the last one is for all longer ones. After Focus-DETR (arXiv 2307.12612) and Salience DETR (2403.16131).
+
+    Args:
+        references: places (x, y) of the tokens, as fractions of the valid image.
+        shapes: heights and widths of the levels.
+        boxes: (cx, cy, w, h) of each image's objects, as fractions of the valid image.
+        sides: width and height of each valid image, in pixels of the finest level.
+    """
+    counts = [height * width for height, width in shapes]
+    pixel = torch.tensor([shapes[0][0] / height for height, _ in shapes], device=sides.device)  # in those of the finest
+    limits = pixel * LARGEST_SIDE
+    limits[-1] = math.inf
+    lower = torch.cat([limits.new_zeros(1), limits[:-1]])
+    spread = torch.tensor(counts, device=sides.device)
+    pixel, lower, upper = (each.repeat_interleave(spread).unsqueeze(1) for each in (pixel, lower, limits))
+    found = []
+    for places, objects, size in zip(references, boxes, sides, strict=True):
+        if not len(objects):
+            found.append(places.new_zeros(len(places)))
+            continue
+        longest = (objects[:, 2:] * size).amax(dim=1)
+        # However small an object is, it has the pixel that its centre is in.
+        reach = torch.maximum(objects[:, 2:] / 2, pixel.unsqueeze(2) / (2 * size))
+        offsets = (places.unsqueeze(1) - objects[:, :2]).abs() / reach
+        here = (offsets <= 1).all(dim=2) & (longest > lower) & (longest <= upper)
+        nearness = 1 - offsets.square().mean(dim=2).sqrt()
+        found.append(torch.where(here, nearness.clamp(min=LEAST_SALIENCE), 0).amax(dim=1))
+    return torch.stack(found)
+
+
+def salience_losses(scores: Scores, target: Scores, ignored: Padding) -> Float[Tensor, " batch"]:
+    """Returns each image's focal loss of its tokens' scores, over the sum of what is wanted."""
+    surprise = (scores.sigmoid() - target).abs().square().detach()
+    losses = surprise * F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    return losses.masked_fill(ignored, 0).sum(dim=1) / target.masked_fill(ignored, 0).sum(dim=1).clamp(min=1)
 
 
 def mask_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:

@@ -48,6 +48,8 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
         found["queries"] = "tokens" if state["query.norm.weight"].shape[0] == found.get("width") else "boxes"
     if "scorer.norm.weight" in state:
         found["selection"] = "dam"
+    elif "salience.norm.weight" in state:
+        found["selection"] = "salience"
     elif "objectness.classes.weight" in state:
         found["selection"] = "objectness"
     if "backbone.patch_embed.proj.weight" in state:

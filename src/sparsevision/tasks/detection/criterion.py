@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,19 +11,35 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
+from sparsevision.errors import ConfigError
 from sparsevision.outputs import DetectionHead, DetectionOutput, at_least_single
-from sparsevision.tasks.detection.matching import ALPHA, GAMMA, HungarianMatcher, Matches, SetWeights
+from sparsevision.tasks.detection.matching import (
+    ALPHA,
+    EPS,
+    GAMMA,
+    HungarianMatcher,
+    Matches,
+    SetWeights,
+    assigned_matches,
+)
 
 Target = dict[str, Tensor]
 # Weight of the background in the cross entropy of a softmax head (DETR): most queries find nothing.
 BACKGROUND_WEIGHT = 0.1
+# Weight of wrong classes in the varifocal loss.
+VARIFOCAL_ALPHA = 0.75
+ClassTarget = Literal["one", "iou"]
 
 
 class SetCriterion:
-    """Matches every head with the objects and sums the weighted losses by kind: "classes", "l1" and "giou"."""
+    """Matches every head with the objects and sums the weighted losses by kind: "classes", "l1" and "giou".
 
-    def __init__(self, weights: SetWeights | None = None) -> None:
-        self.weights = weights or SetWeights()
+    `class_target` is what a matched row's class score is to be: 1 ("one", the focal loss), or the overlap of its box
+    with the object's ("iou", the varifocal loss of arXiv 2008.13367), so that scores tell how good boxes are.
+    """
+
+    def __init__(self, weights: SetWeights | None = None, class_target: ClassTarget = "one") -> None:
+        self.weights, self.class_target = weights or SetWeights(), class_target
         self.matcher = HungarianMatcher(self.weights)
 
     def __call__(
@@ -36,7 +53,7 @@ class SetCriterion:
         terms: dict[str, Tensor] = {}
         for head in output.heads:
             for name, loss in self.weighted(self.of_head(head, targets, objects, images)).items():
-                terms[name] = terms[name] + loss if name in terms else loss
+                terms[name] = terms[name] + head.weight * loss if name in terms else head.weight * loss
         return terms
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -50,31 +67,56 @@ class SetCriterion:
         labels, boxes = [target["labels"] for target in targets], [target["boxes"] for target in targets]
         if head.labels == "foreground":
             labels = [torch.zeros_like(each) for each in labels]
-        matches = self.matcher(head, labels, boxes)
+        matches = self.matcher(head, labels, boxes) if head.objects is None else assigned_matches(head.objects, labels)
         wanted = torch.cat(labels)[matches.objects]
-        if head.scores == "softmax":
-            classes = _cross_entropy(head, matches, wanted, objects, images)
-        else:
-            classes = _focal_loss(head, matches, wanted) / objects.clamp(min=1)
         found = at_least_single(head.boxes[matches.images, matches.queries])
         true = torch.cat(boxes)[matches.objects].to(found.dtype)
         corners = [box_convert(some, "cxcywh", "xyxy") for some in (found, true)]
         return {
-            "classes": classes,
+            "classes": self._of_classes(head, matches, wanted, corners, objects, images),
             "l1": F.l1_loss(found, true, reduction="sum") / objects.clamp(min=1),
             "giou": generalized_box_iou_loss(*corners, reduction="sum") / objects.clamp(min=1),
         }
 
+    def _of_classes(
+        self, head: DetectionHead, matches: Matches, labels: Tensor, corners: Sequence[Tensor], objects: Tensor,
+        images: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Returns the loss of the classes, whose matched rows have `labels` and the boxes `corners`, found and true."""
+        if head.scores == "softmax":
+            if self.class_target != "one":
+                raise ConfigError(
+                    f"loss.class_target={self.class_target!r} is for class scores that are independent (sigmoid), and "
+                    "this model's are a softmax: omit it."
+                )
+            return _cross_entropy(head, matches, labels, objects, images)
+        logits = at_least_single(head.logits)
+        wanted = torch.zeros_like(logits)
+        quality = 1.0 if self.class_target == "one" else _overlaps(*corners).detach().to(wanted.dtype)
+        wanted[matches.images, matches.queries, labels] = quality
+        loss = (_focal_loss if self.class_target == "one" else _varifocal_loss)(logits, wanted)
+        if head.valid is not None:
+            loss = loss.masked_fill(~head.valid.unsqueeze(-1), 0)
+        return loss.sum() / objects.clamp(min=1)
 
-def _focal_loss(head: DetectionHead, matches: Matches, labels: Tensor) -> Tensor:
-    """Returns the focal loss of independent classes, summed over rows and classes."""
-    logits = at_least_single(head.logits)
-    wanted = torch.zeros_like(logits)
-    wanted[matches.images, matches.queries, labels] = 1
-    focal = sigmoid_focal_loss(logits, wanted, alpha=ALPHA, gamma=GAMMA)
-    if head.valid is not None:
-        focal = focal.masked_fill(~head.valid.unsqueeze(-1), 0)
-    return focal.sum()
+
+def _overlaps(found: Tensor, true: Tensor) -> Tensor:
+    """Returns the overlap of each found box with its own object, corners given."""
+    first, last = torch.maximum(found[:, :2], true[:, :2]), torch.minimum(found[:, 2:], true[:, 2:])
+    shared = (last - first).clamp(min=0).prod(dim=1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(dim=1) for box in (found, true)]
+    return shared / (areas[0] + areas[1] - shared).clamp(min=EPS)
+
+
+def _focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Returns the focal loss of each row and class."""
+    return sigmoid_focal_loss(logits, wanted, alpha=ALPHA, gamma=GAMMA)
+
+
+def _varifocal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Returns the varifocal loss of each row and class: what is wanted weighs the right ones, the score the others."""
+    weight = torch.where(wanted > 0, wanted, VARIFOCAL_ALPHA * logits.detach().sigmoid() ** GAMMA)
+    return weight * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
 
 
 def _cross_entropy(head: DetectionHead, matches: Matches, labels: Tensor, objects: Tensor, images: Tensor) -> Tensor:

@@ -236,8 +236,8 @@ def _notes(ids: Sequence[int], reports: Sequence[BoxesSplit]) -> list[str]:
     for report in reports:
         if report.most_objects > BEST:
             notes.append(
-                f"An image of {report.split} shows {report.most_objects:,} objects, more than the {BEST} that are "
-                "scored and reported by default, and perhaps more than the model has queries (its num_queries)."
+                f"An image of {report.split} shows {report.most_objects:,} objects, perhaps more than a model has "
+                "queries (its num_queries, which `train` raises where it can)."
             )
         notes += _perhaps_forgotten(report)
         notes += _boxes(report.thin, f"of {report.split} with a side under {THIN_BOX:g} pixels")

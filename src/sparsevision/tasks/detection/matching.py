@@ -80,6 +80,13 @@ class HungarianMatcher:
         return self.weights.classes * classes + self.weights.l1 * l1 - self.weights.giou * giou.nan_to_num(0.0)
 
 
+def assigned_matches(objects: Int[Tensor, "batch rows"], labels: Sequence[Int[Tensor, " objects"]]) -> Matches:
+    """Returns the pairs of rows whose object is known: its place among the image's objects, or -1."""
+    first = torch.tensor([0, *[len(each) for each in labels]][:-1], device=objects.device).cumsum(0)
+    images, rows = (objects >= 0).nonzero(as_tuple=True)
+    return Matches(images, rows, objects[images, rows] + first[images])
+
+
 def _assigned(cost: Tensor, valid: Tensor, image: int, first: int) -> Int[Tensor, "3 pairs"]:
     """Solves one image; its objects are counted from `first`."""
     from scipy.optimize import linear_sum_assignment

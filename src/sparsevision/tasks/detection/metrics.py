@@ -16,7 +16,7 @@ from torchvision.ops import box_convert
 from sparsevision.errors import MissingExtraError
 from sparsevision.outputs import DetectionOutput
 from sparsevision.tasks.contract import Measure
-from sparsevision.tasks.detection.post_processing import Detections, PostProcess, original_sizes
+from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.types import Batch, ClassMetadata, Table
 
 # A class that the data set never shows, or of which nothing is found right, has no best threshold.
@@ -49,7 +49,8 @@ class DetectionReport:
     """The measures of a detector: average precisions and recall as COCO defines them, as fractions.
 
     `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
-    under 96 squared and more pixels, `recall` is of 100 detections an image; all None without such objects.
+    under 96 squared and more pixels, `recall` is of 100 detections an image; all None without such objects. Where an
+    image shows more than 100 objects, as many detections count as it shows.
     """
 
     images: int
@@ -138,9 +139,7 @@ class DetectionMetrics:
             scored = {index: one for part in parts for index, one in part.items()}
         curves = _evaluated(scored, self.classes) if scored else None
         per_class = tuple(self._class_report(label, curves, scored) for label in range(len(self.classes)))
-        stats = [-1.0] * 9 if curves is None else curves.stats
-        # COCO has -1 for what is not defined.
-        values = [float(value) if value >= 0 else None for value in (*stats[:6], stats[8])]
+        values = [None] * 7 if curves is None else curves.means
         measured = dict(zip((*_LABELS, "recall"), values, strict=True))
         return DetectionReport(images=len(scored), per_class=per_class, category_ids=self.category_ids, **measured)
 
@@ -171,9 +170,9 @@ class _Scored(NamedTuple):
 
 
 class _Curves(NamedTuple):
-    """COCO's summary; precision (overlaps, recalls, classes), -1 where unknown; scores (recalls, classes)."""
+    """COCO's means; precision (overlaps, recalls, classes), -1 where unknown; scores (recalls, classes)."""
 
-    stats: Sequence[float]
+    means: Sequence[float | None]
     precision: NDArray[np.float64]
     scores: NDArray[np.float64]
     recalls: NDArray[np.float64]
@@ -233,7 +232,20 @@ def _evaluated(scored: Mapping[int, _Scored], classes: Sequence[str]) -> _Curves
     categories = [{"id": number, "name": name} for number, name in enumerate(classes)]
     truth = COCO({"images": images, "annotations": annotations, "categories": categories})
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=lambda *_: None)
-    evaluation.run()
-    # The last two axes: objects of all areas, the most detections an image.
-    precisions, least = (np.asarray(evaluation.eval[name])[..., 0, -1] for name in ("precision", "scores"))
-    return _Curves(evaluation.stats, precisions, least[0], np.asarray(evaluation.params.recThrs))
+    most = max(BEST, *(len(one.target["labels"]) for one in scored.values()))
+    evaluation.params.maxDets = [1, 10, most]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    # The last two axes: objects of all, small, medium and large areas; the most detections an image.
+    precision, recall, least = (
+        np.asarray(evaluation.eval[name])[..., -1] for name in ("precision", "recall", "scores")
+    )
+    whole = precision[..., 0]
+    parts = (whole, whole[0], whole[5], *(precision[..., area] for area in (1, 2, 3)), recall[..., 0])
+    return _Curves([_mean(part) for part in parts], whole, least[0, ..., 0], np.asarray(evaluation.params.recThrs))
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """Returns the mean of what is defined, which COCO has -1 for what is not."""
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchvision.ops import box_convert
+from torchvision.ops import batched_nms, box_convert
 
 from sparsevision.outputs import DetectionHead, at_least_single
 from sparsevision.types import Batch
 
-# Detections of an image that are kept, by score, before any threshold.
+# Detections of an image that are kept at least, by score, before any threshold.
 BEST = 100
 
 
@@ -25,23 +25,31 @@ class Detections(NamedTuple):
 
 
 class PostProcess:
-    """Selects the `keep` best pairs of a row and a class of each image, as the head forms its scores.
+    """Selects the best pairs of a row and a class of each image, as the head forms its scores.
 
-    No box suppresses another: a query answers for one object, and learns not to repeat another one's.
+    `keep` is their number, 0 as many as the head has rows, 100 at least. No box suppresses another (a query answers for
+    one object, and learns not to repeat another one's), unless `nms` is below 1: then a box whose overlap with a better
+    one of its class is larger goes.
     """
 
-    def __init__(self, keep: int = BEST) -> None:
-        self.keep = keep
+    def __init__(self, keep: int = 0, nms: float = 1.0) -> None:
+        self.keep, self.nms = keep, nms
 
     def __call__(self, head: DetectionHead, sizes: Int[Tensor, "batch 2"]) -> list[Detections]:
         """Returns the detections of each image; `sizes` are its height and width in pixels."""
         scores = head.probabilities()
         classes = scores.shape[-1]
-        values, places = scores.flatten(1).topk(min(self.keep, scores[0].numel()), dim=1)
+        keep = self.keep or max(BEST, scores.shape[1])
+        values, places = scores.flatten(1).topk(min(keep, scores[0].numel()), dim=1)
         boxes = box_convert(at_least_single(head.boxes), "cxcywh", "xyxy")
         boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
         boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
-        return [Detections(*found) for found in zip(values, places % classes, boxes, strict=True)]
+        found = [Detections(*each) for each in zip(values, places % classes, boxes, strict=True)]
+        return found if self.nms >= 1 else [self._suppressed(each) for each in found]
+
+    def _suppressed(self, found: Detections) -> Detections:
+        left = batched_nms(found.boxes, found.scores, found.labels, self.nms)
+        return Detections(*(each[left] for each in found))
 
 
 def original_sizes(batch: Batch) -> Int[Tensor, "batch 2"]:

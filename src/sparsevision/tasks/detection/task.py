@@ -17,14 +17,16 @@ from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout
 from sparsevision.data.loading import batch_of
 from sparsevision.data.objects import Objects
-from sparsevision.errors import DataError
+from sparsevision.data.preprocessing import LEAST_SIDE
+from sparsevision.errors import ConfigError, DataError
 from sparsevision.outputs import DetectionOutput
-from sparsevision.tasks.contract import Measure, Progress, Task, Transform, WriterEntry
+from sparsevision.tasks.contract import Measure, Progress, Task, Tiling, Transform, WriterEntry
 from sparsevision.tasks.detection.criterion import SetCriterion
 from sparsevision.tasks.detection.matching import SetWeights
 from sparsevision.tasks.detection.metrics import MEASURES, NEUTRAL_THRESHOLD, DetectionMetrics
 from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.tasks.detection.result import DetectionResult
+from sparsevision.tasks.detection.slices import SlicedImage
 from sparsevision.tasks.detection.transforms import (
     DetectionSettings,
     check_preprocessing,
@@ -36,7 +38,6 @@ from sparsevision.tasks.registry import layout_of, task_of_data
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
-SCORED = "that are scored and, unless --max-objects is given, reported"
 
 
 class DetectionTask(Task):
@@ -70,7 +71,8 @@ class DetectionTask(Task):
         numbers = self.class_metadata.category_ids
         self.category_ids = tuple(range(len(self.classes))) if numbers is None else tuple(numbers)
         self.thresholds = self.class_metadata.thresholds
-        self.criterion = SetCriterion(SetWeights(**self.settings.loss.model_dump()))
+        loss = self.settings.loss
+        self.criterion = SetCriterion(SetWeights(loss.classes, loss.l1, loss.giou), loss.class_target)
 
     @classmethod
     def layout(cls, spec: str) -> DataLayout:
@@ -109,15 +111,20 @@ class DetectionTask(Task):
                 )
 
     def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
-        """Tells where an image shows more objects than the model can find, or than are scored."""
+        """Tells where an image shows more objects than the model can find."""
         queries = getattr(getattr(model, "config", None), "num_queries", None)
-        counts = {name: getattr(each, "most_objects", 0) for name, each in (("train", train), ("val", val))}
         return [
-            f"An image of {name} shows {most:,} objects, more than the {limit} {what}."
-            for name, most in counts.items()
-            for limit, what in ((queries, "queries of the model, which find one each"), (BEST, SCORED))
-            if limit is not None and most > limit
+            f"An image of {name} shows {most:,} objects, more than the {queries} queries of the model, which find one "
+            "each: raise model.config.num_queries."
+            for name, most in _most_objects(train, val).items()
+            if queries is not None and most > queries
         ]
+
+    @classmethod
+    def fitted_config(cls, train: Dataset, val: Dataset, config: Any) -> dict[str, Any]:
+        """Returns a number of queries for the most crowded image, where the model's own are too few."""
+        most = max(_most_objects(train, val).values())
+        return config.for_objects(most) if hasattr(config, "for_objects") else {}
 
     @classmethod
     def relabel(cls, target: Objects, labels: Sequence[int]) -> Objects:
@@ -132,6 +139,13 @@ class DetectionTask(Task):
     def train_transform(self) -> Transform:
         """Returns the random transform of the settings."""
         return train_transform(self.settings.transforms)
+
+    def late_transform(self, epochs_left: int) -> Transform | None:
+        """Returns the transform without crops and changes of colour for the last epochs (`transforms.plain_epochs`)."""
+        transforms = self.settings.transforms
+        if epochs_left > transforms.plain_epochs:
+            return None
+        return train_transform(transforms.model_copy(update={"crop": 0.0, "color_jitter": 0.0}))
 
     def evaluation_transform(self, preprocessing: Preprocessing) -> Transform:
         """Returns the view of the preprocessing with all objects, crowds too."""
@@ -185,12 +199,19 @@ class DetectionTask(Task):
 
     @property
     def options(self) -> Mapping[str, Option]:
-        """The minimum score of an object, and the largest number of objects in a result."""
+        """The minimum score of an object, the number of objects in a result, doubles, and slices of large images."""
         about = "minimum score of an object, in place of each class's own that the weights carry"
-        most = "largest number of objects in a result, of which the model finds no more than it has queries and classes"
+        most = f"largest number of objects in a result; 0 is as many as the model has queries, {BEST} at least"
+        nms = "overlap of a box with a better one of its class from which on it is left out as a double; 1 leaves all"
+        slices = (
+            "side in pixels of the overlapping slices that an image is divided into, each seen as an image by itself: "
+            "as large as the images that the model was trained on; 0 shows the image whole"
+        )
         return {
             "threshold": Control("threshold", NEUTRAL_THRESHOLD, 0.0, 1.0, about),
-            "max_objects": Control("max_objects", BEST, 1, 1_000_000, most, whole=True),
+            "max_objects": Control("max_objects", 0, 0, 1_000_000, most, whole=True),
+            "nms": Control("nms", 1.0, 0.0, 1.0, nms),
+            "slice": Control("slice", 0, 0, 65_536, slices, whole=True),
         }
 
     def reader(self, **options: Any) -> Callable[[DetectionOutput, Batch], list[DetectionResult]]:
@@ -198,26 +219,43 @@ class DetectionTask(Task):
 
         Without one, each class has the threshold that the weights carry, or else 0.5.
         """
-        threshold = options.get("threshold", None if self.thresholds is not None else NEUTRAL_THRESHOLD)
-        return partial(self.results, threshold=threshold, keep=int(options.get("max_objects", BEST)))
+        return partial(self.results, threshold=options.get("threshold"), process=_post_process(options))
+
+    def tiling(self, **options: Any) -> Tiling | None:
+        """Returns the division of an image into slices, None where there is to be none.
+
+        Raises ConfigError for a slice that is smaller than the least input of a network.
+        """
+        if not (side := int(options.get("slice", 0))):
+            return None
+        if side < LEAST_SIDE:
+            raise ConfigError(f"slice is {side}; it must be at least {LEAST_SIDE} pixels, or 0 for the whole image.")
+        finish = partial(self.result, threshold=options.get("threshold"))
+        return partial(SlicedImage, side=side, process=_post_process(options), finish=finish)
 
     def results(
-        self, output: DetectionOutput, batch: Batch, *, keep: int = BEST, threshold: float | None = None
-    ) -> list[DetectionResult]:
-        """Turns an output into one result an image, in pixels of the original: the `keep` best above the threshold."""
-        own = None if self.thresholds is None else torch.tensor(self.thresholds)
-        least = own if threshold is None else torch.full((len(self.classes),), threshold)
-        found = PostProcess(keep)(output.heads[0], original_sizes(batch))
+        self, output: DetectionOutput, batch: Batch, *, threshold: float | None = None,
+        process: PostProcess | None = None,
+    ) -> list[DetectionResult]:  # fmt: skip
+        """Turns an output into one result an image, in pixels of the original: the best above the threshold."""
+        found = (process or PostProcess())(output.heads[0], original_sizes(batch))
         geometries = batch.geometries or [None] * len(batch)
         return [
-            self._result(name, geometry, Detections(*(tensor.cpu() for tensor in one)), least)
+            self.result(name, geometry, one, threshold=threshold)
             for name, geometry, one in zip(batch.names, geometries, found, strict=True)
         ]
 
-    def _result(self, name: str, geometry: Geometry | None, found: Detections, least: Tensor | None) -> DetectionResult:
-        if least is not None:
-            counts = found.scores >= least[found.labels]
-            found = Detections(*(tensor[counts] for tensor in found))
+    def result(
+        self, name: str, geometry: Geometry | None, found: Detections, *, threshold: float | None = None
+    ) -> DetectionResult:
+        """Returns the result of one image: the detections above the threshold, or each class's own, or 0.5."""
+        found = Detections(*(tensor.cpu() for tensor in found))
+        if threshold is None and self.thresholds is not None:
+            least = torch.tensor(self.thresholds)
+        else:
+            least = torch.full((len(self.classes),), NEUTRAL_THRESHOLD if threshold is None else threshold)
+        counts = found.scores >= least[found.labels]
+        found = Detections(*(tensor[counts] for tensor in found))
         labels = found.labels.tolist()
         return DetectionResult(
             name=name,
@@ -228,6 +266,14 @@ class DetectionTask(Task):
             category_ids=tuple(self.category_ids[label] for label in labels),
             geometry=geometry,
         )
+
+
+def _most_objects(train: Dataset, val: Dataset) -> dict[str, int]:
+    return {name: getattr(each, "most_objects", 0) for name, each in (("train", train), ("val", val))}
+
+
+def _post_process(options: Mapping[str, Any]) -> PostProcess:
+    return PostProcess(int(options.get("max_objects", 0)), float(options.get("nms", 1.0)))
 
 
 def without_crowds(target: Target) -> Target:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 from PIL import Image
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 
 from sparsevision.data.dataset import Record
@@ -37,6 +37,7 @@ class DetectionTransforms(TransformSettings):
     It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
     and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
     where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
+    The last `plain_epochs` are without crops and changes of colour.
     """
 
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -46,6 +47,7 @@ class DetectionTransforms(TransformSettings):
     short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     longest: PositiveInt = 1333
     color_jitter: NonNegativeFloat = 0.0
+    plain_epochs: NonNegativeInt = 0
     evaluation: DetectionView = DetectionView()
 
     @model_validator(mode="after")
@@ -71,11 +73,15 @@ class DetectionTransforms(TransformSettings):
 
 
 class DetectionLoss(Section):
-    """Weights of the parts of the loss, and of the costs of the assignment."""
+    """Weights of the parts of the loss, and of the costs of the assignment.
+
+    `class_target`: what the class score of a found object is trained to be: "one", or the overlap of the box, "iou".
+    """
 
     classes: NonNegativeFloat = 2.0
     l1: NonNegativeFloat = 5.0
     giou: NonNegativeFloat = 2.0
+    class_target: Literal["one", "iou"] = "one"
 
 
 class DetectionSettings(TaskSettings):
