@@ -210,6 +210,7 @@ def test_scorer(name: str) -> None:
     counts = budgets(padding, case.config["rho"])
     assert torch.equal(counts, case.outputs["budgets"].long())
     selection = select(masked, counts)
+    assert selection.kept is not None
     for image, indices in enumerate(selection.indices):
         assert torch.equal(indices[selection.kept[image]], case.outputs[f"selected.{image}"])
 

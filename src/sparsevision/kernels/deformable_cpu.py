@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -73,6 +74,13 @@ class _Grid:
         ]
 
 
+@lru_cache(maxsize=16)
+def _grid(sides: tuple[int, ...], heads: int, points: int) -> _Grid:
+    # What is made while predicting may be used in training, too.
+    with torch.inference_mode(mode=False):
+        return _Grid(sides, heads, points)
+
+
 class _Chunk:
     """The cells of some queries' points, with everything that depends on the points, in memory that is used again.
 
@@ -126,7 +134,7 @@ def sample_corner_rows(values: Tensor, locations: Tensor, weights: Tensor, sides
     queries = locations.shape[1]
     table = values.reshape(batch, tokens * heads, channels)
     result = values.new_empty(batch, queries, heads * channels)
-    grid = _Grid(sides, heads, locations.shape[4])
+    grid = _grid(tuple(sides), heads, locations.shape[4])
     for some, chunk in _chunks(grid, queries):
         for image in range(batch):
             chunk.locate(locations[image, some])
@@ -165,7 +173,7 @@ class CornerRows(torch.autograd.Function):
         """Returns the gradients that are asked for; a location's and a weight's come together."""
         values, locations, weights = ctx.saved_tensors
         places = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        grid = _Grid(ctx.sides, values.shape[2], locations.shape[4])
+        grid = _grid(tuple(ctx.sides), values.shape[2], locations.shape[4])
         to_values = torch.empty_like(values, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
         to_locations, to_weights = torch.empty_like(locations), torch.empty_like(weights)
         with torch.autocast("cpu", enabled=False):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
 from sparsevision.models.sparse_detr.encoder import TokenPyramid
-from sparsevision.models.sparse_detr.geometry import level_masks, sine_encoding, token_references, valid_ratios
+from sparsevision.models.sparse_detr.geometry import token_geometry
 from sparsevision.models.sparse_detr.swin import SwinTiny
 from sparsevision.models.timm_backbone import TimmBackbone
 
@@ -67,25 +67,22 @@ class LevelNeck(nn.Module):
             level.init_weights()
 
     def forward(
-        self, features: list[Float[Tensor, "batch _ _ _"]], mask: Bool[Tensor, "batch height width"]
-    ) -> tuple[TokenPyramid, list[Bool[Tensor, "batch _ _"]]]:
-        """Returns the levels as tokens, and the padding mask of each."""
+        self, features: list[Float[Tensor, "batch _ _ _"]], images: Float[Tensor, "batch 3 height width"],
+        sizes: Int[Tensor, "batch 2"] | None,
+    ) -> tuple[TokenPyramid, Float[Tensor, "batch tokens 4"]]:  # fmt: skip
+        """Returns the levels as tokens, and their proposals."""
         maps = [level(source) for level, source in zip(self.levels, features, strict=False)]
         source = features[-1]  # the first extra level reads the backbone's last map, not its projection
         for level in list(self.levels)[len(features) :]:
             source = level(source)
             maps.append(source)
         shapes = [(level.shape[2], level.shape[3]) for level in maps]
-        masks = level_masks(mask, shapes)
-        ratios = valid_ratios(masks)
-        width = maps[0].shape[1]
-        positions = [
-            sine_encoding(level, width).to(embedding.dtype) + embedding
-            for level, embedding in zip(masks, self.level_embed, strict=True)
-        ]
+        positions, references, padding, ratios, boxes = token_geometry(images, sizes, shapes, maps[0].shape[1])
+        lengths = torch.tensor([height * width for height, width in shapes], device=positions.device)
+        embeddings = self.level_embed.repeat_interleave(lengths, dim=0)
         pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
-            positions=torch.cat(positions, dim=1), references=token_references(shapes, ratios),
-            padding=torch.cat([level.flatten(1) for level in masks], dim=1), ratios=ratios, shapes=shapes,
+            positions=positions.to(embeddings.dtype) + embeddings, references=references, padding=padding,
+            ratios=ratios, shapes=shapes,
         )  # fmt: skip
-        return pyramid, masks
+        return pyramid, boxes

@@ -18,13 +18,13 @@ class TokenPyramid(NamedTuple):
     """A batch's feature levels as tokens, one level after another, each row by row.
 
     `positions` are their encodings, `references` their places (x, y) as fractions of the valid image; `padding` marks
-    the tokens outside of it, and `ratios` are its shares (x, y) of each level's map.
+    the tokens outside of it, None where no image is padded, and `ratios` are its shares (x, y) of each level's map.
     """
 
     tokens: Float[Tensor, "batch tokens width"]
     positions: Float[Tensor, "batch tokens width"]
     references: Float[Tensor, "batch tokens 2"]
-    padding: Bool[Tensor, "batch tokens"]
+    padding: Bool[Tensor, "batch tokens"] | None
     ratios: Float[Tensor, "batch levels 2"]
     shapes: Shapes
 
@@ -45,7 +45,7 @@ class SparseEncoderLayer(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch chosen width"], positions: Float[Tensor, "batch chosen width"],
         references: Float[Tensor, "batch chosen levels 2"], source: Float[Tensor, "batch tokens width"], shapes: Shapes,
-        padding: Bool[Tensor, "batch tokens"],
+        padding: Bool[Tensor, "batch tokens"] | None,
     ) -> Float[Tensor, "batch chosen width"]:  # fmt: skip
         """Returns the tokens after they have read in `source`."""
         read, _ = self.attn(tokens + positions, references, source, shapes, padding)
@@ -78,5 +78,6 @@ class SparseEncoder(nn.Module):
 
 def _written_back(memory: Tensor, tokens: Tensor, selection: TokenSelection) -> Tensor:
     """Puts an image's own tokens where they came from; rows beyond its budget write back what is there."""
-    tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
+    if selection.kept is not None:
+        tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
     return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -81,6 +83,56 @@ def proposals(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch to
         possible = ((box > low) & (box < high)).all(dim=-1) & ~mask.flatten(1)
         found.append(torch.logit(box).masked_fill(~possible.unsqueeze(-1), math.inf))
     return torch.cat(found, dim=1)
+
+
+class TokenGeometry(NamedTuple):
+    """What follows from the sizes of images and levels alone, for the tokens of all levels.
+
+    `positions` are encodings of `references`, places (x, y) as fractions of the valid image; `padding` marks tokens
+    outside of it, None where no image is padded; `ratios` are its shares (x, y) of each level's map, and `boxes` the
+    proposals.
+    """
+
+    positions: Float[Tensor, "batch tokens width"]
+    references: Float[Tensor, "batch tokens 2"]
+    padding: Bool[Tensor, "batch tokens"] | None
+    ratios: Float[Tensor, "batch levels 2"]
+    boxes: Float[Tensor, "batch tokens 4"]
+
+
+def token_geometry(images: Tensor, sizes: Tensor | None, shapes: Shapes, width: int) -> TokenGeometry:
+    """Returns the geometry of a batch; that of images without padding is kept for the next ones of their size."""
+    if sizes is not None:
+        return _geometry(padding_mask(images, sizes), shapes, width)
+    size, device = tuple(images.shape[2:]), images.device
+    # What is traced has to stay in the graph, and what only has a shape is no good to others.
+    kept = type(images) is Tensor and not torch.compiler.is_compiling()
+    make = _unpadded_geometry if kept else _unpadded_geometry.__wrapped__
+    positions, references, padding, ratios, boxes = make(size, tuple(shapes), width, device)
+    positions, references, ratios, boxes = (
+        each.expand(len(images), -1, -1) for each in (positions, references, ratios, boxes)
+    )
+    return TokenGeometry(positions, references, padding, ratios, boxes)
+
+
+@lru_cache(maxsize=2)
+def _unpadded_geometry(
+    size: tuple[int, int], shapes: tuple[tuple[int, int], ...], width: int, device: torch.device
+) -> TokenGeometry:
+    # Training may use it, too.
+    with torch.inference_mode(mode=False), torch.no_grad():
+        nothing = torch.zeros(1, *size, dtype=torch.bool, device=device)
+        return _geometry(nothing, shapes, width)._replace(padding=None)
+
+
+def _geometry(mask: Bool[Tensor, "batch height width"], shapes: Shapes, width: int) -> TokenGeometry:
+    masks = level_masks(mask, shapes)
+    ratios = valid_ratios(masks)
+    return TokenGeometry(
+        positions=torch.cat([sine_encoding(level, width) for level in masks], dim=1),
+        references=token_references(shapes, ratios), padding=torch.cat([level.flatten(1) for level in masks], dim=1),
+        ratios=ratios, boxes=proposals(masks),
+    )  # fmt: skip
 
 
 def embed_boxes(boxes: Float[Tensor, "batch queries 4"], width: int) -> Float[Tensor, "batch queries numbers"]:

@@ -29,7 +29,6 @@ from sparsevision.models.sparse_detr.decoder import (
 )
 from sparsevision.models.sparse_detr.deformable import DeformableAttention, Shapes
 from sparsevision.models.sparse_detr.encoder import SparseEncoder, TokenPyramid
-from sparsevision.models.sparse_detr.geometry import padding_mask, proposals
 from sparsevision.models.sparse_detr.heads import BoxHead
 from sparsevision.models.sparse_detr.selection import Scores, TokenScorer, TokenSelection
 from sparsevision.models.sparse_detr.training_queries import (
@@ -82,7 +81,7 @@ class DetectionPass(NamedTuple):
     boxes: Float[Tensor, "batch tokens 4"]
     objectness: TokenProposals | None
     scores: Scores | None
-    counts: Int[Tensor, " batch"] | None
+    counts: Int[Tensor, " batch"] | int | None
     selection: TokenSelection | None
     memory: TokenPyramid
     states: list[Float[Tensor, "batch chosen width"]]
@@ -209,19 +208,21 @@ class SparseDETR(nn.Module):
     ) -> DetectionPass:  # fmt: skip
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
-        pyramid, masks = self.neck(self.backbone(images), padding_mask(images, sizes))
-        boxes = proposals(masks)
+        pyramid, boxes = self.neck(self.backbone(images), images, sizes)
         way = selection or self.config.selection
         scores, objectness = self._scores(pyramid, boxes, way)
-        counts = chosen = None
+        counts: Tensor | int | None = None
+        chosen: TokenSelection | None = None
         if scores is not None:
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
-            counts = selecting.budgets(pyramid.padding, ratio)
-            ranked = scores.detach()
-            if self.numerics.ignores_padding or way not in LEARNED:
-                ranked = ranked.masked_fill(pyramid.padding, -math.inf)
-            most = selecting.whole_budget(ranked.shape[1], ratio) if sizes is None else None
-            chosen = selecting.select(ranked, counts, most)
+            ranked, padding = scores.detach(), pyramid.padding
+            if padding is None:
+                counts = selecting.whole_budget(ranked.shape[1], ratio)
+            else:
+                counts = selecting.budgets(padding, ratio)
+                if self.numerics.ignores_padding or way not in LEARNED:
+                    ranked = ranked.masked_fill(padding, -math.inf)
+            chosen = selecting.select(ranked, counts)
         tokens, states = self.encoder(pyramid, chosen)
         memory = pyramid._replace(tokens=tokens)
         proposed, query_tokens, groups = self._queries(memory, boxes, targets)
@@ -258,7 +259,7 @@ class SparseDETR(nn.Module):
         if way == "all":
             return None, None
         if way == "random":
-            return torch.rand(pyramid.padding.shape, device=pyramid.padding.device), None
+            return torch.rand(pyramid.tokens.shape[:2], device=pyramid.tokens.device), None
         assert self.proposal is not None
         projected = self.proposal(pyramid.tokens + pyramid.positions, boxes)
         if self.objectness is not None:
@@ -269,7 +270,7 @@ class SparseDETR(nn.Module):
         if self.numerics.ignores_padding:
             return scorer(projected, pyramid.padding), None
         scores = scorer(projected)
-        return torch.where(pyramid.padding, scores.min(), scores), None
+        return scores if pyramid.padding is None else torch.where(pyramid.padding, scores.min(), scores), None
 
     def _propose(self, head: BoxHead, projected: Tensor, boxes: Tensor) -> TokenProposals:
         logits = head.classes(projected)
@@ -306,7 +307,7 @@ class SparseDETR(nn.Module):
         return proposed, chosen, groups
 
     def _proposed_queries(self, memory: TokenPyramid, proposed: TokenProposals, chosen: Tensor) -> ObjectQueries:
-        best = TokenSelection(chosen, torch.ones_like(chosen, dtype=torch.bool))
+        best = TokenSelection(chosen)
         assert isinstance(self.query, ProposedQueries)
         return self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
 
@@ -334,7 +335,8 @@ class SparseDETR(nn.Module):
             if proposed is not None:
                 valid = ~run.boxes[..., 0].isinf() if self.numerics.ignores_padding else None
                 heads.append(DetectionHead(name, proposed.logits, proposed.boxes, valid, labels))
-        starts, valid = run.boxes, ~run.pyramid.padding if self.numerics.own_budgets else None
+        starts, padding = run.boxes, run.pyramid.padding
+        valid = ~padding if self.numerics.own_budgets and padding is not None else None
         if run.selection is not None:
             starts = run.selection.gather(starts)
             valid = run.selection.kept if self.numerics.own_budgets else None
@@ -420,7 +422,9 @@ def _by_level(selection: TokenSelection, shapes: Shapes) -> tuple[Int[Tensor, "b
     found, first = [], 0
     for height, width in shapes:
         place = selection.indices - first
-        here: Bool[Tensor, "batch chosen"] = (place >= 0) & (place < height * width) & selection.kept
+        here: Bool[Tensor, "batch chosen"] = (place >= 0) & (place < height * width)
+        if selection.kept is not None:
+            here = here & selection.kept
         found.append(torch.where(here, place, -1))
         first += height * width
     return tuple(found)

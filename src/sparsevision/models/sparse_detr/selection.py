@@ -27,10 +27,13 @@ LEAST_SALIENCE = 0.05
 
 
 class TokenSelection(NamedTuple):
-    """The tokens that are updated: `indices` (B, K), best first; an image's own are the first that are `kept`."""
+    """The tokens that are updated: `indices` (B, K), best first; an image's own are the first that are `kept`.
+
+    None are all: every image has as many.
+    """
 
     indices: Int[Tensor, "batch chosen"]
-    kept: Bool[Tensor, "batch chosen"]
+    kept: Bool[Tensor, "batch chosen"] | None = None
 
     def gather(self, tokens: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch chosen channels"]:
         """Reads the rows of the chosen tokens."""
@@ -72,9 +75,11 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
-def select(scores: Scores, counts: Counts, most: int | None = None) -> TokenSelection:
-    """Chooses each image's best tokens, of all levels together; `most` is the largest of `counts`, if it is known."""
-    most = int(counts.max()) if most is None else most
+def select(scores: Scores, counts: Counts | int) -> TokenSelection:
+    """Chooses each image's best tokens, of all levels together; one number is that of every image."""
+    if isinstance(counts, int):
+        return TokenSelection(scores.topk(counts, dim=1).indices)
+    most = int(counts.max())
     indices = scores.topk(most, dim=1).indices
     return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 
@@ -112,10 +117,11 @@ def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: f
     return total
 
 
-def binarise(attention: Scores, padding: Padding, counts: Counts) -> Scores:
+def binarise(attention: Scores, padding: Padding | None, counts: Counts | int) -> Scores:
     """Returns 1 for each image's `counts` most read tokens, padding last, and 0 for the others."""
-    chosen = select(attention.masked_fill(padding, -math.inf), counts)
-    return torch.zeros_like(attention).scatter_(1, chosen.indices, chosen.kept.to(attention.dtype))
+    chosen = select(attention if padding is None else attention.masked_fill(padding, -math.inf), counts)
+    kept = torch.ones_like(chosen.indices) if chosen.kept is None else chosen.kept
+    return torch.zeros_like(attention).scatter_(1, chosen.indices, kept.to(attention.dtype))
 
 
 def salience(
@@ -155,11 +161,13 @@ def salience(
     return torch.stack(found)
 
 
-def salience_losses(scores: Scores, target: Scores, ignored: Padding) -> Float[Tensor, " batch"]:
+def salience_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:
     """Returns each image's focal loss of its tokens' scores, over the sum of what is wanted."""
     surprise = (scores.sigmoid() - target).abs().square().detach()
     losses = surprise * F.binary_cross_entropy_with_logits(scores, target, reduction="none")
-    return losses.masked_fill(ignored, 0).sum(dim=1) / target.masked_fill(ignored, 0).sum(dim=1).clamp(min=1)
+    if ignored is not None:
+        losses, target = losses.masked_fill(ignored, 0), target.masked_fill(ignored, 0)
+    return losses.sum(dim=1) / target.sum(dim=1).clamp(min=1)
 
 
 def mask_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:
