@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sparsevision import create_model
 from sparsevision.errors import ConfigError
+from sparsevision.measure.operations import count_macs
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
 from sparsevision.models.sparse_detr.network import SparseDETR
 from sparsevision.models.sparse_detr.selection import dense_attention_map, salience, salience_losses
@@ -76,13 +77,41 @@ def test_gradients_of_the_first_groups_losses_are_its_own() -> None:
             torch.testing.assert_close(one.grad, other.grad, msg=name, atol=1e-4, rtol=1e-4)
 
 
-def test_groups_have_their_share_of_the_weight_and_of_the_proposals() -> None:
-    model = network(query_groups=3)
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_have_their_share_of_the_weight_and_proposals_of_their_own(groups: int) -> None:
+    model = network(query_groups=groups)
     _, output = losses(model)
-    groups = [head for head in output.heads if head.name.startswith("group.")]
-    assert [head.name for head in groups] == [f"group.{group}.{layer}" for group in (1, 2) for layer in range(3)]
-    assert {head.weight for head in groups} == {0.5}
-    assert {head.logits.shape for head in groups} == {(2, 7, 3)}
+    heads = {head.name: head for head in output.heads}
+    further = [f"group.{group}.{layer}" for group in range(1, groups) for layer in range(3)]
+    assert [name for name in heads if name.startswith("group.")] == further
+    assert {heads[name].weight for name in further} == {1 / (groups - 1)}
+    assert {heads[name].logits.shape for name in further} == {(2, 7, 3)}
+    first = [heads["decoder.0"].boxes, *(heads[f"group.{group}.0"].boxes for group in range(1, groups))]
+    for one, other in itertools.pairwise(first):
+        assert not torch.equal(one, other)
+
+
+def test_copies_of_disturbed_objects_do_not_see_one_another() -> None:
+    model = network(denoising=12)
+    drawn: list[Any] = []
+    with pytest.MonkeyPatch.context() as patched:
+
+        def noting(*given: Any) -> Any:
+            found = disturbed_objects(*given)
+            assert found is not None
+            drawn.append(found._replace(boxes=found.boxes.requires_grad_()))
+            return drawn[-1]
+
+        patched.setattr("sparsevision.models.sparse_detr.network.disturbed_objects", noting)
+        head = next(head for head in model(IMAGES, targets=TARGETS).heads if head.name == "denoising.2")
+    [disturbed] = drawn
+    assert disturbed.copies == 2
+    rows = disturbed.boxes.shape[1] // 2
+    head.boxes[0, :rows].sum().backward()
+    reached = disturbed.boxes.grad.abs().sum(dim=2)
+    assert (reached[0, :rows] > 0).all()
+    assert not reached[0, rows:].any()
+    assert not reached[1].any()
 
 
 def test_disturbed_objects_are_near_theirs_or_far_and_padding_is_marked() -> None:
@@ -109,13 +138,24 @@ def test_disturbed_objects_are_near_theirs_or_far_and_padding_is_marked() -> Non
     assert disturbed_objects([{"labels": torch.zeros(0).long(), "boxes": torch.zeros(0, 4)}] * 2, 3, 60) is None
 
 
-def test_denoising_without_objects_or_targets_adds_nothing() -> None:
-    model = network(denoising=12)
-    nothing = [{"labels": torch.zeros(0).long(), "boxes": torch.zeros(0, 4)}] * 2
-    counts = {len(model(IMAGES, targets=targets).heads) for targets in (None, nothing)}
-    assert counts == {len(network()(IMAGES).heads)}
+def test_denoising_without_objects_adds_nothing() -> None:
+    model, nothing = network(denoising=12), {"labels": torch.zeros(0).long(), "boxes": torch.zeros(0, 4)}
+    assert len(model(IMAGES, targets=[nothing] * 2).heads) == len(network()(IMAGES).heads)
+    output = model(IMAGES, targets=[TARGETS[0], nothing])
+    assert all(head.logits.isfinite().all() and head.boxes.isfinite().all() for head in output.heads)
+    found = SetCriterion()(output, [TARGETS[0], nothing], torch.tensor(3.0), torch.tensor(2.0))
+    torch.stack(list(found.values())).sum().backward()
+    assert all(each.grad is None or each.grad.isfinite().all() for each in model.parameters())
+
+
+@pytest.mark.parametrize("option", [{"denoising": 12}, {"selection": "salience"}])
+def test_training_without_the_targets_that_it_reads_is_refused(option: dict[str, Any]) -> None:
+    model = network(**option)
     assert model.reads_targets
+    with pytest.raises(ConfigError, match="training builds something of the targets"):
+        model(IMAGES)
     assert not network().reads_targets
+    assert len(model.eval()(IMAGES).heads) == 1
 
 
 def test_given_assignments_are_not_matched() -> None:
@@ -163,7 +203,6 @@ def test_the_scorer_learns_salience_without_the_decoder() -> None:
     assert found["salience"].shape == (2,)
     found["salience"].sum().backward()
     assert all(parameter.grad is not None for parameter in model.salience.parameters())
-    assert "salience" not in losses(network(selection="salience"))[0]
     perfect = torch.tensor([[20.0, -20.0]])
     assert salience_losses(perfect, torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2).bool()).item() < 1e-6
     assert "salience" in model.choices["selection"].values
@@ -200,4 +239,22 @@ def test_a_table_of_queries_has_no_groups() -> None:
     for option in ({"query_groups": 2}, {"denoising": 10}):
         with pytest.raises(ConfigError, match="query_groups and denoising start from boxes"):
             SparseDETRConfig(queries="learned", selection="all", **option)
-    assert math.isclose(SparseDETRConfig().keep_ratio, 0.1)
+    with pytest.raises(ConfigError, match="look_forward='twice' is for boxes that are refined"):
+        SparseDETRConfig(queries="learned", selection="all", boxes="direct", look_forward="twice")
+
+
+def test_geometry_that_is_kept_serves_every_way_of_running() -> None:
+    model = network().eval()
+    with torch.inference_mode():
+        expected = model(IMAGES).heads[0].boxes.clone()
+    assert count_macs(model, (3, 64, 96)).total > 0
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(IMAGES).heads[0].boxes, expected, atol=1e-4, rtol=1e-4)
+    model.train()(IMAGES).heads[0].boxes.sum().backward()
+    with torch.no_grad():
+        whole = torch.tensor([[64, 96]] * 2)
+        torch.testing.assert_close(model.eval()(IMAGES, sizes=whole).heads[0].boxes, expected, atol=1e-5, rtol=1e-5)
+    with torch.device("meta"):
+        shapes = network().eval()
+    assert shapes(IMAGES.to("meta")).heads[0].boxes.shape == (2, 7, 4)

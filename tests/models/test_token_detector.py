@@ -16,6 +16,7 @@ from sparsevision.inference.explaining import explain_images
 from sparsevision.measure.cost_table import count_rows
 from sparsevision.models.sparseformer import detector_published
 from sparsevision.models.sparseformer.detector import FIRST_SIDE
+from sparsevision.models.sparseformer.unit import SparseFormerUnit
 from sparsevision.types import Preprocessing
 
 SMALL = {
@@ -76,6 +77,21 @@ def test_every_unit_has_a_head_in_training_where_that_is_asked_for() -> None:
 def test_more_detecting_tokens_than_tokens_are_refused() -> None:
     with pytest.raises(ConfigError, match="num_queries is 10, more than the 9 tokens"):
         create_model("sparseformer_detector_nano", **{**SMALL, "num_queries": 10})
+
+
+def test_regions_that_later_units_adjust_have_no_earlier_heads() -> None:
+    orders = [["attention", "adjust", "sample", "ffn"]] * 2
+    with pytest.raises(ConfigError, match="only the first cortex unit still adjusts"):
+        create_model("sparseformer_detector_nano", **SMALL, cortex_orders=orders)
+    create_model("sparseformer_detector_nano", **SMALL, cortex_orders=orders, auxiliary_heads="none")
+
+
+@pytest.mark.parametrize("name", ["sparseformer_detector_nano", "sparseformer_segmenter_nano"])
+def test_the_clamp_of_gradients_follows_the_scale(name: str) -> None:
+    options = {key: value for key, value in SMALL.items() if key != "num_queries" or "detector" in name}
+    model = create_model(name, **options)
+    model.set_gradient_scale(8.0)
+    assert {unit.gradient_scale for unit in model.modules() if isinstance(unit, SparseFormerUnit)} == {8.0}
 
 
 def test_the_early_convolution_learns_slowly_and_vectors_do_not_decay() -> None:

@@ -171,6 +171,9 @@ def test_doubles_go_where_that_is_asked_for() -> None:
     for nms, rows in ((1.0, [1, 0, 3, 2]), (0.5, [1, 3, 2]), (0.1, [1, 2])):
         [found] = task.reader(nms=nms)(output, one)
         assert list(found.scores) == pytest.approx([float(logits[0, row].max().sigmoid()) for row in rows]), nms
+    # What is left out gives its place to the next.
+    [found] = task.reader(nms=0.5, max_objects=2)(output, one)
+    assert list(found.scores) == pytest.approx([float(logits[0, row].max().sigmoid()) for row in (1, 3)])
 
 
 def test_a_crowded_image_is_scored_and_reported_whole() -> None:
@@ -190,6 +193,19 @@ def test_a_crowded_image_is_scored_and_reported_whole() -> None:
     [found] = task.reader()(output, one)
     assert len(found.labels) == count
     assert len(task.reader(max_objects=20)(output, one)[0].labels) == 20
+
+
+def test_an_images_hundred_best_are_scored_where_none_has_more_objects() -> None:
+    task, count = DetectionTask(CLASSES), 150
+    boxes = torch.full((1, count, 4), 0.1)
+    boxes[0, -1] = torch.tensor([0.5, 0.5, 0.4, 0.4])
+    logits = torch.full((1, count, 3), -9.0)
+    logits[0, :, 1] = torch.linspace(3, 2, count)
+    metrics = task.metrics()
+    metrics.update(
+        DetectionOutput((DetectionHead("decoder", logits, boxes),)), batch([target([1], [[0.5, 0.5, 0.4, 0.4]])])
+    )
+    assert metrics.compute().recall == 0.0
 
 
 def _coco(images: list[dict[str, Tensor]], found: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]):

@@ -94,6 +94,28 @@ def test_neighbours_of_one_slice_are_left_alone_and_other_classes_too() -> None:
     assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.6])
 
 
+def test_a_box_that_a_slice_cuts_gives_way_only_to_one_of_comparable_score() -> None:
+    places = [(0, 0, 640, 640), (480, 0, 1120, 640)]
+    cut = torch.tensor([[440.0, 100, 640, 400]])
+    for score, left in ((0.02, [0.95]), (0.6, [0.6])):
+        first = Detections(torch.tensor([0.95]), torch.tensor([0]), cut)
+        other = Detections(torch.tensor([score]), torch.tensor([0]), torch.tensor([[-60.0, 95, 220, 405]]))
+        found = merged([first, other], places, (1120, 640))
+        assert found.scores.tolist() == pytest.approx(left)
+
+
+def test_the_number_of_objects_is_that_of_the_image() -> None:
+    squares = [(5, 5, 17, 17), (90, 20, 104, 34), (150, 90, 166, 106)]
+    detector, task = FindsBright(squares, (200, 140)), DetectionTask(CLASSES)
+    view = Preprocessing(size=(64, 64), fit="short", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    tiling = task.tiling(slice=64, max_objects=2)
+    assert tiling is not None
+    tiles = tiling(detector.image, "a.png", 0, view)
+    for sample in tiles.samples():
+        tiles.add(detector(sample.image[None]), Batch(sample.image[None], None, ["a.png"], [0]))
+    assert len(tiles.result().boxes) == 2
+
+
 def test_one_slice_is_the_whole_image(tmp_path: Path) -> None:
     predictor = Predictor(save_tiny_detector(tmp_path / "model"), "cpu")
     image = Image.effect_noise((150, 90), 80).convert("RGB")

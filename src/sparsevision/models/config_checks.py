@@ -19,7 +19,8 @@ class Range:
 # Whole numbers are from 1 to 65,536 where their type is a plain int.
 _USUAL = Range(1, 1 << 16)
 # What attention takes grows with the square of these.
-Count = Annotated[int, Range(1, 4096)]
+MOST_COUNT = 4096
+Count = Annotated[int, Range(1, MOST_COUNT)]
 FromZero = Annotated[int, Range(0, 1 << 20)]
 Repeats = Annotated[int, Range(1, 1000)]
 RepeatsFromZero = Annotated[int, Range(0, 1000)]

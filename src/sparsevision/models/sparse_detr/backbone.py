@@ -78,8 +78,8 @@ class LevelNeck(nn.Module):
             maps.append(source)
         shapes = [(level.shape[2], level.shape[3]) for level in maps]
         positions, references, padding, ratios, boxes = token_geometry(images, sizes, shapes, maps[0].shape[1])
-        lengths = torch.tensor([height * width for height, width in shapes], device=positions.device)
-        embeddings = self.level_embed.repeat_interleave(lengths, dim=0)
+        counts = [height * width for height, width in shapes]
+        embeddings = torch.cat([each.expand(count, -1) for each, count in zip(self.level_embed, counts, strict=True)])
         pyramid = TokenPyramid(
             tokens=torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1),
             positions=positions.to(embeddings.dtype) + embeddings, references=references, padding=padding,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from sparsevision.errors import ConfigError
-from sparsevision.models.config_checks import Count, Range, Rate, Repeats, check_fields
+from sparsevision.models.config_checks import MOST_COUNT, Count, Range, Rate, Repeats, check_fields
 
 # Queries for each object of the most crowded image.
-QUERIES_AN_OBJECT, MOST_QUERIES = 1.5, 4096
+QUERIES_AN_OBJECT = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +115,16 @@ class SparseDETRConfig:
             )
         if self.two_stage and self.boxes == "direct":
             raise ConfigError("queries='tokens' and 'boxes' start from boxes, which boxes='direct' would not refine.")
+        if self.look_forward == "twice" and self.boxes == "direct":
+            raise ConfigError(
+                "look_forward='twice' is for boxes that are refined from layer to layer: use boxes='refined'."
+            )
         if not self.two_stage and (self.query_groups > 1 or self.denoising):
             raise ConfigError("query_groups and denoising start from boxes: they need queries='tokens' or 'boxes'.")
 
     def for_objects(self, most: int) -> dict[str, int]:
         """Returns fields with which images of so many objects can be trained on; none where they can as it is."""
-        wanted = min(math.ceil(QUERIES_AN_OBJECT * most), MOST_QUERIES)
+        wanted = min(math.ceil(QUERIES_AN_OBJECT * most), MOST_COUNT)
         return {"num_queries": wanted} if self.two_stage and wanted > self.num_queries else {}
 
     @property

@@ -17,16 +17,24 @@ from sparsevision.models.sparse_detr.geometry import embed_boxes, inverse_sigmoi
 from sparsevision.models.sparse_detr.heads import BoxHead, PostNormFeedForward
 
 
+class AttentionGroup(NamedTuple):
+    """So many `rows` of queries that attend to one another, or several `copies` of so many; `absent` rows are none."""
+
+    rows: int
+    copies: int = 1
+    absent: Bool[Tensor, "batch_copies rows"] | None = None
+
+
 class ObjectQueries(NamedTuple):
     """Queries that the decoder starts from; `references` are points or boxes as fractions of the valid image.
 
-    `apart` marks the pairs of queries that do not see each other, in training with several groups of them.
+    `groups`, in training with several of them, divide the queries into those that attend to one another; None is one.
     """
 
     content: Float[Tensor, "batch queries width"]
     positions: Float[Tensor, "batch queries width"]
     references: Float[Tensor, "batch queries coordinates"]
-    apart: Bool[Tensor, "batch queries queries"] | None = None
+    groups: tuple[AttentionGroup, ...] | None = None
 
 
 class LearnedQueries(nn.Module):
@@ -90,14 +98,22 @@ class DeformableDecoderLayer(nn.Module):
     def forward(
         self, content: Float[Tensor, "batch queries width"], positions: Float[Tensor, "batch queries width"],
         references: Float[Tensor, "batch queries levels coordinates"], memory: TokenPyramid,
-        apart: Bool[Tensor, "batch_heads queries queries"] | None = None,
+        groups: tuple[AttentionGroup, ...] | None = None,
     ) -> tuple[Float[Tensor, "batch queries width"], SamplingLocations]:  # fmt: skip
         """Returns the queries' content after the layer, and their sampling locations."""
-        placed = content + positions
-        exchanged, _ = self.self_attn(placed, placed, content, need_weights=False, attn_mask=apart)
-        content = self.norm_self(content + self.dropout(exchanged))
+        content = self.norm_self(content + self.dropout(self._exchange(content + positions, content, groups)))
         read, looks = self.cross_attn(content + positions, references, memory.tokens, memory.shapes, memory.padding)
         return self.ffn(self.norm_cross(content + self.dropout(read))), looks
+
+    def _exchange(self, placed: Tensor, content: Tensor, groups: tuple[AttentionGroup, ...] | None) -> Tensor:
+        if groups is None:
+            return self.self_attn(placed, placed, content, need_weights=False)[0]
+        counts, found = [group.rows * group.copies for group in groups], []
+        for group, *parts in zip(groups, placed.split(counts, dim=1), content.split(counts, dim=1), strict=True):
+            keys, values = (part.reshape(-1, group.rows, part.shape[2]) for part in parts)
+            read, _ = self.self_attn(keys, keys, values, need_weights=False, key_padding_mask=group.absent)
+            found.append(read.reshape(parts[0].shape))
+        return torch.cat(found, dim=1)
 
 
 class DecodedLayer(NamedTuple):
@@ -120,17 +136,15 @@ class DeformableDecoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(DeformableDecoderLayer(config) for _ in range(config.decoder_depth))
         self.refines = config.boxes == "refined"
-        self.twice, self.num_heads = config.look_forward == "twice", config.num_heads
+        self.twice = config.look_forward == "twice"
 
     def forward(self, queries: ObjectQueries, memory: TokenPyramid, heads: Sequence[BoxHead]) -> list[DecodedLayer]:
         """Returns every layer's output; boxes (cx, cy, w, h) are fractions of the valid image."""
-        content, positions, references, apart = queries
-        if apart is not None:
-            apart = apart.repeat_interleave(self.num_heads, dim=0)
+        content, positions, references, groups = queries
         start, decoded = inverse_sigmoid(references), []
         for layer, head in zip(self.layers, heads, strict=True):
             ratios = memory.ratios.repeat(1, 1, references.shape[-1] // 2)
-            content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory, apart)
+            content, looks = layer(content, positions, references.unsqueeze(2) * ratios.unsqueeze(1), memory, groups)
             boxes = (head.shift(content) + F.pad(start, (0, 4 - start.shape[-1]))).sigmoid()
             decoded.append(DecodedLayer(content, head.classes(content), boxes, looks))
             if self.refines:

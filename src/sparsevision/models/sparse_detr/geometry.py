@@ -104,25 +104,29 @@ def token_geometry(images: Tensor, sizes: Tensor | None, shapes: Shapes, width: 
     """Returns the geometry of a batch; that of images without padding is kept for the next ones of their size."""
     if sizes is not None:
         return _geometry(padding_mask(images, sizes), shapes, width)
-    size, device = tuple(images.shape[2:]), images.device
-    # What is traced has to stay in the graph, and what only has a shape is no good to others.
+    size, device = (images.shape[2], images.shape[3]), images.device
+    # What is traced has to stay in the graph, and a tensor that only has a shape is no good to others.
     kept = type(images) is Tensor and not torch.compiler.is_compiling()
-    make = _unpadded_geometry if kept else _unpadded_geometry.__wrapped__
-    positions, references, padding, ratios, boxes = make(size, tuple(shapes), width, device)
+    made = (_kept_geometry if kept else _unpadded_geometry)(size, tuple(shapes), width, device)
     positions, references, ratios, boxes = (
-        each.expand(len(images), -1, -1) for each in (positions, references, ratios, boxes)
+        each.expand(len(images), -1, -1) for each in (made.positions, made.references, made.ratios, made.boxes)
     )
-    return TokenGeometry(positions, references, padding, ratios, boxes)
+    return TokenGeometry(positions, references, None, ratios, boxes)
 
 
 @lru_cache(maxsize=2)
-def _unpadded_geometry(
+def _kept_geometry(
     size: tuple[int, int], shapes: tuple[tuple[int, int], ...], width: int, device: torch.device
 ) -> TokenGeometry:
     # Training may use it, too.
-    with torch.inference_mode(mode=False), torch.no_grad():
-        nothing = torch.zeros(1, *size, dtype=torch.bool, device=device)
-        return _geometry(nothing, shapes, width)._replace(padding=None)
+    with torch.inference_mode(mode=False):
+        return _unpadded_geometry(size, shapes, width, device)
+
+
+def _unpadded_geometry(
+    size: tuple[int, int], shapes: tuple[tuple[int, int], ...], width: int, device: torch.device
+) -> TokenGeometry:
+    return _geometry(torch.zeros(1, *size, dtype=torch.bool, device=device), shapes, width)
 
 
 def _geometry(mask: Bool[Tensor, "batch height width"], shapes: Shapes, width: int) -> TokenGeometry:

@@ -192,7 +192,8 @@ class SparseDETR(nn.Module):
     ) -> DetectionOutput:  # fmt: skip
         """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image.
 
-        `targets`, in training, hold each image's "labels" and "boxes", for networks that read them (`reads_targets`).
+        `targets`, in training, hold each image's "labels" and "boxes", crowds left out, for networks that read them
+        (`reads_targets`).
         """
         run = self.run(images, sizes=sizes, targets=targets, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
@@ -208,6 +209,8 @@ class SparseDETR(nn.Module):
     ) -> DetectionPass:  # fmt: skip
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
+        if self.training and self.reads_targets and targets is None:
+            raise ConfigError("This model's training builds something of the targets: give them, or call eval() first.")
         pyramid, boxes = self.neck(self.backbone(images), images, sizes)
         way = selection or self.config.selection
         scores, objectness = self._scores(pyramid, boxes, way)
@@ -295,14 +298,14 @@ class SparseDETR(nn.Module):
         if self.numerics.ignores_padding:
             ranked = ranked.masked_fill(boxes[..., 0].isinf(), -math.inf)
         further = self.config.query_groups - 1 if self.training else 0
-        order = ranked.topk(min(self.config.num_queries * max(further, 1), ranked.shape[1]), dim=1).indices
+        order = ranked.topk(min(self.config.num_queries * (1 + further), ranked.shape[1]), dim=1).indices
         chosen = order[:, : self.config.num_queries]
         groups = [QueryGroup("queries", self._proposed_queries(memory, proposed, chosen))]
         # Each of the others takes its share of the best proposals, so that each has something at every object.
-        for number in range(further):
-            queries = self._proposed_queries(memory, proposed, order[:, number::further])
-            groups.append(QueryGroup(f"group.{number + 1}", queries, 1 / further))
-        if self.training and targets is not None and self.config.denoising:
+        for number in range(1, 1 + further):
+            queries = self._proposed_queries(memory, proposed, order[:, number :: 1 + further])
+            groups.append(QueryGroup(f"group.{number}", queries, 1 / further))
+        if self.training and self.config.denoising and targets is not None:
             groups += self._denoising(targets, memory)
         return proposed, chosen, groups
 
@@ -322,7 +325,7 @@ class SparseDETR(nn.Module):
         classes = head.classes.weight.detach()
         content = F.layer_norm(classes, classes.shape[1:])[drawn.labels]
         queries = self.query(drawn.boxes, content.to(memory.tokens.dtype))
-        return [QueryGroup("denoising", queries, 1 / drawn.copies, drawn.objects, drawn.valid)]
+        return [QueryGroup("denoising", queries, 1 / drawn.copies, drawn.copies, drawn.objects, drawn.valid)]
 
     def _auxiliary_heads(self, run: DetectionPass) -> list[DetectionHead]:
         """Returns the heads that only training reads: earlier decoder layers, first stage, encoder layers."""

@@ -22,7 +22,7 @@ Counts = Int[Tensor, " batch"]
 
 # Pixels of a level that the longer side of its largest objects has.
 LARGEST_SIDE = 8
-# Of a token at the edge of an object.
+# The salience of a token at the edge of an object.
 LEAST_SALIENCE = 0.05
 
 
@@ -144,8 +144,10 @@ def salience(
     limits = pixel * LARGEST_SIDE
     limits[-1] = math.inf
     lower = torch.cat([limits.new_zeros(1), limits[:-1]])
-    spread = torch.tensor(counts, device=sides.device)
-    pixel, lower, upper = (each.repeat_interleave(spread).unsqueeze(1) for each in (pixel, lower, limits))
+    pixel, lower, upper = (
+        torch.cat([value.expand(count) for value, count in zip(each, counts, strict=True)]).unsqueeze(1)
+        for each in (pixel, lower, limits)
+    )
     found = []
     for places, objects, size in zip(references, boxes, sides, strict=True):
         if not len(objects):
@@ -162,17 +164,17 @@ def salience(
 
 
 def salience_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:
-    """Returns each image's focal loss of its tokens' scores, over the sum of what is wanted."""
-    surprise = (scores.sigmoid() - target).abs().square().detach()
-    losses = surprise * F.binary_cross_entropy_with_logits(scores, target, reduction="none")
-    if ignored is not None:
-        losses, target = losses.masked_fill(ignored, 0), target.masked_fill(ignored, 0)
-    return losses.sum(dim=1) / target.sum(dim=1).clamp(min=1)
+    """Returns each image's mean focal loss of its tokens' scores, without the `ignored` ones."""
+    error = (scores.sigmoid() - target).square().detach()
+    return _means(error * F.binary_cross_entropy_with_logits(scores, target, reduction="none"), ignored)
 
 
 def mask_losses(scores: Scores, target: Scores, ignored: Padding | None = None) -> Float[Tensor, " batch"]:
     """Returns each image's mean binary cross-entropy of its tokens' scores, without the `ignored` ones."""
-    losses = F.binary_cross_entropy_with_logits(scores, target, reduction="none")
+    return _means(F.binary_cross_entropy_with_logits(scores, target, reduction="none"), ignored)
+
+
+def _means(losses: Scores, ignored: Padding | None) -> Float[Tensor, " batch"]:
     if ignored is None:
         return losses.mean(dim=1)
     return losses.masked_fill(ignored, 0).sum(dim=1) / (~ignored).sum(dim=1).clamp(min=1)

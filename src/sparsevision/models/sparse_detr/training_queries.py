@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import box_convert
 
-from sparsevision.models.sparse_detr.decoder import DecodedLayer, ObjectQueries
+from sparsevision.models.sparse_detr.decoder import AttentionGroup, DecodedLayer, ObjectQueries
 from sparsevision.models.sparse_detr.deformable import SamplingLocations
 from sparsevision.outputs import DetectionHead
 
@@ -26,37 +26,36 @@ CLASS_NOISE = 0.25
 
 
 class QueryGroup(NamedTuple):
-    """Queries that see one another and none of another group.
+    """Queries that attend to one another and to none of another group, or several `copies` of such queries.
 
-    `weight` is a factor on their losses. Where it is known which object each query has to find, `objects` tells (see
+    `weight` is a factor on their losses. Where the object of each query is known, `objects` has it (see
     `DetectionHead`), and `valid` marks the rows that stand for an object.
     """
 
     name: str
     queries: ObjectQueries
     weight: float = 1.0
+    copies: int = 1
     objects: Int[Tensor, "batch queries"] | None = None
     valid: Bool[Tensor, "batch queries"] | None = None
 
+    def attention(self) -> AttentionGroup:
+        """Returns which of the queries attend to one another."""
+        rows = self.queries.content.shape[1] // self.copies
+        if self.valid is None:
+            return AttentionGroup(rows, self.copies)
+        absent = ~self.valid.reshape(-1, rows)
+        # Attention to nothing at all is not a number.
+        return AttentionGroup(rows, self.copies, absent & ~absent.all(dim=1, keepdim=True))
+
 
 def joined(groups: Sequence[QueryGroup]) -> ObjectQueries:
-    """Puts groups in a row, with the mask that keeps them apart."""
-    parts = [group.queries for group in groups]
-    rows = zip(*((part.content, part.positions, part.references) for part in parts), strict=True)
+    """Puts groups in a row."""
+    rows = zip(
+        *((part.content, part.positions, part.references) for part in (group.queries for group in groups)), strict=True
+    )
     content, positions, references = (torch.cat(each, dim=1) for each in rows)
-    sizes = torch.tensor([part.content.shape[1] for part in parts], device=content.device)
-    owner = torch.arange(len(parts), device=content.device).repeat_interleave(sizes).expand(len(content), -1)
-    # Rows that stand for nothing see one another alone.
-    nothing = torch.cat([_absent(group) for group in groups], dim=1)
-    owner = owner.masked_fill(nothing, -1)
-    return ObjectQueries(content, positions, references, owner.unsqueeze(2) != owner.unsqueeze(1))
-
-
-def _absent(group: QueryGroup) -> Bool[Tensor, "batch queries"]:
-    content = group.queries.content
-    if group.valid is not None:
-        return ~group.valid
-    return torch.zeros(content.shape[:2], dtype=torch.bool, device=content.device)
+    return ObjectQueries(content, positions, references, tuple(group.attention() for group in groups))
 
 
 def parted(layers: Sequence[DecodedLayer], groups: Sequence[QueryGroup]) -> list[list[DecodedLayer]]:
@@ -97,8 +96,9 @@ class DisturbedObjects(NamedTuple):
 def disturbed_objects(targets: Targets, num_classes: int, count: int) -> DisturbedObjects | None:
     """Draws disturbed copies of the objects of each image, about `count` rows of the image that has most; None if none.
 
-    In every copy an object is there twice: once with its corners moved by less than half its sides, which has to be
-    found (`objects`), and once moved by more, which is background (-1). A quarter of the rows have a random class.
+    Each copy has every object twice: with its corners moved by less than half its sides, which is to be found
+    (`objects`), and moved by more, which is background (-1). A quarter of the rows have a random class. Copies do not
+    attend to one another.
     """
     most = max((len(target["labels"]) for target in targets), default=0)
     if not most:

@@ -55,6 +55,9 @@ class SparseFormerDetectorConfig(SparseFormerConfig):
                 f"num_queries is {self.num_queries}, more than the {self.num_tokens} tokens: lower it, or raise "
                 "num_tokens."
             )
+        later = {operation for order in self.orders[1:] for operation in order}
+        if self.auxiliary_heads == "cortex" and "adjust" in later:
+            raise ConfigError("auxiliary_heads='cortex' is for regions that only the first cortex unit still adjusts.")
         if self.readout != "mean":
             raise ConfigError("The detector's tokens have regions, which a class token lacks: use readout='mean'.")
 
@@ -135,6 +138,10 @@ class SparseFormerDetector(nn.Module):
         """Names the network's tensors: {here: in the classifier}. Tokens and regions are drawn anew (A.1)."""
         tensors = {f"backbone.{name}": name for name in self.backbone.state_dict()}
         return {ours: theirs for ours, theirs in tensors.items() if theirs not in self.token_tables}
+
+    def set_gradient_scale(self, scale: float) -> None:
+        """Sets the factor on the loss for the clamp of point gradients, as the network's method of this name does."""
+        self.backbone.set_gradient_scale(scale)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns groups: the early convolution learns at a tenth of the rate; vectors and regions do not decay."""

@@ -252,6 +252,10 @@ class SparseFormerSegmenter(nn.Module):
         """Names the network's tensors: {here: in the classifier}."""
         return {f"backbone.{name}": name for name in self.backbone.state_dict()}
 
+    def set_gradient_scale(self, scale: float) -> None:
+        """Sets the factor on the loss for the clamp of point gradients, as the network's method of this name does."""
+        self.backbone.set_gradient_scale(scale)
+
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns two groups: vectors (norms, biases) and the table of regions do not decay."""
         spared = {f"backbone.{name}" for name in self.backbone.no_weight_decay()}

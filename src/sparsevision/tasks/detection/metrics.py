@@ -49,8 +49,8 @@ class DetectionReport:
     """The measures of a detector: average precisions and recall as COCO defines them, as fractions.
 
     `ap` is the mean over overlaps of 0.50 to 0.95, `small`, `medium` and `large` are for objects of under 32 squared,
-    under 96 squared and more pixels, `recall` is of 100 detections an image; all None without such objects. Where an
-    image shows more than 100 objects, as many detections count as it shows.
+    under 96 squared and more pixels, `recall` is of 100 detections an image; all None without such objects. An image's
+    100 best detections count, or, where an image of the data set has more objects than that, as many as it has.
     """
 
     images: int
@@ -137,7 +137,9 @@ class DetectionMetrics:
             parts: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, scored)
             scored = {index: one for part in parts for index, one in part.items()}
-        curves = _evaluated(scored, self.classes) if scored else None
+        most = max([BEST, *(len(one.target["labels"]) for one in scored.values())])
+        scored = {index: one._replace(found=one.found.part(slice(most))) for index, one in scored.items()}
+        curves = _evaluated(scored, self.classes, most) if scored else None
         per_class = tuple(self._class_report(label, curves, scored) for label in range(len(self.classes)))
         values = [None] * 7 if curves is None else curves.means
         measured = dict(zip((*_LABELS, "recall"), values, strict=True))
@@ -206,7 +208,7 @@ def _counts(scored: _Scored, label: int, threshold: float) -> tuple[int, int]:
     return int(true.sum()), int(((labels == label) & (scores >= threshold)).sum())
 
 
-def _evaluated(scored: Mapping[int, _Scored], classes: Sequence[str]) -> _Curves:
+def _evaluated(scored: Mapping[int, _Scored], classes: Sequence[str], most: int) -> _Curves:
     from faster_coco_eval import COCO, COCOeval_faster
 
     images: list[dict[str, Any]] = []
@@ -232,7 +234,6 @@ def _evaluated(scored: Mapping[int, _Scored], classes: Sequence[str]) -> _Curves
     categories = [{"id": number, "name": name} for number, name in enumerate(classes)]
     truth = COCO({"images": images, "annotations": annotations, "categories": categories})
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox", print_function=lambda *_: None)
-    most = max(BEST, *(len(one.target["labels"]) for one in scored.values()))
     evaluation.params.maxDets = [1, 10, most]
     evaluation.evaluate()
     evaluation.accumulate()

@@ -14,6 +14,8 @@ from sparsevision.types import Batch
 
 # Detections of an image that are kept at least, by score, before any threshold.
 BEST = 100
+# Detections among which duplicates are looked for.
+CANDIDATES = 1000
 
 
 class Detections(NamedTuple):
@@ -23,13 +25,17 @@ class Detections(NamedTuple):
     labels: Int[Tensor, " found"]
     boxes: Float[Tensor, "found 4"]
 
+    def part(self, chosen: Tensor | slice) -> Detections:
+        """Returns some of the detections."""
+        return Detections(self.scores[chosen], self.labels[chosen], self.boxes[chosen])
+
 
 class PostProcess:
     """Selects the best pairs of a row and a class of each image, as the head forms its scores.
 
-    `keep` is their number, 0 as many as the head has rows, 100 at least. No box suppresses another (a query answers for
-    one object, and learns not to repeat another one's), unless `nms` is below 1: then a box whose overlap with a better
-    one of its class is larger goes.
+    `keep` is their number; 0 is as many as the head has rows, 100 at least. No box suppresses another (a query answers
+    for one object, and learns not to repeat another one's), unless `nms` is below 1: a box whose overlap with a better
+    one of its class is above it is left out.
     """
 
     def __init__(self, keep: int = 0, nms: float = 1.0) -> None:
@@ -38,18 +44,17 @@ class PostProcess:
     def __call__(self, head: DetectionHead, sizes: Int[Tensor, "batch 2"]) -> list[Detections]:
         """Returns the detections of each image; `sizes` are its height and width in pixels."""
         scores = head.probabilities()
-        classes = scores.shape[-1]
-        keep = self.keep or max(BEST, scores.shape[1])
-        values, places = scores.flatten(1).topk(min(keep, scores[0].numel()), dim=1)
+        classes, keep = scores.shape[-1], self.keep or max(BEST, scores.shape[1])
+        candidates = keep if self.nms >= 1 else max(keep, CANDIDATES)
+        values, places = scores.flatten(1).topk(min(candidates, scores[0].numel()), dim=1)
         boxes = box_convert(at_least_single(head.boxes), "cxcywh", "xyxy")
         boxes = boxes.gather(1, (places // classes).unsqueeze(-1).expand(-1, -1, 4))
         boxes = boxes * sizes.flip(-1).repeat(1, 2).unsqueeze(1)
         found = [Detections(*each) for each in zip(values, places % classes, boxes, strict=True)]
-        return found if self.nms >= 1 else [self._suppressed(each) for each in found]
+        return found if self.nms >= 1 else [self._suppressed(each).part(slice(keep)) for each in found]
 
     def _suppressed(self, found: Detections) -> Detections:
-        left = batched_nms(found.boxes, found.scores, found.labels, self.nms)
-        return Detections(*(each[left] for each in found))
+        return found.part(batched_nms(found.boxes, found.scores, found.labels, self.nms))
 
 
 def original_sizes(batch: Batch) -> Int[Tensor, "batch 2"]:

@@ -202,7 +202,7 @@ class DetectionTask(Task):
         """The minimum score of an object, the number of objects in a result, doubles, and slices of large images."""
         about = "minimum score of an object, in place of each class's own that the weights carry"
         most = f"largest number of objects in a result; 0 is as many as the model has queries, {BEST} at least"
-        nms = "overlap of a box with a better one of its class from which on it is left out as a double; 1 leaves all"
+        nms = "overlap of a box with a better one of its class above which it is left out as a duplicate; 1 leaves all"
         slices = (
             "side in pixels of the overlapping slices that an image is divided into, each seen as an image by itself: "
             "as large as the images that the model was trained on; 0 shows the image whole"
@@ -219,7 +219,8 @@ class DetectionTask(Task):
 
         Without one, each class has the threshold that the weights carry, or else 0.5.
         """
-        return partial(self.results, threshold=options.get("threshold"), process=_post_process(options))
+        process = PostProcess(int(options.get("max_objects", 0)), float(options.get("nms", 1.0)))
+        return partial(self.results, threshold=options.get("threshold"), process=process)
 
     def tiling(self, **options: Any) -> Tiling | None:
         """Returns the division of an image into slices, None where there is to be none.
@@ -230,8 +231,12 @@ class DetectionTask(Task):
             return None
         if side < LEAST_SIDE:
             raise ConfigError(f"slice is {side}; it must be at least {LEAST_SIDE} pixels, or 0 for the whole image.")
-        finish = partial(self.result, threshold=options.get("threshold"))
-        return partial(SlicedImage, side=side, process=_post_process(options), finish=finish)
+        most, nms = int(options.get("max_objects", 0)), float(options.get("nms", 1.0))
+        threshold = options.get("threshold")
+        return partial(
+            SlicedImage, side=side, most=most, process=PostProcess(nms=nms), finish=self.result,
+            counted=partial(self.counted, threshold=threshold),
+        )  # fmt: skip
 
     def results(
         self, output: DetectionOutput, batch: Batch, *, threshold: float | None = None,
@@ -241,21 +246,21 @@ class DetectionTask(Task):
         found = (process or PostProcess())(output.heads[0], original_sizes(batch))
         geometries = batch.geometries or [None] * len(batch)
         return [
-            self.result(name, geometry, one, threshold=threshold)
+            self.result(name, geometry, self.counted(one, threshold=threshold))
             for name, geometry, one in zip(batch.names, geometries, found, strict=True)
         ]
 
-    def result(
-        self, name: str, geometry: Geometry | None, found: Detections, *, threshold: float | None = None
-    ) -> DetectionResult:
-        """Returns the result of one image: the detections above the threshold, or each class's own, or 0.5."""
+    def counted(self, found: Detections, *, threshold: float | None = None) -> Detections:
+        """Returns the detections from a threshold on, or from each class's own, or from 0.5."""
         found = Detections(*(tensor.cpu() for tensor in found))
         if threshold is None and self.thresholds is not None:
             least = torch.tensor(self.thresholds)
         else:
             least = torch.full((len(self.classes),), NEUTRAL_THRESHOLD if threshold is None else threshold)
-        counts = found.scores >= least[found.labels]
-        found = Detections(*(tensor[counts] for tensor in found))
+        return found.part(found.scores >= least[found.labels])
+
+    def result(self, name: str, geometry: Geometry | None, found: Detections) -> DetectionResult:
+        """Returns the result of one image."""
         labels = found.labels.tolist()
         return DetectionResult(
             name=name,
@@ -270,10 +275,6 @@ class DetectionTask(Task):
 
 def _most_objects(train: Dataset, val: Dataset) -> dict[str, int]:
     return {name: getattr(each, "most_objects", 0) for name, each in (("train", train), ("val", val))}
-
-
-def _post_process(options: Mapping[str, Any]) -> PostProcess:
-    return PostProcess(int(options.get("max_objects", 0)), float(options.get("nms", 1.0)))
 
 
 def without_crowds(target: Target) -> Target:
