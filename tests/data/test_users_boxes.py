@@ -153,7 +153,7 @@ def test_the_number_of_objects_that_is_too_large_is_told(coco: Path) -> None:
         ]
 
     edit(coco, crowded)
-    assert "objects, more than the 100 that are scored and reported by default" in notes(coco)
+    assert "objects, perhaps more than a model has queries (its num_queries, which `train` raises" in notes(coco)
 
 
 def test_very_many_boxes_do_not_fill_the_memory(coco: Path) -> None:

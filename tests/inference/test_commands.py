@@ -137,6 +137,7 @@ def test_models_are_listed_as_a_table_or_json(capsys) -> None:
     assert "sparseformer_tiny" in table
     assert "31,522,212" in table
     assert cli.main(["models", "*_small", "--json"]) == 0
-    line, clips = _lines(capsys.readouterr().out)
+    boxes, line, clips = _lines(capsys.readouterr().out)
+    assert (boxes["name"], boxes["task"]) == ("sparseformer_detector_small", "detection")
     assert (clips["name"], clips["task"]) == ("video_sparseformer_small", "video_classification")
     assert (line["name"], line["parameters"], line["reported"]) == ("sparseformer_small", 47_575_056, 82.0)

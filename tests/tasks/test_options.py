@@ -34,7 +34,8 @@ from video_folder import write_video
 CLASSES = ("ant", "bee", "cat")
 # (option, a value other than the base's, options that it needs, what it changes)
 Row = tuple[str, Any, dict[str, Any], set[str]]
-TRAIN, EVALUATION, LOSS, BOTH = {"train"}, {"evaluation"}, {"loss"}, {"train", "evaluation"}
+TRAIN, EVALUATION, LOSS, LATE = {"train"}, {"evaluation"}, {"loss"}, {"late"}
+BOTH = TRAIN | EVALUATION
 SHARED: list[Row] = [
     ("transforms.flip", 1.0, {}, TRAIN),
     ("transforms.color_jitter", 0.5, {}, TRAIN),
@@ -104,6 +105,8 @@ OWN: dict[str, list[Row]] = {
         ("loss.classes", 7.0, {}, LOSS),
         ("loss.l1", 7.0, {}, LOSS),
         ("loss.giou", 7.0, {}, LOSS),
+        ("loss.class_target", "iou", {}, LOSS),
+        ("transforms.plain_epochs", 1, {"transforms.crop": 1.0}, LATE),
     ],
     "segmentation": [
         ("transforms.size", 30, {}, TRAIN),
@@ -201,8 +204,10 @@ def outcome(recipe: Recipe) -> dict[str, list[Tensor]]:
     torch.manual_seed(0)
     samples = [train(record) for record in records(recipe.task) for _ in range(3)]
     batch: Batch = task.train_collate()(samples)
+    late = task.late_transform(1)
     return {
         "train": [batch.images.float(), *tensors_of(batch.targets)],
+        "late": [] if late is None else [late(record).image for record in records(recipe.task)],
         "evaluation": [view(record).image for record in records(recipe.task)],
         "loss": loss_of(recipe.task, recipe.settings),
     }
