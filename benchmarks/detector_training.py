@@ -9,25 +9,24 @@ Writes `results/NAME.md` and `.json`; rows of other runs stay in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import numpy as np
-import torch
 
 from claims import milliseconds
 from publishing import publish, published, trained_on
-from sparsevision.inference import Predictor
+from sparsevision.factory import load_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, time_interleaved, use_threads
 from sparsevision.models.published import count_parameters
 from sparsevision.training import read_recipe
 from sparsevision.training.run_folder import read_metrics
+from turns import times_in_turns
 
 REACHED = (0.80, 0.85)  # AP50
 # Tables of a recipe that say where a run was made, and not how.
@@ -60,8 +59,8 @@ def main(
 ) -> None:  # fmt: skip
     """List runs, of which the first one of all is what the others are compared with."""
     known = {row["run"]: Row(**row) for row in published(out, name)}
-    times = times_of(runs, size, threads)
-    rows = list((known | {run.name: measured(run, size, times[run.name]) for run in runs}).values())
+    times = times_in_turns(runs, threads, shape=(3, *size))
+    rows = list((known | {run.name: measured(run, size, times[run]) for run in runs}).values())
     how = (
         f"Best scores on val. Times: one image of {size[0]} x {size[1]}, {threads} threads, weights packed, medians "
         "with quartiles, those of one call in turns. Trained on: "
@@ -80,7 +79,7 @@ def measured(run: Path, size: tuple[int, int], seconds: Sequence[float]) -> Row:
     lines = read_metrics(run)
     scored = [line for line in lines if line["kind"] == "val"]
     trained = [line for line in lines if line["kind"] == "train"]
-    model = Predictor(run, "cpu").model
+    model = load_model(run)
     return Row(
         run=run.name, recipe=dict(_flat(read_recipe(run / "recipe.toml").model_dump())),
         ap=max(line["ap"] for line in scored), ap50=max(line["ap50"] for line in scored),
@@ -100,22 +99,6 @@ def _minutes_to(share: float, lines: Sequence[Mapping[str, Any]]) -> float | Non
         if line["kind"] == "val" and line["ap50"] >= share:
             return seconds / 60
     return None
-
-
-def times_of(runs: Sequence[Path], size: tuple[int, int], threads: int) -> dict[str, Sequence[float]]:
-    """Times one image of every network, in turns."""
-    calls: dict[str, Callable[[], object]] = {}
-    for run in runs:
-        predictor = Predictor(run, "cpu")
-        image = torch.rand(1, 3, *size)
-
-        def call(model: Any = predictor.model, image: torch.Tensor = image) -> object:
-            with torch.inference_mode():
-                return model(image)
-
-        calls[run.name] = call
-    with use_threads(threads):
-        return dict(time_interleaved(calls, Settings(rounds=15)))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

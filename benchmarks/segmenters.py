@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,11 +34,11 @@ from sparsevision.inference import Predictor
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, time_interleaved, use_threads
 from sparsevision.models.published import count_parameters
 from sparsevision.tasks import open_dataset
 from sparsevision.tasks.segmentation.metrics import SegmentationMetrics, SegmentationReport
 from sparsevision.tasks.segmentation.post_processing import class_map
+from turns import times_in_turns
 
 _Runs = Annotated[tuple[Path, ...], cyclopts.Parameter(consume_multiple=True, negative="")]
 LEAST_AREA = 10
@@ -74,20 +75,14 @@ def report_of(maps: Iterable[np.ndarray], masks: Iterable[np.ndarray], classes: 
     return metrics.compute()
 
 
-def times_of(runs: Sequence[Path], size: tuple[int, int], threads: int) -> dict[Path, list[float]]:
-    """Times all networks in one interleaved run."""
-    images, calls = torch.rand(1, 3, *size), dict[str, Callable[[], object]]()
-    for run in runs:
-        model = Predictor(run, "cpu").model
+def timed(runs: Sequence[Path], size: tuple[int, int], threads: int) -> Mapping[Path, Sequence[float]]:
+    """Times all networks, from the tensor of an image to its class map."""
+    finish = partial(_class_map, size=size)
+    return times_in_turns(runs, threads, shape=(3, *size), finish=finish)
 
-        def call(model: Any = model) -> object:
-            with torch.inference_mode():
-                return class_map(model(images).heads[0], 0, size, size)
 
-        calls[str(run)] = call
-    with use_threads(threads):
-        found = time_interleaved(calls, Settings(rounds=15))
-    return {Path(run): seconds for run, seconds in found.items()}
+def _class_map(output: Any, size: tuple[int, int]) -> object:
+    return class_map(output.heads[0], 0, size, size)
 
 
 def opened(data: str, split: str) -> tuple[Dataset, list[str], list[np.ndarray]]:
@@ -108,7 +103,7 @@ def camvid(
     entries = [read_run(run, images, size) for run in runs]
     averaged = (with_averaged_tokens(run, images, size) for run in runs)
     entries += [entry for entry in averaged if entry is not None]
-    times = times_of(runs, size, threads)
+    times = timed(runs, size, threads)
     reports = [report_of(entry.maps, masks, dataset.classes) for entry in entries]
     rows = [
         (
@@ -172,7 +167,7 @@ def nuclei(
         entry = read_run(run, images, size)
         entries.append((entry.name, entry.maps, entry))
     entries.append(("the masks themselves", [np.where(mask == 255, 0, mask) for mask in masks], None))
-    times = times_of(runs, size, threads)
+    times = timed(runs, size, threads)
     groups = {"all": None, **{kind: kind for kind in sorted({*kinds.values()})}}
     rows, record = [], []
     for name, maps, entry in entries:

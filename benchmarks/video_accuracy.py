@@ -13,13 +13,12 @@ Rows of other runs stay in the results.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts
-import torch
 from scipy.stats import binomtest
 
 import frames_peer
@@ -27,12 +26,11 @@ import mc3_peer
 from claims import milliseconds
 from publishing import minutes_of, publish, published, trained_on
 from sparsevision.evaluation.evaluate import Evaluation
-from sparsevision.inference import Predictor
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.operations import count_macs
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, time_interleaved, use_threads
 from sparsevision.models.published import count_parameters
+from turns import times_in_turns
 
 _Runs = Annotated[tuple[Path, ...], cyclopts.Parameter(consume_multiple=True, negative="")]
 DIGITS = "moving-digits:"
@@ -81,22 +79,6 @@ def score(run: Path, data: str, split: str, *, shorter: bool = False, **views: i
     )  # fmt: skip
 
 
-def times_of(runs: Sequence[Path], threads: int) -> Mapping[str, Sequence[float]]:
-    """Times one clip of every network, in turns."""
-    calls: dict[str, Callable[[], object]] = {}
-    for run in runs:
-        predictor = Predictor(run, "cpu")
-        clip = torch.rand(1, *predictor.preprocessing.input_shape())
-
-        def call(model: Any = predictor.model, clip: torch.Tensor = clip) -> object:
-            with torch.inference_mode():
-                return model(clip)
-
-        calls[run.name] = call
-    with use_threads(threads):
-        return time_interleaved(calls, Settings(rounds=15))
-
-
 def table(scored: Sequence[Scored]) -> list[str]:
     """Lists runs."""
     return markdown_table(COLUMNS, [each.row() for each in scored])
@@ -104,7 +86,7 @@ def table(scored: Sequence[Scored]) -> list[str]:
 
 def with_known(scored: Sequence[Scored], runs: Sequence[Path], threads: int, out: Path, name: str) -> list[Scored]:
     """Times the networks of the runs that were just scored, and puts them among those of earlier calls."""
-    times = times_of(runs, threads)
+    times = {run.name: seconds for run, seconds in times_in_turns(runs, threads).items()}
     rows = {row["run"]: Scored(**row) for row in published(out, name)}
     return list((rows | {each.run: replace(each, seconds=times[each.run]) for each in scored}).values())
 

@@ -85,8 +85,7 @@ class ImageLoaders:
             )
         self.transform, self.collate = self.task.train_transform(), self.task.train_collate()
         self.batches = len(self._epoch(0, 0, self.transform))
-        steps = max(self.batches // self.recipe.run.accumulation, 1)
-        self._epochs = -(-self.recipe.schedule.steps(steps) // steps)
+        self._epochs = self.recipe.schedule.whole_epochs(max(self.batches // self.recipe.run.accumulation, 1))
 
     def train(self, epoch: int, start_batch: int = 0) -> Loader:
         """Returns the training batches of an epoch."""

@@ -123,6 +123,10 @@ class ScheduleSection(Section):
         """Returns the optimiser steps of the whole run."""
         return self.epochs * per_epoch if self.iterations is None else self.iterations
 
+    def whole_epochs(self, per_epoch: int) -> int:
+        """Returns the epochs of the whole run, the last of which may be cut short."""
+        return -(-self.steps(per_epoch) // per_epoch)
+
     def warmup_steps(self, per_epoch: int) -> int:
         """Returns the optimiser steps of the warm-up."""
         return round(self.warmup_epochs * per_epoch) if self.warmup_iterations is None else self.warmup_iterations

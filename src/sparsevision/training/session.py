@@ -146,7 +146,7 @@ class Session:
     @property
     def epochs(self) -> int:
         """Epochs of the whole run, the last of which may be cut short."""
-        return -(-self.recipe.schedule.steps(self.steps_per_epoch) // self.steps_per_epoch)
+        return self.recipe.schedule.whole_epochs(self.steps_per_epoch)
 
     def steps_done(self) -> bool:
         """Returns whether the run has made all of its steps."""

@@ -105,7 +105,7 @@ def token_geometry(images: Tensor, sizes: Tensor | None, shapes: Shapes, width: 
     if sizes is not None:
         return _geometry(padding_mask(images, sizes), shapes, width)
     size, device = (images.shape[2], images.shape[3]), images.device
-    # What is traced has to stay in the graph, and a tensor that only has a shape is no good to others.
+    # A traced call needs these operations in its graph, and a fake tensor must not enter the cache.
     kept = type(images) is Tensor and not torch.compiler.is_compiling()
     made = (_kept_geometry if kept else _unpadded_geometry)(size, tuple(shapes), width, device)
     positions, references, ratios, boxes = (

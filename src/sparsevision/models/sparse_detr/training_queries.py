@@ -51,10 +51,10 @@ class QueryGroup(NamedTuple):
 
 def joined(groups: Sequence[QueryGroup]) -> ObjectQueries:
     """Puts groups in a row."""
-    rows = zip(
-        *((part.content, part.positions, part.references) for part in (group.queries for group in groups)), strict=True
-    )
-    content, positions, references = (torch.cat(each, dim=1) for each in rows)
+    parts = [group.queries for group in groups]
+    content = torch.cat([part.content for part in parts], dim=1)
+    positions = torch.cat([part.positions for part in parts], dim=1)
+    references = torch.cat([part.references for part in parts], dim=1)
     return ObjectQueries(content, positions, references, tuple(group.attention() for group in groups))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from sparsevision.errors import ConfigError, UnknownNameError
 from sparsevision.models.config_checks import Count, FromZero, Rate, Repeats, RepeatsFromZero, check_fields
@@ -134,6 +134,14 @@ class SparseFormerConfig:
                 )
             if any("encode" in order for order in (self.focusing_order, *self.orders)) and width % 8:
                 raise ConfigError(f"A width of {width} cannot hold the encoding of regions; choose a multiple of 8.")
+
+    def shared_fields(self) -> dict[str, Any]:
+        """Returns the fields that networks of all tasks have."""
+        return {field.name: getattr(self, field.name) for field in fields(SparseFormerConfig)}
+
+    def network(self) -> SparseFormerConfig:
+        """Returns the configuration of the network alone, without outputs."""
+        return SparseFormerConfig(**self.shared_fields() | {"num_classes": 0})
 
     def num_heads(self, width: int) -> int:
         """Returns the attention heads of a unit: 64, or as many as there are channels if there are fewer."""

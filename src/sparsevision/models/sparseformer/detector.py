@@ -7,7 +7,7 @@ norm in front of the heads, the number of classes (DETR's), and that earlier uni
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -65,11 +65,6 @@ class SparseFormerDetectorConfig(SparseFormerConfig):
     def background(self) -> int:
         """Outputs of the class head beside those of the classes."""
         return 1
-
-    def network(self) -> SparseFormerConfig:
-        """Returns the configuration of the network alone, without outputs."""
-        values = {field.name: getattr(self, field.name) for field in fields(SparseFormerConfig)}
-        return SparseFormerConfig(**values | {"num_classes": 0})
 
 
 class DetectorHead(nn.Module):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 
 from sparsevision.models.registry import Variant
-from sparsevision.models.sparseformer.config import SparseFormerConfig
 from sparsevision.models.sparseformer.detector import SparseFormerDetectorConfig
 from sparsevision.models.sparseformer.variants import CONFIGS as CLASSIFIERS
 from sparsevision.types import Preprocessing
-
-_NANO = {field.name: getattr(CLASSIFIERS["sparseformer_nano"], field.name) for field in fields(SparseFormerConfig)}
 
 CONFIGS: Mapping[str, SparseFormerDetectorConfig] = {
     "sparseformer_detector_small": SparseFormerDetectorConfig(),
     # Small data sets teach early units through heads of their own.
     "sparseformer_detector_nano": SparseFormerDetectorConfig(
-        **_NANO
+        **CLASSIFIERS["sparseformer_nano"].shared_fields()
         | {"classifier": "sparseformer_nano", "num_tokens": 100, "num_queries": 100, "num_classes": 3}
         | {"auxiliary_heads": "cortex"}
     ),

@@ -8,7 +8,7 @@ norms behind the two convolutions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -63,11 +63,6 @@ class SparseFormerSegmenterConfig(SparseFormerConfig):
             raise ConfigError(
                 "The segmenter restores a map of stride 4: it needs image_feature='early_conv' and readout='mean'."
             )
-
-    def network(self) -> SparseFormerConfig:
-        """Returns the configuration of the network alone, without outputs."""
-        values = {field.name: getattr(self, field.name) for field in fields(SparseFormerConfig)}
-        return SparseFormerConfig(**values | {"num_classes": 0})
 
 
 class PixelQueries(nn.Linear):

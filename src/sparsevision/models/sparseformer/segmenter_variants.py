@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 
 from sparsevision.models.registry import Variant
-from sparsevision.models.sparseformer.config import SparseFormerConfig
 from sparsevision.models.sparseformer.segmenter import SparseFormerSegmenterConfig
 from sparsevision.models.sparseformer.variants import CONFIGS as CLASSIFIERS
 from sparsevision.types import Preprocessing
-
-_NANO = {field.name: getattr(CLASSIFIERS["sparseformer_nano"], field.name) for field in fields(SparseFormerConfig)}
 
 CONFIGS: Mapping[str, SparseFormerSegmenterConfig] = {
     "sparseformer_segmenter_tiny": SparseFormerSegmenterConfig(),
     # Streets and cells have more things in them than the classifier has tokens.
     "sparseformer_segmenter_nano": SparseFormerSegmenterConfig(
-        **_NANO
+        **CLASSIFIERS["sparseformer_nano"].shared_fields()
         | {"classifier": "sparseformer_nano", "num_tokens": 100, "num_classes": 2}
         | {"restored_width": 128, "restored_heads": 4, "decoder_width": 128}
     ),

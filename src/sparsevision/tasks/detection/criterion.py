@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.ops import box_convert, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import box_area, box_convert, generalized_box_iou_loss, sigmoid_focal_loss
 
 from sparsevision.errors import ConfigError
 from sparsevision.outputs import DetectionHead, DetectionOutput, at_least_single
@@ -21,6 +21,7 @@ from sparsevision.tasks.detection.matching import (
     Matches,
     SetWeights,
     assigned_matches,
+    shared_areas,
 )
 
 Target = dict[str, Tensor]
@@ -53,7 +54,7 @@ class SetCriterion:
         terms: dict[str, Tensor] = {}
         for head in output.heads:
             for name, loss in self.weighted(self.of_head(head, targets, objects, images)).items():
-                terms[name] = terms[name] + head.weight * loss if name in terms else head.weight * loss
+                terms[name] = terms.get(name, 0.0) + head.weight * loss
         return terms
 
     def weighted(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -102,10 +103,8 @@ class SetCriterion:
 
 def _overlaps(found: Tensor, true: Tensor) -> Tensor:
     """Returns the overlap of each found box with its own object, corners given."""
-    first, last = torch.maximum(found[:, :2], true[:, :2]), torch.minimum(found[:, 2:], true[:, 2:])
-    shared = (last - first).clamp(min=0).prod(dim=1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(dim=1) for box in (found, true)]
-    return shared / (areas[0] + areas[1] - shared).clamp(min=EPS)
+    shared = shared_areas(found, true)
+    return shared / (box_area(found) + box_area(true) - shared).clamp(min=EPS)
 
 
 def _focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:

@@ -80,6 +80,12 @@ class HungarianMatcher:
         return self.weights.classes * classes + self.weights.l1 * l1 - self.weights.giou * giou.nan_to_num(0.0)
 
 
+def shared_areas(boxes: Float[Tensor, "*batch 4"], others: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
+    """Returns the area that each box shares with the other of its row; corners given."""
+    first, last = torch.maximum(boxes[..., :2], others[..., :2]), torch.minimum(boxes[..., 2:], others[..., 2:])
+    return (last - first).clamp(min=0).prod(dim=-1)
+
+
 def assigned_matches(objects: Int[Tensor, "batch rows"], labels: Sequence[Int[Tensor, " objects"]]) -> Matches:
     """Returns the pairs of rows whose object is known: its place among the image's objects, or -1."""
     first = torch.tensor([0, *[len(each) for each in labels]][:-1], device=objects.device).cumsum(0)

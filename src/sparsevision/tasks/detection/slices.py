@@ -14,6 +14,7 @@ from torchvision.ops import box_area
 
 from sparsevision.data.preprocessing import view
 from sparsevision.outputs import DetectionOutput
+from sparsevision.tasks.detection.matching import shared_areas
 from sparsevision.tasks.detection.post_processing import Detections, PostProcess
 from sparsevision.types import Batch, Geometry, Preprocessing, Sample
 
@@ -105,9 +106,7 @@ def _duplicates(
     areas, gone = box_area(boxes), torch.zeros_like(cut)
     for index in range(1, len(boxes)):
         before = (labels[:index] == labels[index]) & (owner[:index] != owner[index]) & ~gone[:index]
-        others = boxes[:index][before]
-        first, last = torch.maximum(others[:, :2], boxes[index, :2]), torch.minimum(others[:, 2:], boxes[index, 2:])
-        shared = (last - first).clamp(min=0).prod(dim=1)
+        shared = shared_areas(boxes[:index][before], boxes[index].unsqueeze(0))
         repeats = shared > _DUPLICATE * (areas[:index][before] + areas[index] - shared)
         if cut[index]:
             repeats |= shared > _COVERED * areas[index]
