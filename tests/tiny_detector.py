@@ -15,11 +15,17 @@ OPTIONS = {
     "num_queries": 8, "encoder_heads": "none", "num_classes": 2,
 }  # fmt: skip
 LABELS = ("disc", "square")
+SHOWN = Preprocessing(size=(64, 100), fit="short", interpolation="bilinear")
 METADATA = ClassMetadata(category_ids=(3, 7), thresholds=(0.45, 0.55))
 
 
 def save_tiny_detector(
-    folder: Path, *, seed: int = 0, class_metadata: ClassMetadata = METADATA, **options: object
+    folder: Path,
+    *,
+    seed: int = 0,
+    class_metadata: ClassMetadata = METADATA,
+    shown: Preprocessing = SHOWN,
+    **options: object,
 ) -> Path:
     """Writes its checkpoint; classes, and their ids, are those of `coco_folder`."""
     torch.manual_seed(seed)
@@ -32,7 +38,6 @@ def save_tiny_detector(
             head = model.get_submodule(layer)
             head.bias.zero_()
             head.weight.mul_(4)
-    shown = Preprocessing(size=(64, 100), fit="short", interpolation="bilinear")
     return save_checkpoint(
         folder, model, name="sparse_detr_nano", preprocessing=shown, labels=LABELS, class_metadata=class_metadata
     )

@@ -22,6 +22,7 @@ from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model,
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
 from sparsevision.models.published import count_parameters
 from sparsevision.models.registry import TIMM, variant_named, variants
+from sparsevision.runtimes import is_exported, open_exported
 from sparsevision.types import Preprocessing
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
@@ -108,8 +109,8 @@ def is_known(name: str) -> bool:
 def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
     """Makes a trained model from whatever names one.
 
-    A registered name or "timm/NAME" gives the published weights, "hf-hub:USER/NAME" a model of the Hub, and
-    anything else is the path of a checkpoint.
+    A registered name or "timm/NAME" gives the published weights, "hf-hub:USER/NAME" a model of the Hub, the path of
+    an exported file (.onnx, .xml) its graph, and anything else is the path of a checkpoint.
 
     Raises:
         UnknownNameError: it is neither a model nor a path.
@@ -118,6 +119,8 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
     text = os.fspath(name_or_path)
     if is_known(text):
         return create_model(text, pretrained=True)
+    if is_exported(text):
+        return open_exported(text)
     if text.startswith(HUB_PREFIX):
         return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]
     looks_like_path = os.sep in text or Path(text).suffix or Path(text).exists()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -185,7 +185,8 @@ class Preprocessing:
     `fit` says how the image meets `size` (height, width):
     "crop" resizes the short side to `size / crop_fraction` and takes the centre; "stretch" resizes to exactly
     `size`; "whole" keeps the aspect ratio and the whole image, the *area* being that of `size`; "short", too, but
-    with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection).
+    with a short side of `size[0]`, or a long side of `size[1]` where it would become longer (detection). Sides of
+    whole images are rounded to a `multiple` of pixels, and are at least three times as long.
 
     Of a video, `frames` frames at even distances are read: every `frame_stride`-th one, or as far apart as to cover
     `clip_seconds`; with neither, the whole video. None: the model takes images. Where a video is scored, `clips` of it
@@ -203,6 +204,7 @@ class Preprocessing:
     clip_seconds: float | None = None
     clips: int = 1
     crops: int = 1
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         # JSON and TOML hand lists over; equality and hashing want tuples.
@@ -334,6 +336,10 @@ class Result(ABC):
         """Returns the answer in a few words."""
 
     @abstractmethod
+    def agreement(self, other: Self) -> float:
+        """Returns the share of the answer that is the same in another result of the image, from 0 to 1."""
+
+    @abstractmethod
     def annotate(self, image: Image, *, least_side: int = 480) -> Image:
         """Returns the image (upright RGB; it may be a reduced one) with the answer drawn over it.
 
@@ -361,6 +367,10 @@ class UnreadResult(Result):
     def summary(self) -> str:
         """Returns the reason."""
         return self.reason
+
+    def agreement(self, other: Self) -> float:
+        """Returns whether the other could not be read for the same reason."""
+        return float(self.reason == other.reason)
 
     def annotate(self, image: Image, *, least_side: int = 480) -> Image:
         """Returns the image as it is."""

@@ -16,9 +16,9 @@ from names import folders, mentions
 
 # The rooms from the ground up: each may import those below it on its own chain, as docs/design.md draws them.
 GROUND = {"errors", "types", "files", "limits", "stopping"}
-NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "factory"]
+NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "runtimes", "factory"]
 INPUTS = [*GROUND, "outputs", "drawing", "data", "tasks"]
-USES = ["inference", "measure", "evaluation", "training"]
+USES = ["inference", "export", "measure", "evaluation", "training"]
 
 
 def _below(chain: list[str], room: str) -> set[str]:
@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "stopping": {"errors"},
     "outputs": GROUND,
     "drawing": GROUND,
-    **{room: _below(NETWORKS, room) for room in ("kernels", "packing", "models", "checkpoints", "factory")},
+    **{room: _below(NETWORKS, room) for room in ("kernels", "packing", "models", "checkpoints", "runtimes", "factory")},
     "timm": set(NETWORKS),
     "data": GROUND,
     "tasks": _below(INPUTS, "tasks"),
@@ -57,6 +57,10 @@ LATE = {
     "supervision",
     "yaml",
     "defusedxml",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
 }
 
 

@@ -111,6 +111,7 @@ def _check_preprocessing(preprocessing: Preprocessing, origin: str) -> None:
         and all(math.isfinite(value) for value in channels)
         and all(value > 0 for value in preprocessing.std)
         and len(preprocessing.mean) == len(preprocessing.std) > 0
+        and 1 <= preprocessing.multiple <= _LARGEST_SIDE
     )
     _check_clips(preprocessing, origin)
     if not fits:

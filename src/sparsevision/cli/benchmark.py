@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from sparsevision.cli.sizes import parse_size
 from sparsevision.cli.tables import print_table, show_status
 from sparsevision.errors import ConfigError, naming
 from sparsevision.files import check_different, check_new
@@ -61,7 +62,7 @@ def benchmark(
         out: Files to write: .json, .md, or one of each.
         overwrite: Replace files that exist already.
     """
-    paths, shapes = out or [], [_size(text) for text in sizes or ["224"]]
+    paths, shapes = out or [], [parse_size(text, "--sizes") for text in sizes or ["224"]]
     _check_outputs(paths, overwrite)
     if macs:
         if sizes and models is None:
@@ -132,15 +133,6 @@ def _write(paths: Sequence[Path], json_text: str, markdown: str) -> None:
     for path in paths:
         with naming(path):
             path.write_text((json_text if path.suffix == ".json" else markdown) + "\n", encoding="utf-8")
-
-
-def _size(text: str) -> Size:
-    """Parses 224 or 800x1066."""
-    numbers = text.lower().split("x")
-    if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
-        raise ConfigError(f"--sizes {text}: a size is one number, or height and width as in 800x1066.")
-    first, last = int(numbers[0]), int(numbers[-1])
-    return (first, last) if len(numbers) == 2 else first
 
 
 def _count_published(paths: Sequence[Path]) -> int:

@@ -18,6 +18,7 @@ from sparsevision.types import Geometry, Preprocessing, Sample
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LEAST_SIDE = 32
+LEAST_MULTIPLES = 3  # of what sides are rounded to
 
 
 def identity(target: Any) -> Any:
@@ -118,8 +119,13 @@ def _uncropped_size(preprocessing: Preprocessing, image: Image.Image) -> tuple[i
     if preprocessing.fit == "stretch":
         return preprocessing.size
     if preprocessing.fit == "short":
-        return short_side_size(image.height, image.width, *preprocessing.size)
-    return _whole_size(preprocessing.size, image)
+        size = short_side_size(image.height, image.width, *preprocessing.size)
+    else:
+        size = _whole_size(preprocessing.size, image)
+    if preprocessing.multiple == 1:
+        return size
+    height, width = (max(round(side / preprocessing.multiple), LEAST_MULTIPLES) for side in size)
+    return height * preprocessing.multiple, width * preprocessing.multiple
 
 
 def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[int, int]:

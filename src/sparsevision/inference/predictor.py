@@ -221,7 +221,7 @@ class Predictor:
         """Runs images part by part."""
         for tiles, time in images:
             for sample in tiles.samples():
-                batch = self._batch([sample])
+                batch = self.batch([sample])
                 output, _ = self._run(batch.images, None, False, controls)
                 _check_numbers(sample.name, output)
                 tiles.add(output, batch)
@@ -232,7 +232,7 @@ class Predictor:
         self, samples: Sequence[Sample], *, read: Reader, kinds: Traced, features: bool, controls: Mapping[str, Any]
     ) -> list[Result]:
         """Runs samples of one size together."""
-        batch = self._batch(samples)
+        batch = self.batch(samples)
         trace = _trace(kinds)
         output, pooled = self._run(batch.images, trace, features, controls)
         _check_numbers(batch.names[0], output, pooled)
@@ -243,8 +243,8 @@ class Predictor:
             found.append(replace(result, trace=None if trace is None else trace[index], time=sample.time, features=own))
         return found
 
-    def _batch(self, samples: Sequence[Sample]) -> Batch:
-        """Puts samples of one size together, in the precision of the weights."""
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """Puts samples of one size, as `reader` gives them, together, in the precision of the weights."""
         precision = _precision(self.model)
         if precision != self._opened_as and is_packed(self.model):
             raise ConfigError(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsevision.kernels.dispatch import fast_on_cpu
+from sparsevision.kernels.dispatch import fast_on_cpu, sizes_like
 
 
 def in_channels_last(features: Tensor, *_: Any, **__: Any) -> bool:
@@ -34,9 +34,9 @@ def gather_corners(features: Tensor, points: Tensor, padding: str = "zeros") -> 
 
 def inner_position(points: Tensor, width: int, height: int, padding: str) -> Tensor:
     """Turns fractions (*, 2) of a map into pixels from the centre of the first one, within the map with "border"."""
-    position = points * points.new_tensor([width, height]) - 0.5
+    position = points * sizes_like(points, (width, height)) - 0.5
     if padding == "border":
-        position = torch.minimum(position.clamp(min=0), position.new_tensor([width - 1, height - 1]))
+        position = torch.minimum(position.clamp(min=0), sizes_like(position, (width - 1, height - 1)))
     return position
 
 
@@ -54,7 +54,7 @@ def corner_shares(position: Tensor, width: int, height: int) -> tuple[Tensor, Te
          before[..., 0] * after[..., 1], after[..., 0] * after[..., 1]], dim=-1,
     )  # fmt: skip
     # A far point stays representable as an integer; it reads nothing either way.
-    corner = torch.minimum(corner.clamp(min=-2), corner.new_tensor([width, height])).long()
+    corner = torch.minimum(corner.clamp(min=-2), sizes_like(corner, (width, height))).long()
     x = corner[..., :1] + corner.new_tensor([0, 1, 0, 1])
     y = corner[..., 1:] + corner.new_tensor([0, 0, 1, 1])
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -6,7 +6,7 @@ fast form gives the same numbers to rounding, and lives in this room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -71,6 +71,13 @@ def fast_cpu_inference(tensor: Tensor, *_: Any, **__: Any) -> bool:
 def fast_cpu_training(tensor: Tensor, *_: Any, **__: Any) -> bool:
     """Returns whether a fast form with a backward pass of its own may run: eagerly, on a CPU, with gradients."""
     return fast_on_cpu(tensor) and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def sizes_like(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Returns sizes (k,) in a tensor's type; those that an exported graph leaves open stay open."""
+    if any(isinstance(size, torch.SymInt) for size in sizes):
+        return torch.stack([tensor.new_ones(()) * size for size in sizes])
+    return tensor.new_tensor(sizes)
 
 
 def with_channels_last(images: Tensor) -> Tensor:

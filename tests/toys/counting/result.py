@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sparsevision.types import Result
 
@@ -24,6 +24,9 @@ class CountingResult(Result):
 
     def summary(self) -> str:
         return f"{self.count:.1f} {self.classes[0]}"
+
+    def agreement(self, other: Self) -> float:
+        return float(abs(self.count - other.count) < 0.1)
 
     def annotate(self, image: Image, *, least_side: int = 480) -> Image:
         from sparsevision.drawing.boxes import enlarged, write_lines

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sparsevision.kernels.deformable_cpu import rows_can_be_sampled, sample_rows
-from sparsevision.kernels.dispatch import accelerated
+from sparsevision.kernels.dispatch import accelerated, sizes_like
 from sparsevision.models.precision import like_weights
 
 Shapes = Sequence[tuple[int, int]]
@@ -120,5 +120,7 @@ class DeformableAttention(nn.Module):
         if references.shape[-1] == 4:
             reach = references[..., 2:] * (0.5 / self.num_points)
         else:
-            reach = 1 / references.new_tensor([(width, height) for height, width in shapes]).unsqueeze(1)
+            reach = 1 / sizes_like(references, [size for height, width in shapes for size in (width, height)]).view(
+                -1, 1, 2
+            )
         return SamplingLocations(references[..., :2] + offsets * reach, weights)

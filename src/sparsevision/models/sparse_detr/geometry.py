@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sparsevision.kernels.dispatch import sizes_like
 from sparsevision.models.sparse_detr.deformable import Shapes
 
 # The first stage proposes squares of this share of the image on the finest level, twice as large on each next one.
@@ -76,7 +77,7 @@ def proposals(masks: list[Bool[Tensor, "batch _ _"]]) -> Float[Tensor, "batch to
     for level, mask in enumerate(masks):
         height, width = mask.shape[1:]
         valid = torch.stack([(~mask[:, 0]).sum(1), (~mask[:, :, 0]).sum(1)], dim=-1).float()[:, None]
-        centres = _centres((height, width), valid) * valid.new_tensor([width, height]) / valid
+        centres = _centres((height, width), valid) * sizes_like(valid, (width, height)) / valid
         sides = torch.full_like(centres, PROPOSAL_SIDE * 2**level)
         box = torch.cat([centres, sides], dim=-1)
         low, high = PROPOSAL_RANGE
@@ -103,34 +104,30 @@ class TokenGeometry(NamedTuple):
 def token_geometry(images: Tensor, sizes: Tensor | None, shapes: Shapes, width: int) -> TokenGeometry:
     """Returns the geometry of a batch; that of images without padding is kept for the next ones of their size."""
     if sizes is not None:
-        return _geometry(padding_mask(images, sizes), shapes, width)
-    size, device = (images.shape[2], images.shape[3]), images.device
+        return _geometry(level_masks(padding_mask(images, sizes), shapes), width)
+    device = images.device
     # A traced call needs these operations in its graph, and a fake tensor must not enter the cache.
     kept = type(images) is Tensor and not torch.compiler.is_compiling()
-    made = (_kept_geometry if kept else _unpadded_geometry)(size, tuple(shapes), width, device)
+    made = (_kept_geometry if kept else _unpadded_geometry)(tuple(shapes), width, device)
     positions, references, ratios, boxes = (
-        each.expand(len(images), -1, -1) for each in (made.positions, made.references, made.ratios, made.boxes)
+        each.expand(images.shape[0], -1, -1) for each in (made.positions, made.references, made.ratios, made.boxes)
     )
     return TokenGeometry(positions, references, None, ratios, boxes)
 
 
 @lru_cache(maxsize=2)
-def _kept_geometry(
-    size: tuple[int, int], shapes: tuple[tuple[int, int], ...], width: int, device: torch.device
-) -> TokenGeometry:
+def _kept_geometry(shapes: tuple[tuple[int, int], ...], width: int, device: torch.device) -> TokenGeometry:
     # Training may use it, too.
     with torch.inference_mode(mode=False):
-        return _unpadded_geometry(size, shapes, width, device)
+        return _unpadded_geometry(shapes, width, device)
 
 
-def _unpadded_geometry(
-    size: tuple[int, int], shapes: tuple[tuple[int, int], ...], width: int, device: torch.device
-) -> TokenGeometry:
-    return _geometry(torch.zeros(1, *size, dtype=torch.bool, device=device), shapes, width)
+def _unpadded_geometry(shapes: tuple[tuple[int, int], ...], width: int, device: torch.device) -> TokenGeometry:
+    return _geometry([torch.zeros(1, *shape, dtype=torch.bool, device=device) for shape in shapes], width)
 
 
-def _geometry(mask: Bool[Tensor, "batch height width"], shapes: Shapes, width: int) -> TokenGeometry:
-    masks = level_masks(mask, shapes)
+def _geometry(masks: list[Bool[Tensor, "batch _ _"]], width: int) -> TokenGeometry:
+    shapes = [(mask.shape[1], mask.shape[2]) for mask in masks]
     ratios = valid_ratios(masks)
     return TokenGeometry(
         positions=torch.cat([sine_encoding(level, width) for level in masks], dim=1),

@@ -289,7 +289,7 @@ class SparseDETR(nn.Module):
         In training, further groups of them may follow.
         """
         if isinstance(self.query, LearnedQueries):
-            return None, None, [QueryGroup("queries", self.query(len(memory.tokens)))]
+            return None, None, [QueryGroup("queries", self.query(memory.tokens.shape[0]))]
         assert self.proposal is not None
         head = self.proposal_head if self.proposal_head is not None else self.decoder_heads[0]
         assert isinstance(head, BoxHead)
@@ -298,7 +298,9 @@ class SparseDETR(nn.Module):
         if self.numerics.ignores_padding:
             ranked = ranked.masked_fill(boxes[..., 0].isinf(), -math.inf)
         further = self.config.query_groups - 1 if self.training else 0
-        order = ranked.topk(min(self.config.num_queries * (1 + further), ranked.shape[1]), dim=1).indices
+        wanted, tokens = self.config.num_queries * (1 + further), ranked.shape[1]
+        # An exported graph that leaves sizes open is for images of more tokens than queries.
+        order = ranked.topk(wanted if isinstance(tokens, torch.SymInt) else min(wanted, tokens), dim=1).indices
         chosen = order[:, : self.config.num_queries]
         groups = [QueryGroup("queries", self._proposed_queries(memory, proposed, chosen))]
         # Each of the others takes its share of the best proposals, so that each has something at every object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sparsevision.kernels.bilinear import corner_shares
+from sparsevision.kernels.dispatch import sizes_like
 from sparsevision.models.sparse_detr.deformable import SamplingLocations, Shapes
 
 Scores = Float[Tensor, "batch tokens"]
@@ -72,12 +74,17 @@ def budgets(padding: Padding, keep_ratio: float) -> Counts:
 
 def whole_budget(tokens: int, keep_ratio: float) -> int:
     """Returns the budget of an image without padding, as a number that is known without reading any tensor."""
+    if isinstance(tokens, torch.SymInt):
+        # A size that an exported graph leaves open: in whole numbers alone, and without a comparison, which would bind
+        # the graph to the sizes of its example.
+        share = Fraction(keep_ratio).limit_denominator(10_000)
+        return tokens if share >= 1 else tokens * share.numerator // share.denominator + 1
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
 def select(scores: Scores, counts: Counts | int) -> TokenSelection:
     """Chooses each image's best tokens, of all levels together; one number is that of every image."""
-    if isinstance(counts, int):
+    if not isinstance(counts, Tensor):
         return TokenSelection(scores.topk(counts, dim=1).indices)
     most = int(counts.max())
     indices = scores.topk(most, dim=1).indices
@@ -109,9 +116,9 @@ def dense_attention_map(weights: Sequence[Float[Tensor, "batch heads queries tok
 
 def _spread(locations: Tensor, weights: Tensor, shape: tuple[int, int], shift: float) -> Tensor:
     height, width = shape
-    position = (locations * locations.new_tensor([width, height]) - shift).flatten(1, -2)
+    position = (locations * sizes_like(locations, (width, height)) - shift).flatten(1, -2)
     rows, shares = corner_shares(position, width, height)
-    total = weights.new_zeros(len(weights), height * width)
+    total = weights.new_zeros(weights.shape[0], height * width)
     for corner in range(4):
         total.scatter_add_(1, rows[..., corner], shares[..., corner] * weights.flatten(1))
     return total

@@ -74,7 +74,7 @@ class FrameMaps:
 
     def _with(self, chosen: Int[Tensor, " chosen"], number: int) -> Maps:
         """Returns the first `number` maps and behind them those of frames, counted over the batch."""
-        frames, at_once = self._clips.transpose(1, 2), len(chosen)
+        frames, at_once = self._clips.transpose(1, 2), chosen.shape[0]
         if fast_cpu_inference(frames):
             # One frame at a time stays in cache, and besides the maps nothing of the size of a clip is made.
             at_once = 1

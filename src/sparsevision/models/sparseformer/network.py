@@ -155,7 +155,7 @@ class SparseFormer(Classifier):
         tokens = self.bridge(tokens)
         for index, unit in enumerate(self.cortex):
             if index == self.class_token_at and self.tokens.cls is not None:
-                tokens = torch.cat([self.tokens.cls.expand(len(tokens), 1, -1), tokens], dim=1)
+                tokens = torch.cat([self.tokens.cls.expand(tokens.shape[0], 1, -1), tokens], dim=1)
             tokens, rois = self._run(unit, tokens, rois, view._replace(stage=f"cortex.{index + 1}"))
             if after is not None:
                 after.append(tokens)

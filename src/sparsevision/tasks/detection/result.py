@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from sparsevision.errors import MissingExtraError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # A table has a column a class up to this many classes; with more of them one cell lists what was found.
 _MOST_COLUMNS = 8
+# The overlap from which two boxes are the same.
+_SAME_BOX = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,18 @@ class DetectionResult(Result):
         counts = self.counts()
         order = dict.fromkeys((*self.classes, *counts))
         return ", ".join(f"{counts[label]} {label}" for label in order if label in counts) or "nothing"
+
+    def agreement(self, other: Self) -> float:
+        """Returns the share of objects that both have, with the same label and nearly the same box."""
+        from scipy.optimize import linear_sum_assignment
+        from torchvision.ops import box_iou
+
+        most = max(len(self), len(other))
+        if not min(len(self), len(other)):
+            return float(not most)
+        shared = box_iou(torch.tensor(self.boxes), torch.tensor(other.boxes)).numpy()
+        same = shared * (np.asarray(self.labels)[:, None] == np.asarray(other.labels))
+        return float((same[linear_sum_assignment(-same)] >= _SAME_BOX).sum() / most)
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sparsevision.types import Result
 
@@ -34,6 +34,10 @@ class ClassificationResult(Result):
     def summary(self) -> str:
         """Returns the classes with their scores."""
         return ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))
+
+    def agreement(self, other: Self) -> float:
+        """Returns whether both have the same best class."""
+        return float(self.labels[:1] == other.labels[:1])
 
     def annotate(self, image: Image, *, least_side: int = 480) -> Image:
         """Returns the image with the best classes written into its upper left corner."""

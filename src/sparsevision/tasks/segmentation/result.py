@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class SegmentationResult(Result):
     def areas(self) -> dict[str, int]:
         """The number of connected areas of each class that was found."""
         return {name: self.count(name) for name in self.shares}
+
+    def agreement(self, other: Self) -> float:
+        """Returns the share of pixels that have the same class in both."""
+        return float((self.labels == other.labels).mean())
 
     def mask(self, name: str) -> np.ndarray:
         """Returns which pixels (H, W) are of a class; raises UnknownNameError for a name that is none."""

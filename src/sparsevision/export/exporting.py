@@ -1,0 +1,150 @@
+"""Export of a trained model: traced, written, opened again and compared with PyTorch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsevision.checkpoints.description import format_description
+from sparsevision.checkpoints.identity import config_of
+from sparsevision.data.preprocessing import LEAST_MULTIPLES
+from sparsevision.errors import ConfigError
+from sparsevision.export.agreement import Agreement, compare
+from sparsevision.export.formats import FORMATS, Format
+from sparsevision.export.graph import MULTIPLE, TracedGraph, trace_graph
+from sparsevision.factory import identity_of, open_model
+from sparsevision.inference import Predictor
+from sparsevision.inference.options import checked_options
+from sparsevision.runtimes import GraphDescription, is_exported, open_exported
+from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH
+from sparsevision.runtimes.structure import unflatten
+from sparsevision.types import Preprocessing, TraceKind
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a model is exported.
+
+    Args:
+        format: one of `FORMATS`.
+        size: (height, width) of the images; by default the model's own. Where the model sees whole images of any shape,
+            a size makes it see them stretched to it.
+        dynamic: images of any sides that are multiples of 32; by default where the model sees whole images.
+        batch: images a call; by default any number.
+        trace: the graph also returns what the network looked at.
+        precision: of the weights in the file.
+        controls: values of the network's controls, which are fixed by the export.
+    """
+
+    format: str = "onnx"
+    size: tuple[int, int] | None = None
+    dynamic: bool | None = None
+    batch: int | None = None
+    trace: bool = False
+    precision: str = "fp32"
+    controls: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export made: its `files`, how images are seen, and how it agrees with PyTorch (None: not compared)."""
+
+    files: tuple[Path, ...]
+    preprocessing: Preprocessing
+    graph: GraphDescription
+    agreement: Agreement | None
+
+
+def export_model(
+    model: str | os.PathLike[str], path: str | os.PathLike[str], options: ExportOptions | None = None, *,
+    images: Sequence[Any] = (), progress: Progress = lambda what: None,
+) -> Exported:  # fmt: skip
+    """Writes a model for another runtime and compares the file with PyTorch.
+
+    Args:
+        model: a checkpoint's path, or a model's name, whose published weights are taken; fresh weights where there are
+            none of a registered model.
+        path: of the file.
+        options: how it is exported.
+        images: what `Predictor` takes, to compare with.
+        progress: called with what is being done.
+
+    Raises:
+        ConfigError: the model cannot be exported so.
+        CheckpointError: the weights are missing or damaged.
+    """
+    options = options or ExportOptions()
+    way, path = _format(options), Path(path)
+    if is_exported(model):
+        raise ConfigError(f"{os.fspath(model)!r} is exported already: give the weights that it was made of.")
+    progress("opening the model")
+    made = open_model(model).eval()
+    identity = identity_of(made)
+    if identity is None or not hasattr(made, "controls"):
+        raise ConfigError(f"{type(made).__name__} is not one of this package's networks: timm exports its own.")
+    controls = checked_options(made, options.controls)
+    preprocessing, open_axes = _view(identity.preprocessing, options)
+    shape = (options.batch or 1, *preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
+    kinds: tuple[TraceKind, ...] = tuple(getattr(made, "traces", ())) if options.trace else ()
+    least = preprocessing.multiple * (LEAST_MULTIPLES if preprocessing.multiple > 1 else 1)
+    progress("tracing")
+    traced = trace_graph(made, shape, open_axes=open_axes, controls=controls, kinds=kinds, blocks=way.in_blocks)
+    graph = GraphDescription(
+        shape=shape, open_axes=open_axes, multiple=preprocessing.multiple, least=least, outputs=traced.outputs,
+        structure=traced.structure, kind=getattr(made, "outputs", "classes"), observations=traced.observations,
+        controls=controls, precision=options.precision,
+    )  # fmt: skip
+    texts = {
+        DESCRIPTION: format_description(
+            identity.name, config_of(made), preprocessing, identity.labels, identity.class_metadata
+        ),
+        GRAPH: graph.model_dump_json(),
+    }
+    progress(f"writing {path.name}")
+    way.write(traced, texts, path, options.precision)
+    agreement = None
+    if images:
+        progress(f"comparing {len(images)} images")
+        reference = Predictor(model, "cpu", preprocessing=preprocessing)
+        agreement = compare(reference, _runner(path, traced, graph), images, controls=controls)
+    return Exported(files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement)
+
+
+def _format(options: ExportOptions) -> Format:
+    way = FORMATS[options.format]
+    if options.precision not in way.precisions:
+        raise ConfigError(
+            f"The format {way.name} is not written in {options.precision}: choose {' or '.join(way.precisions)}."
+        )
+    if options.size is not None and options.dynamic:
+        raise ConfigError("size fixes the sides of the images, and dynamic leaves them open: give one of the two.")
+    return way
+
+
+def _view(preprocessing: Preprocessing, options: ExportOptions) -> tuple[Preprocessing, tuple[int, ...]]:
+    """Returns how the exported model sees images, and the axes of its input that are left open."""
+    if preprocessing.frames is not None and options.dynamic:
+        raise ConfigError("A model of videos is exported for clips of one size: omit dynamic.")
+    whole = preprocessing.fit in ("whole", "short")
+    dynamic = options.dynamic if options.dynamic is not None else whole and options.size is None
+    axes = () if options.batch else (0,)
+    if dynamic:
+        return replace(preprocessing, multiple=MULTIPLE), (*axes, 2, 3)
+    size = options.size or preprocessing.size
+    return replace(preprocessing, size=size, fit="stretch" if whole else preprocessing.fit), axes
+
+
+def _runner(path: Path, traced: TracedGraph, graph: GraphDescription) -> Callable[[Tensor], Any]:
+    """Returns the file as a function, as its user will run it."""
+    if is_exported(path):
+        return open_exported(path)
+    program: nn.Module = torch.export.load(path).module()
+    return lambda images: unflatten(graph.structure, dict(zip(graph.outputs, program(images), strict=True)))

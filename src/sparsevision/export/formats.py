@@ -1,0 +1,155 @@
+"""The formats that a traced graph is written in."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from sparsevision.errors import ConfigError, first_line, import_extra
+from sparsevision.export.graph import TracedGraph
+from sparsevision.files import replacing
+from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
+
+OPSET = 20
+INPUT = "images"
+
+
+class Format(ABC):
+    """A format: its name, its suffix, which package reads it, and the precisions that it is written in."""
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    title: ClassVar[str]
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    in_blocks: ClassVar[bool] = True  # how it takes images of open sides while it is traced
+
+    @abstractmethod
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+        """Writes a graph and the texts that it carries; the file appears when it is complete."""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Returns the files that are written for a path."""
+        return (path,)
+
+
+class Onnx(Format):
+    """One file for ONNX Runtime."""
+
+    name, suffix, title = "onnx", ".onnx", OnnxRuntime.title
+
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+        """Writes one .onnx file."""
+        with replacing(path) as part:
+            write_onnx(graph, texts, part)
+
+
+class OpenVino(Format):
+    """An .xml file and its weights in a .bin file beside it, in half precision where asked for."""
+
+    name, suffix, title, precisions = "openvino", ".xml", OpenVinoRuntime.title, ("fp32", "fp16")
+
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+        """Writes an .xml file and a .bin file."""
+        openvino = import_extra("openvino", "Exporting to OpenVINO")
+        # By way of ONNX, which takes seconds; from the traced graph itself it takes minutes.
+        with replacing(path.with_suffix(".bin")) as weights, replacing(path) as part:
+            through = part.with_suffix(".onnx")
+            try:
+                write_onnx(graph, {}, through)
+                model = openvino.convert_model(through)
+                for key, text in texts.items():
+                    model.set_rt_info(text, [key])
+                openvino.save_model(model, part, compress_to_fp16=precision == "fp16")
+                part.with_suffix(".bin").replace(weights)
+            finally:
+                through.unlink(missing_ok=True)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Returns the .xml and the .bin file."""
+        return (path, path.with_suffix(".bin"))
+
+
+class Program(Format):
+    """The traced graph as torch.export keeps it, for programs in PyTorch."""
+
+    name, suffix, title = "pt2", ".pt2", "torch.export"
+    in_blocks = False
+
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+        """Writes one .pt2 file."""
+        with replacing(path) as part:
+            torch.export.save(graph.program, part, extra_files=dict(texts))
+
+
+FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino(), Program())}
+
+
+def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:
+    """Writes a graph as ONNX, weights included."""
+    import_extra("onnx", "Exporting to ONNX")
+    import_extra("onnxscript", "Exporting to ONNX")
+    try:
+        with _quietly():
+            made: Any = torch.onnx.export(
+                graph.program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(graph.outputs),
+                verbose=False,
+            )  # fmt: skip
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        raise ConfigError(f"PyTorch cannot write this model as ONNX: {first_line(error)}.") from error
+    made.model.metadata_props.update(texts)
+    made.save(path, external_data=False)
+    if len(made.model.graph.inputs[0].shape) == 6:
+        onnx = import_extra("onnx", "Exporting to ONNX")
+        model = onnx.load(path)
+        _take_whole_images(model, onnx)
+        onnx.save(model, path)
+
+
+def _take_whole_images(model: Any, onnx: Any) -> None:
+    """Puts a reshape before a graph that takes images in blocks (B, C, h, m, w, m), so that it takes (B, C, H, W)."""
+    graph, helper = model.graph, onnx.helper
+    first = graph.input[0]
+    batch, channels, _, multiple = (axis.dim_param or axis.dim_value for axis in first.type.tensor_type.shape.dim[:4])
+    first.name = f"{INPUT}_in_blocks"
+    for node in graph.node:
+        node.input[:] = [first.name if name == INPUT else name for name in node.input]
+    numbers = {"ones": [1, 1, multiple, multiple], "multiple": [multiple], "zero": [0], "three": [3], "four": [4]}
+    constants = {name: f"{INPUT}_{name}" for name in numbers}
+    for name, values in numbers.items():
+        graph.initializer.append(helper.make_tensor(constants[name], onnx.TensorProto.INT64, [len(values)], values))
+    steps = [
+        ("Shape", [INPUT], "sides"),
+        ("Div", ["sides", constants["ones"]], "counts"),
+        ("Slice", ["counts", constants["zero"], constants["three"]], "first_counts"),
+        ("Slice", ["counts", constants["three"], constants["four"]], "last_count"),
+        ("Concat", ["first_counts", constants["multiple"], "last_count", constants["multiple"]], "blocks"),
+        ("Reshape", [INPUT, "blocks"], first.name),
+    ]
+    names = {name: f"{INPUT}_{name}" for _, _, name in steps[:-1]}
+    for place, (kind, inputs, output) in enumerate(steps):
+        more = {"axis": 0} if kind == "Concat" else {}
+        made = helper.make_node(kind, [names.get(each, each) for each in inputs], [names.get(output, output)], **more)
+        graph.node.insert(place, made)
+    whole = helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, [batch, channels, "height", "width"])
+    del graph.input[0]
+    graph.input.insert(0, whole)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps the exporter's own account of its steps from the console."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

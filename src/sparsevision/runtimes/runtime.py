@@ -1,0 +1,94 @@
+"""The libraries that run exported files, each behind the same few lines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sparsevision.errors import CheckpointError, first_line, import_extra
+
+Arrays = Sequence[NDArray[Any]]
+DESCRIPTION, GRAPH = "sparsevision", "sparsevision_graph"  # keys of what a file carries
+
+
+class Runtime(ABC):
+    """An exported file that is open: `texts` are what it carries, by key."""
+
+    title: ClassVar[str]
+    texts: Mapping[str, str]
+
+    @abstractmethod
+    def __init__(self, path: Path, threads: int) -> None:
+        """Opens a file; raises whatever the library does."""
+
+    @abstractmethod
+    def run(self, images: NDArray[Any]) -> Arrays:
+        """Returns the outputs of a batch, in the graph's order."""
+
+
+class OnnxRuntime(Runtime):
+    """A file that ONNX Runtime runs on the CPU."""
+
+    title = "ONNX Runtime"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        runtime = import_extra("onnxruntime", "Running an ONNX file")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.texts = self.session.get_modelmeta().custom_metadata_map
+        self.input = self.session.get_inputs()[0].name
+
+    def run(self, images: NDArray[Any]) -> Arrays:
+        """Returns the outputs of a batch, in the graph's order."""
+        outputs: Arrays = self.session.run(None, {self.input: images})
+        return outputs
+
+
+class OpenVinoRuntime(Runtime):
+    """A file that OpenVINO runs on the CPU, in the precision that it has: by itself it would take half where it can."""
+
+    title = "OpenVINO"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        openvino = import_extra("openvino", "Running an OpenVINO file")
+        core = openvino.Core()
+        model = core.read_model(path)
+        keys = (key for key in (DESCRIPTION, GRAPH) if model.has_rt_info([key]))
+        self.texts = {key: str(model.get_rt_info([key]).astype(str)) for key in keys}
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self.compiled = core.compile_model(model, "CPU", settings)
+
+    def run(self, images: NDArray[Any]) -> Arrays:
+        """Returns the outputs of a batch, in the graph's order."""
+        found = self.compiled(images)
+        # Copies: the library's own memory is written again by the next call.
+        return [np.array(found[output]) for output in self.compiled.outputs]
+
+
+RUNTIMES: Mapping[str, type[Runtime]] = {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime}
+
+
+def open_runtime(path: Path) -> Runtime:
+    """Opens an exported file with as many threads as PyTorch has; raises CheckpointError for one that is damaged."""
+    kind = RUNTIMES[path.suffix.lower()]
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {str(path)!r}.")
+    return _opened(lambda: kind(path, torch.get_num_threads()), path, kind.title)
+
+
+def _opened(make: Callable[[], Runtime], path: Path, title: str) -> Runtime:
+    try:
+        return make()
+    except (RuntimeError, ValueError, OSError, MemoryError) as error:
+        raise CheckpointError(f"{title} cannot open {str(path)!r}: {first_line(error)}") from error
+    except Exception as error:  # ONNX Runtime's own classes descend from Exception alone.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise CheckpointError(f"{title} cannot open {str(path)!r}: {first_line(error)}") from error
