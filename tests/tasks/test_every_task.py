@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,24 @@ VIDEO = {
     "num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 16, "focusing_repeats": 1,
     "cortex_width": 32, "cortex_depth": 2, "head_width": 8, "inflation": 2, "temporal_offset_init": "spread",
 }  # fmt: skip
+BOXES = Example(
+    task="detection",
+    draw=draw_coco_folder,
+    recipe="objects_nano",
+    values={
+        "model": {"name": "sparse_detr_nano", "config": DETR},
+        "data.batch": 3,
+        "transforms.short_sides": [48],
+        "transforms.longest": 96,
+        "transforms.crop": 0.0,
+        "transforms.evaluation.size": 48,
+        "transforms.evaluation.longest": 96,
+    },
+    view=Preprocessing(size=(48, 96), fit="short"),
+    own="transforms.crop_sides",
+    foreign="transforms.mixup",
+)
+BY_TOKENS = {"model": {"name": "sparseformer_detector_nano", "config": TOKENS}}
 EXAMPLES = {
     "classification": Example(
         task="classification",
@@ -76,38 +94,8 @@ EXAMPLES = {
         own="transforms.mixup",
         foreign="transforms.short_sides",
     ),
-    "detection": Example(
-        task="detection",
-        draw=draw_coco_folder,
-        recipe="objects_nano",
-        values={
-            "model": {"name": "sparse_detr_nano", "config": DETR},
-            "data.batch": 3,
-            "transforms.short_sides": [48],
-            "transforms.longest": 96,
-            "transforms.crop": 0.0,
-            "transforms.evaluation.size": 48,
-        },
-        view=Preprocessing(size=(48, 96), fit="short"),
-        own="transforms.crop_sides",
-        foreign="transforms.mixup",
-    ),
-    "detection by tokens": Example(
-        task="detection",
-        draw=draw_coco_folder,
-        recipe="scenes_detector_nano",
-        values={
-            "model": {"name": "sparseformer_detector_nano", "config": TOKENS},
-            "data.batch": 3,
-            "transforms.short_sides": [48],
-            "transforms.longest": 96,
-            "transforms.evaluation.size": 48,
-            "transforms.evaluation.longest": 96,
-        },
-        view=Preprocessing(size=(48, 96), fit="short"),
-        own="transforms.crop_sides",
-        foreign="transforms.mixup",
-    ),
+    "detection": BOXES,
+    "detection by tokens": replace(BOXES, recipe="scenes_detector_nano", values={**BOXES.values, **BY_TOKENS}),
     "segmentation": Example(
         task="segmentation",
         draw=draw_mask_folder,
