@@ -53,7 +53,7 @@ def released_weights(variant: NamedVariant) -> Path:
         raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put them at {path}.")
     try:
         with replacing(path) as part:
-            digest = _download(weights.location, part)
+            digest = download(weights.location, part)
             if weights.sha256 not in (None, digest):
                 raise CheckpointError(
                     f"The file from {weights.location} is not the published one: its SHA-256 is {digest}, not "
@@ -91,7 +91,7 @@ def _place(weights: Weights) -> Path:
     return Path(str(files("sparsevision") / "weights" / weights.location))
 
 
-def _download(address: str, target: Path) -> str:
+def download(address: str, target: Path) -> str:
     """Fetches a file and returns its SHA-256; an answer that is shorter than announced, or too large, is an error.
 
     On a terminal a bar on stderr shows how far it is.

@@ -26,7 +26,7 @@ _OWN = ("out", "format", "size", "dynamic", "batch", "trace", "precision", "imag
 
 def export(
     model: str, *controls: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)], out: Path,
-    format: Literal["onnx", "openvino", "pt2"] = "onnx", size: str | None = None,
+    format: Literal["onnx", "openvino", "pt2", "web"] = "onnx", size: str | None = None,
     dynamic: Annotated[bool, _Flag] = False, batch: int | None = None, trace: Annotated[bool, _Flag] = False,
     precision: Literal["fp32", "fp16"] = "fp32",
     images: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
@@ -40,8 +40,8 @@ def export(
 
     Args:
         model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
-        out: The file to write: .onnx, .xml or .pt2.
-        format: The format.
+        out: The file to write: .onnx, .xml or .pt2; or the folder of a page.
+        format: The format. web is a folder with a page that runs the model in a browser.
         size: Size of the images in pixels, 224 or 480x640 (height and width). Default: the model's own.
         dynamic: Images of any size whose sides are multiples of 32. Default for models that see whole images.
         batch: Images at once. Default: any number.
@@ -57,7 +57,7 @@ def export(
     from sparsevision.export.formats import FORMATS
 
     way = FORMATS[format]
-    if out.suffix.lower() != way.suffix:
+    if way.suffix and out.suffix.lower() != way.suffix:
         raise ConfigError(f"--out {out}: the name of this format ends in {way.suffix}.")
     check_folder_of(out, "the exported model")
     for path in way.files(out):
@@ -79,8 +79,8 @@ def export(
     with show_status("starting") as status:
         made = export_model(model, out, asked, images=compared, progress=status.update)
     report_skipped(skipped, len(compared))
-    sizes = ", ".join(f"{path.name} {path.stat().st_size / 1e6:.1f} MB" for path in made.files)
-    print(f"{sizes}; takes images ({', '.join(map(str, made.graph.axes))}), for {way.title}.")
+    megabytes = sum(path.stat().st_size for path in made.files) / 1e6
+    print(f"{out}: {megabytes:.1f} MB, takes images ({', '.join(map(str, made.graph.axes))}), for {way.title}.")
     assert made.agreement is not None
     print(f"Compared with PyTorch: {made.agreement}.")
     if made.agreement.passes:

@@ -93,7 +93,7 @@ def export_model(
     controls = checked_options(made, options.controls)
     preprocessing, open_axes = _view(identity.preprocessing, options)
     shape = (options.batch or 1, *preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
-    kinds: tuple[TraceKind, ...] = tuple(getattr(made, "traces", ())) if options.trace else ()
+    kinds: tuple[TraceKind, ...] = tuple(getattr(made, "traces", ())) if options.trace or way.traced else ()
     least = preprocessing.multiple * (LEAST_MULTIPLES if preprocessing.multiple > 1 else 1)
     progress("tracing")
     traced = trace_graph(made, shape, open_axes=open_axes, controls=controls, kinds=kinds, blocks=way.in_blocks)
@@ -114,7 +114,7 @@ def export_model(
     if images:
         progress(f"comparing {len(images)} images")
         reference = Predictor(model, "cpu", preprocessing=preprocessing)
-        agreement = compare(reference, _runner(path, traced, graph), images, controls=controls)
+        agreement = compare(reference, _runner(way.graph_file(path), traced, graph), images, controls=controls)
     return Exported(files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement)
 
 

@@ -15,6 +15,7 @@ import torch
 
 from sparsevision.errors import ConfigError, first_line, import_extra
 from sparsevision.export.graph import TracedGraph
+from sparsevision.export.web.page import MODEL, PAGE_FILES, write_page
 from sparsevision.files import replacing
 from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
 
@@ -30,6 +31,7 @@ class Format(ABC):
     title: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     in_blocks: ClassVar[bool] = True  # how it takes images of open sides while it is traced
+    traced: ClassVar[bool] = False  # whether the graph returns what the network looked at, asked for or not
 
     @abstractmethod
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
@@ -38,6 +40,10 @@ class Format(ABC):
     def files(self, path: Path) -> tuple[Path, ...]:
         """Returns the files that are written for a path."""
         return (path,)
+
+    def graph_file(self, path: Path) -> Path:
+        """Returns the one of them that holds the graph."""
+        return path
 
 
 class Onnx(Format):
@@ -89,7 +95,26 @@ class Program(Format):
             torch.export.save(graph.program, part, extra_files=dict(texts))
 
 
-FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino(), Program())}
+class Web(Format):
+    """A folder with a page that runs the model in a browser; it is made of an ONNX file and scripts."""
+
+    name, suffix, title = "web", "", "browsers"
+    traced = True
+
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+        """Writes the folder."""
+        write_page(path, texts, lambda part: write_onnx(graph, texts, part))
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Returns the files of the folder."""
+        return tuple(path / name for name in PAGE_FILES)
+
+    def graph_file(self, path: Path) -> Path:
+        """Returns the ONNX file in the folder."""
+        return path / MODEL
+
+
+FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino(), Program(), Web())}
 
 
 def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:

@@ -171,6 +171,7 @@ class Task(ABC):
         evaluation_batch, prediction_batch: images at once where nothing else is asked for.
         things: what a data set holds, "images" or "videos", of which models see clips; also the word in messages.
         returns_logits: whether the output is one tensor of logits (B, K), so that a classifier can teach it.
+        page: the package with the script (page.js) that reads and draws outputs in a browser; None: it has none.
         writers, report_writers: files that `predict` and `evaluate` can write, by option.
     """
 
@@ -182,6 +183,7 @@ class Task(ABC):
     prediction_batch: ClassVar[int] = 4
     things: ClassVar[Literal["images", "videos"]] = "images"
     returns_logits: ClassVar[bool] = False
+    page: ClassVar[str | None] = None
     writers: ClassVar[Mapping[str, WriterEntry]] = {}
     report_writers: ClassVar[Mapping[str, ReportWriterEntry]] = {}
 

@@ -26,6 +26,7 @@ class ClassificationTask(LabelTask):
     name: ClassVar[str] = "classification"
     Settings: ClassVar[type[ClassificationSettings]] = ClassificationSettings
     recipe: ClassVar[str] = "folder_nano"
+    page: ClassVar[str | None] = __package__
     evaluation_batch: ClassVar[int] = 64
     prediction_batch: ClassVar[int] = 16
     settings: ClassificationSettings

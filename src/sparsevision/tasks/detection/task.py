@@ -50,6 +50,7 @@ class DetectionTask(Task):
     Settings: ClassVar[type[DetectionSettings]] = DetectionSettings
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
     recipe: ClassVar[str] = "objects_nano"
+    page: ClassVar[str | None] = __package__
     evaluation_batch: ClassVar[int] = 8
     prediction_batch: ClassVar[int] = 4
     writers: ClassVar[Mapping[str, WriterEntry]] = {

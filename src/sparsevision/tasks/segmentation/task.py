@@ -49,6 +49,7 @@ class SegmentationTask(Task):
     Settings: ClassVar[type[SegmentationSettings]] = SegmentationSettings
     measures: ClassVar[tuple[Measure, ...]] = MEASURES
     recipe: ClassVar[str] = "masks_nano"
+    page: ClassVar[str | None] = __package__
     evaluation_batch: ClassVar[int] = 4
     prediction_batch: ClassVar[int] = 1
     writers: ClassVar[Mapping[str, WriterEntry]] = {
