@@ -61,6 +61,7 @@ def test_scores_of_views_are_averaged_not_logits() -> None:
 
 def test_evaluate_takes_clips_and_crops(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, skipped = evaluate(place / "model", str(place / "data"), clips=4, crops=3)
+    assert report.tables()[0].heading.startswith(f"{report.images} videos: ")
     plain, _ = evaluate(place / "model", str(place / "data"))
     assert not skipped
     assert report.images == plain.images == 6

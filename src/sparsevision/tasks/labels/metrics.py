@@ -21,7 +21,8 @@ class ClassificationReport:
     """The measures of a classifier on a labelled data set.
 
     `loss` is the mean cross entropy; `top1`, `top5` and `mean_class` (recall averaged over the classes that occur) are
-    fractions; `per_class` has None for classes without images; `confusion[true][predicted]` counts images.
+    fractions; `per_class` has None for classes without images; `confusion[true][predicted]` counts images, or
+    what else the `things` are.
     """
 
     images: int
@@ -32,6 +33,7 @@ class ClassificationReport:
     classes: tuple[str, ...]
     per_class: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
+    things: str = "images"
 
     def scalars(self) -> dict[str, float | None]:
         """Returns the measures that are one number."""
@@ -55,10 +57,10 @@ class ClassificationReport:
             if accuracy is not None
         ]
         heading = (
-            f"{self.images} images: top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, mean over classes "
+            f"{self.images} {self.things}: top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, mean over classes "
             f"{self.mean_class:.2%}, loss {self.loss:.4f}"
         )
-        columns = ("class", "images", "accuracy", "most confused with")
+        columns = ("class", self.things, "accuracy", "most confused with")
         return [Table(heading=heading, columns=columns, rows=tuple(rows))]
 
     def _confused(self, name: str, counts: tuple[int, ...], most: int = 3) -> str:
@@ -77,13 +79,13 @@ class ClassificationReport:
 class ClassificationMetrics:
     """Collects logits against labels; `compute` joins what every process collected."""
 
-    def __init__(self, classes: tuple[str, ...]) -> None:
+    def __init__(self, classes: tuple[str, ...], things: str = "images") -> None:
         try:
             from torchmetrics import MeanMetric, MetricCollection
             from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
         except ImportError:
             raise MissingExtraError("torchmetrics", "Evaluating") from None
-        self.classes = classes
+        self.classes, self.things = classes, things
         number = max(len(classes), 2)  # torchmetrics refuses a problem of one class
         self.measures = MetricCollection(
             {
@@ -126,7 +128,7 @@ class ClassificationMetrics:
         return ClassificationReport(
             images=images, loss=float(self.loss.compute()), top1=float(right.sum()) / images,
             top5=float(self.measures["top5"].compute()), mean_class=sum(known) / len(known), classes=self.classes,
-            per_class=tuple(per_class), confusion=tuple(tuple(row) for row in confusion.tolist()),
+            per_class=tuple(per_class), confusion=tuple(tuple(row) for row in confusion.tolist()), things=self.things,
         )  # fmt: skip
 
     def _empty(self) -> ClassificationReport:

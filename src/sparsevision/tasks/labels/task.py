@@ -98,7 +98,7 @@ class LabelTask(Task):
 
     def metrics(self) -> ClassificationMetrics:
         """Returns a fresh accumulator of measures."""
-        return ClassificationMetrics(self.classes)
+        return ClassificationMetrics(self.classes, self.things)
 
     @property
     def options(self) -> Mapping[str, Option]:
