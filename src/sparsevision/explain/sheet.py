@@ -75,11 +75,12 @@ class Sheet:
         return self.figure.add_axes(place)
 
     def label_row(self, row: int, text: str, remark: str = "") -> None:
-        """Writes a row's label, and a fainter remark beside it, upwards at its left."""
+        """Writes a row's label, and a fainter remark beside it, upwards at its left; smaller where the row is low."""
+        fitting = min(1.0, self.letters(self.heights[row], 7.0) / max(len(text), 1))
         middle = self._row_top(row) + self.heights[row] / 2
         inner = self.left - 0.045
         style = {"rotation": 90, "ha": "right", "va": "center"}
-        self.write(inner - (0.115 if remark else 0.0), middle, text, **style)
+        self.write(inner - (0.115 if remark else 0.0), middle, text, fontsize=max(7.0 * fitting, 4.0), **style)
         self.write(inner, middle, remark, fontsize=6.0, color=FAINT, **style)
 
     def letters(self, inches: float, fontsize: float) -> int:
