@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from coco_folder import draw_coco_folder
 from small_images import jpeg
-from sparsevision import Predictor, create_model
+from sparsevision import Predictor, create_model, evaluate
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import CheckpointError, ConfigError
@@ -74,6 +75,7 @@ def exported_detector(detector: Path, tmp_path_factory: pytest.TempPathFactory, 
     made = export_model(detector, path, ExportOptions(trace=True), images=photographs)
     assert made.agreement is not None
     assert made.agreement.passes, str(made.agreement)
+    assert "multiples of 32" in made.remark
     return path
 
 
@@ -156,6 +158,13 @@ def test_commands_take_the_file_by_name(
     assert list((tmp_path / "shown").glob("*.png"))
 
 
+def test_a_file_is_scored_as_the_weights_are(detector: Path, exported_detector: Path, tmp_path: Path) -> None:
+    data = draw_coco_folder(tmp_path / "data")
+    (ours, _), (theirs, _) = (evaluate(each, str(data), split="val") for each in (detector, exported_detector))
+    assert theirs.images == ours.images
+    assert theirs.scalars().keys() == ours.scalars().keys()
+
+
 def test_a_control_is_fixed_by_the_export(tmp_path: Path, photographs: list[Path]) -> None:
     detector = save_tiny_detector(tmp_path / "weights")
     path = tmp_path / "model.onnx"
@@ -170,9 +179,10 @@ def test_a_control_is_fixed_by_the_export(tmp_path: Path, photographs: list[Path
 def test_a_fixed_size_and_number_of_images(tmp_path: Path, photographs: list[Path]) -> None:
     weights = _save(tmp_path / "weights", *NETWORKS["classifier of tokens"])
     path = tmp_path / "model.onnx"
-    export_model(weights, path, ExportOptions(size=(40, 56), batch=2))
+    made = export_model(weights, path, ExportOptions(size=(40, 56), batch=2))
     model = open_exported(path)
     assert model.identity.preprocessing.size == (40, 56)
+    assert not made.remark  # as it sees images anyway
     batch = torch.rand(4, 3, 40, 56)
     # Two by two, as the file has it.
     torch.testing.assert_close(model(batch)[2:], model(batch[2:]))

@@ -82,7 +82,9 @@ def export(
     megabytes = sum(path.stat().st_size for path in made.files) / 1e6
     print(f"{out}: {megabytes:.1f} MB, takes images ({', '.join(map(str, made.graph.axes))}), for {way.title}.")
     assert made.agreement is not None
-    print(f"Compared with PyTorch: {made.agreement}.")
+    print(f"Compared with PyTorch, which saw the same: {made.agreement}.")
+    if made.remark:
+        print(made.remark)
     if made.agreement.passes:
         return 0
     print("The file does not give the same answers: use it only if the differences do not matter.", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def evaluate_batches(
     It runs on the model's device, under the caller's autocast; the model is left in the mode it was in. `controls` are
     handed to the model with every batch. Raises DataError where not one image could be read.
     """
-    device = next(model.parameters()).device
+    device = next(chain(model.parameters(), model.buffers())).device  # an exported file has no parameters
     was_training = model.training
     model.eval()
     metrics = task.metrics().to(device)

@@ -55,12 +55,16 @@ class ExportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What an export made: its `files`, how images are seen, and how it agrees with PyTorch (None: not compared)."""
+    """What an export made: its `files`, how images are seen, and how it agrees with PyTorch (None: not compared).
+
+    `remark` is a sentence where images are seen otherwise than by the model that was exported.
+    """
 
     files: tuple[Path, ...]
     preprocessing: Preprocessing
     graph: GraphDescription
     agreement: Agreement | None
+    remark: str = ""
 
 
 def export_model(
@@ -115,7 +119,10 @@ def export_model(
         progress(f"comparing {len(images)} images")
         reference = Predictor(model, "cpu", preprocessing=preprocessing)
         agreement = compare(reference, _runner(way.graph_file(path), traced, graph), images, controls=controls)
-    return Exported(files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement)
+    return Exported(
+        files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement,
+        remark=_remark(identity.preprocessing, preprocessing),
+    )  # fmt: skip
 
 
 def _format(options: ExportOptions) -> Format:
@@ -140,6 +147,15 @@ def _view(preprocessing: Preprocessing, options: ExportOptions) -> tuple[Preproc
         return replace(preprocessing, multiple=MULTIPLE), (*axes, 2, 3)
     size = options.size or preprocessing.size
     return replace(preprocessing, size=size, fit="stretch" if whole else preprocessing.fit), axes
+
+
+def _remark(before: Preprocessing, after: Preprocessing) -> str:
+    if before.fit not in ("whole", "short") or before == after:
+        return ""
+    seen = f"resized to multiples of {after.multiple} pixels"
+    if after.fit == "stretch":
+        seen = f"stretched to {after.size[0]} x {after.size[1]} pixels"
+    return f"The file sees images {seen}, and the model in PyTorch does not: evaluate the file before you rely on it."
 
 
 def _runner(path: Path, traced: TracedGraph, graph: GraphDescription) -> Callable[[Tensor], Any]:
