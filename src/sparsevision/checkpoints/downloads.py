@@ -7,7 +7,8 @@ import http.client
 import os
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +20,7 @@ from sparsevision import __version__
 from sparsevision.checkpoints.assembly import assemble
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.reading import read_checkpoint
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, SparseVisionError
 from sparsevision.files import replacing
 from sparsevision.models.registry import NamedVariant, Weights
 
@@ -51,23 +52,29 @@ def released_weights(variant: NamedVariant) -> Path:
         return path
     if not _is_address(weights):
         raise CheckpointError(f"The weights of {variant.name!r} are missing from the package: put them at {path}.")
+    with fetching(path, weights.location, f"The weights of {variant.name!r}", CheckpointError) as part:
+        digest = download(weights.location, part)
+        if weights.sha256 not in (None, digest):
+            raise CheckpointError(
+                f"The file from {weights.location} is not the published one: its SHA-256 is {digest}, not "
+                f"{weights.sha256}."
+            )
+        _check(variant, read_checkpoint(part), weights.location)
+    return path
+
+
+@contextmanager
+def fetching(path: Path, address: str, what: str, failure: type[SparseVisionError]) -> Iterator[Path]:
+    """Yields a path to fetch to, which becomes `path` when the block ends; raises `failure` where nothing came."""
     try:
         with replacing(path) as part:
-            digest = download(weights.location, part)
-            if weights.sha256 not in (None, digest):
-                raise CheckpointError(
-                    f"The file from {weights.location} is not the published one: its SHA-256 is {digest}, not "
-                    f"{weights.sha256}."
-                )
-            _check(variant, read_checkpoint(part), weights.location)
+            yield part
     # An address that no server answers raises OSError, a broken answer HTTPException, a malformed address ValueError.
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise CheckpointError(
-            f"The weights of {variant.name!r} could not be fetched ({reason}): get {weights.location} on a machine "
-            f"that can, and put it at {path}."
+        raise failure(
+            f"{what} could not be fetched ({reason}): get {address} on a machine that can, and put it at {path}."
         ) from error
-    return path
 
 
 def weights_status(variant: NamedVariant) -> str:

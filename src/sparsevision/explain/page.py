@@ -114,7 +114,7 @@ def _facts(explanation: Explanation) -> dict[str, str]:
 
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
     parts = [_divided(_read(module.rpartition(".")[0], f"{kind.name}.html"), kind) for module, kind in panels]
-    style = "".join([_read(_SHELL, "page.css"), *(part["style"] for part in parts)])
+    style = "".join([_read(_SHELL, "colors.css"), _read(_SHELL, "page.css"), *(part["style"] for part in parts)])
     script = "".join([_read(_SHELL, "page.js"), *(part["script"] for part in parts), "page.start();\n"])
     values = {
         "title": html.escape(title),

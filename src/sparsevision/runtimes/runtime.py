@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,15 +80,11 @@ def open_runtime(path: Path) -> Runtime:
     kind = RUNTIMES[path.suffix.lower()]
     if not path.is_file():
         raise CheckpointError(f"There is no file {str(path)!r}.")
-    return _opened(lambda: kind(path, torch.get_num_threads()), path, kind.title)
-
-
-def _opened(make: Callable[[], Runtime], path: Path, title: str) -> Runtime:
     try:
-        return make()
-    except (RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise CheckpointError(f"{title} cannot open {str(path)!r}: {first_line(error)}") from error
-    except Exception as error:  # ONNX Runtime's own classes descend from Exception alone.
-        if not type(error).__module__.startswith("onnxruntime"):
+        return kind(path, torch.get_num_threads())
+    except Exception as error:
+        # ONNX Runtime's own classes descend from Exception alone.
+        known = isinstance(error, (RuntimeError, ValueError, OSError, MemoryError))
+        if not known and not type(error).__module__.startswith("onnxruntime"):
             raise
-        raise CheckpointError(f"{title} cannot open {str(path)!r}: {first_line(error)}") from error
+        raise CheckpointError(f"{kind.title} cannot open {str(path)!r}: {first_line(error)}") from error

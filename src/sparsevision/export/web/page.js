@@ -12,9 +12,9 @@ const LONGEST_DRAWN = 1280;
 const state = { run: null, stage: -1, camera: null, chosen: {} };
 
 const model = await (await fetch("model.json")).json();
-element("title").textContent = model.title;
-element("subtitle").textContent = `${model.model.labels.length} classes, by ${model.model.model}, in this browser`;
-document.title = `${model.title} - sparsevision`;
+element("title").textContent = model.model.model;
+element("subtitle").textContent = `${model.model.labels.length} classes, told in this browser`;
+document.title = `${model.model.model} - sparsevision`;
 for (const [name, option] of Object.entries(options(model.model))) addOption(name, option);
 
 ort.env.wasm.wasmPaths = { wasm: new URL("./runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href };

@@ -29,8 +29,10 @@ def write_page(folder: Path, texts: Mapping[str, str], write_model: Callable[[Pa
     if not described["labels"]:
         raise ConfigError("The model gives an embedding and no classes, of which a page could show nothing.")
     runtime = runtime_files()
-    about = {"title": f"{described['model']}", "model": described, "graph": json.loads(texts[GRAPH])}
+    about = {"model": described, "graph": json.loads(texts[GRAPH])}
     contents = {name: (files("sparsevision.export.web") / name).read_bytes() for name in SCRIPTS}
+    # The colours and letters of the page that `explain` writes.
+    contents["page.css"] = (files("sparsevision.explain.panels") / "colors.css").read_bytes() + contents["page.css"]
     contents |= {TASK: (files(task.page) / "page.js").read_bytes(), ABOUT: json.dumps(about).encode()}
     contents |= {f"{RUNTIME}/{name}": content for name, content in runtime.items()}
     for name, content in contents.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import shutil
 import subprocess
 import tarfile
@@ -11,9 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from sparsevision.checkpoints.downloads import cache_folder, download
+from sparsevision.checkpoints.downloads import cache_folder, download, fetching
 from sparsevision.errors import ConfigError
-from sparsevision.files import replacing
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
@@ -39,20 +37,13 @@ def _package() -> Path:
     path = cache_folder() / f"{PACKAGE}-{VERSION}.tgz"
     if path.is_file():
         return path
-    try:
-        with replacing(path) as part:
-            if not _packed_by_npm(part):
-                download(ADDRESS, part)
-            with part.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != SHA256:
-                raise ConfigError(f"What came as {PACKAGE} {VERSION} is something else: its SHA-256 is {digest}.")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ConfigError(
-            f"{PACKAGE} {VERSION} could not be fetched ({reason}): get {ADDRESS} on a machine that can, and put it at "
-            f"{path}."
-        ) from error
+    with fetching(path, ADDRESS, f"{PACKAGE} {VERSION}", ConfigError) as part:
+        if not _packed_by_npm(part):
+            download(ADDRESS, part)
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != SHA256:
+            raise ConfigError(f"What came as {PACKAGE} {VERSION} is something else: its SHA-256 is {digest}.")
     return path
 
 

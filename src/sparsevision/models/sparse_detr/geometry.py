@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sparsevision.kernels.dispatch import sizes_like
@@ -20,11 +20,9 @@ PROPOSAL_SIDE = 0.05
 PROPOSAL_RANGE = (0.01, 0.99)
 
 
-def padding_mask(images: Tensor, sizes: Tensor | None) -> Bool[Tensor, "batch height width"]:
+def padding_mask(images: Tensor, sizes: Int[Tensor, "batch 2"]) -> Bool[Tensor, "batch height width"]:
     """Marks the pixels that are padding; `sizes` (B, 2) are valid heights and widths."""
-    batch, _, height, width = images.shape
-    if sizes is None:
-        return torch.zeros(batch, height, width, dtype=torch.bool, device=images.device)
+    height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device).view(1, -1, 1) >= sizes[:, 0].view(-1, 1, 1)
     columns = torch.arange(width, device=images.device).view(1, 1, -1) >= sizes[:, 1].view(-1, 1, 1)
     return rows | columns
