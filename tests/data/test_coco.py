@@ -148,17 +148,19 @@ def _record(boxes: list[list[float]]) -> Record:
     return Record(Image.fromarray(pixels), objects, "white", (200, 300))
 
 
+@pytest.mark.parametrize("multiple", [1, 32])
 @pytest.mark.parametrize("seed", range(12))
-def test_boxes_stay_on_what_they_frame(seed: int) -> None:
+def test_boxes_stay_on_what_they_frame(seed: int, multiple: int) -> None:
     torch.manual_seed(seed)
     settings = DetectionTransforms(
         short_sides=(100, 160), longest=300, crop=0.7, crop_from=(200,), crop_sides=(120, 200), mean=(0, 0, 0),
-        std=(1, 1, 1),
+        std=(1, 1, 1), multiple=multiple,
     )  # fmt: skip
     sample = train_transform(settings)(_record([[0.4, 0.3, 0.6, 0.7], [0.0, 0.0, 0.05, 0.05]]))
     image, target = sample.image, sample.target
     _, height, width = image.shape
-    assert min(height, width) in (100, 160) or max(height, width) <= 300
+    assert min(height, width) in ((100, 160) if multiple == 1 else (96, 160)) or max(height, width) <= 300
+    assert height % multiple == width % multiple == 0
     assert (target["boxes"] >= 0).all()
     assert (target["boxes"] <= 1).all()
     for label, (x, y, w, h) in zip(target["labels"].tolist(), target["boxes"].tolist(), strict=True):
@@ -178,6 +180,16 @@ def test_crowds_are_not_taught_but_known_when_scoring() -> None:
     assert scored.target["crowds"].tolist() == [False, True]
     assert scored.geometry is not None
     assert scored.geometry.original_size == (200, 300)
+
+
+def test_views_of_training_and_of_scoring_share_their_multiple() -> None:
+    settings = DetectionTransforms(short_sides=(96,), longest=300, crop=0, multiple=32)
+    record = _record([[0.4, 0.3, 0.6, 0.7]])
+    shapes = [
+        transform(record).image.shape
+        for transform in (train_transform(settings), evaluation_transform(settings.preprocessing()))
+    ]
+    assert shapes == [(3, 96, 128)] * 2  # 96 x 144 before, and 4.5 is rounded to 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4000, 1), (1, 4000), (2, 3)])

@@ -122,10 +122,15 @@ def _uncropped_size(preprocessing: Preprocessing, image: Image.Image) -> tuple[i
         size = short_side_size(image.height, image.width, *preprocessing.size)
     else:
         size = _whole_size(preprocessing.size, image)
-    if preprocessing.multiple == 1:
+    return rounded_size(size, preprocessing.multiple)
+
+
+def rounded_size(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    """Returns the (height, width) with both sides rounded to a multiple of pixels, and at least three times as long."""
+    if multiple == 1:
         return size
-    height, width = (max(round(side / preprocessing.multiple), LEAST_MULTIPLES) for side in size)
-    return height * preprocessing.multiple, width * preprocessing.multiple
+    height, width = (max(round(side / multiple), LEAST_MULTIPLES) for side in size)
+    return height * multiple, width * multiple
 
 
 def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from torchvision.tv_tensors import Image as TensorImage
 
 from sparsevision.data.dataset import Record
 from sparsevision.data.objects import Objects
-from sparsevision.data.preprocessing import short_side_size, to_tensor
+from sparsevision.data.preprocessing import rounded_size, short_side_size, to_tensor
 from sparsevision.types import Sample
 
 Fields = dict[str, Any]
@@ -89,18 +89,19 @@ class RandomSizeCrop(v2.Transform):
 class RandomShortSide(v2.Transform):
     """Resizes so that the short side is one of `sides`, or less where the long one would exceed `longest` (DETR).
 
-    torchvision's RandomShortestSize lets a strip's short side become 0.
+    Both are then rounded to a `multiple` of pixels. torchvision's RandomShortestSize lets a strip's short side become 0.
     """
 
-    def __init__(self, sides: Sequence[int], longest: int) -> None:
+    def __init__(self, sides: Sequence[int], longest: int, *, multiple: int = 1) -> None:
         super().__init__()
-        self.sides, self.longest = tuple(sides), longest
+        self.sides, self.longest, self.multiple = tuple(sides), longest, multiple
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draws a side."""
         found = next(each for each in flat_inputs if isinstance(each, Image.Image | TensorImage))
         height, width = v2.functional.get_size(found)
-        return {"size": short_side_size(height, width, self.sides[_drawn(0, len(self.sides) - 1)], self.longest)}
+        size = short_side_size(height, width, self.sides[_drawn(0, len(self.sides) - 1)], self.longest)
+        return {"size": rounded_size(size, self.multiple)}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resizes one input."""

@@ -37,7 +37,9 @@ class DetectionTransforms(TransformSettings):
     It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
     and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
     where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
-    The last `plain_epochs` are without crops and changes of colour.
+    The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
+    are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd sides differently (TensorFlow's
+    way) then give maps that lie in one place.
     """
 
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -46,6 +48,7 @@ class DetectionTransforms(TransformSettings):
     crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
     short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     longest: PositiveInt = 1333
+    multiple: PositiveInt = 1
     color_jitter: NonNegativeFloat = 0.0
     plain_epochs: NonNegativeInt = 0
     evaluation: DetectionView = DetectionView()
@@ -69,6 +72,7 @@ class DetectionTransforms(TransformSettings):
         return Preprocessing(
             size=(size, max(view.longest, size) if view.fit == "short" else size), fit=view.fit,
             interpolation=view.interpolation, mean=self.mean, std=self.std,
+            multiple=1 if view.fit == "stretch" else self.multiple,
         )  # fmt: skip
 
 
@@ -100,7 +104,7 @@ def train_transform(settings: DetectionTransforms) -> Callable[[Record], Sample]
     steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
     if settings.crop:
         steps.append(v2.RandomApply([RandomSizeCrop(settings.crop_from, settings.crop_sides)], p=settings.crop))
-    steps.append(RandomShortSide(settings.short_sides, settings.longest))
+    steps.append(RandomShortSide(settings.short_sides, settings.longest, multiple=settings.multiple))
     if settings.color_jitter:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     steps.append(v2.ClampBoundingBoxes())
