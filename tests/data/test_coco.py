@@ -182,6 +182,20 @@ def test_crowds_are_not_taught_but_known_when_scoring() -> None:
     assert scored.geometry.original_size == (200, 300)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_canvas_keeps_boxes_on_what_they_frame_and_fills_with_grey(seed: int) -> None:
+    torch.manual_seed(seed)
+    settings = DetectionTransforms(short_sides=(60, 160), longest=300, crop=0, canvas=(96, 128))
+    sample = train_transform(settings)(_record([[0.4, 0.3, 0.6, 0.7]]))
+    assert sample.image.shape == (3, 96, 128)
+    ys, xs = torch.where(sample.image[0] > 1.0)
+    seen = torch.tensor([xs.min() / 128, ys.min() / 96, (xs.max() + 1) / 128, (ys.max() + 1) / 96])
+    [(x, y, w, h)] = sample.target["boxes"].tolist()
+    torch.testing.assert_close(torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2]), seen, atol=0.02, rtol=0)
+    lacking = sample.image[0].abs() < 0.01
+    assert lacking.float().mean() == pytest.approx(1 - 60 * 90 / (96 * 128) if lacking.any() else 0, abs=0.01)
+
+
 def test_views_of_training_and_of_scoring_share_their_multiple() -> None:
     settings = DetectionTransforms(short_sides=(96,), longest=300, crop=0, multiple=32)
     record = _record([[0.4, 0.3, 0.6, 0.7]])

@@ -11,7 +11,7 @@ from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from sparsevision.kernels.dispatch import plain_operators
-from sparsevision.packing.folding import FoldedConv, fold_fixed_norms
+from sparsevision.packing.folding import FoldedConv, fold_fixed_norms, turn_convolutions
 
 NETWORKS = {"resnet18": (20, {}), "mobilenetv2_035": (51, {"pad_type": "same"})}
 SIDES = (1, 3, 33, 47)
@@ -52,6 +52,29 @@ def test_folded_networks_give_the_same_maps_and_gradients(name: str) -> None:
     assert all(torch.equal(tensor, state[key]) for key, tensor in folded.state_dict().items())
     with plain_operators():
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(learn(folded, images)[0], expected, strict=True))
+
+
+@pytest.mark.parametrize("sides", [(64, 96), (33, 47), (1, 3), (2, 50)])
+def test_turned_networks_give_turned_maps(sides: tuple[int, int]) -> None:
+    network, images = frozen("mobilenetv2_035"), torch.rand(1, 3, *sides)
+    fold_fixed_norms(network)
+    expected, gradients = learn(network, images)
+    assert turn_convolutions(network)
+    maps, turned_gradients = learn(network, images.flip(2, 3))
+    torch.testing.assert_close([level.flip(2, 3) for level in maps], expected, atol=1e-4, rtol=1e-4)
+    for key, gradient in gradients.items():
+        bound = 1e-4 * float(gradient.abs().max())
+        torch.testing.assert_close(turned_gradients[key], gradient, atol=bound, rtol=1e-3)
+
+
+@pytest.mark.parametrize("body", ["resnet18", "pooled", "norm left"])
+def test_other_networks_are_not_turned(body: str) -> None:
+    network = frozen("resnet18" if body == "resnet18" else "mobilenetv2_035")
+    if body == "pooled":
+        network.add_module("pool", nn.MaxPool2d(2))
+    if body != "norm left":
+        fold_fixed_norms(network)
+    assert not turn_convolutions(network)
 
 
 @pytest.mark.parametrize(("stride", "groups"), [(1, 8), (2, 1), (2, 8)])

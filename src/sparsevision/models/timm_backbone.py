@@ -12,9 +12,9 @@ from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
-from sparsevision.kernels.dispatch import channels_last_on_cpu
+from sparsevision.kernels.dispatch import channels_last_on_cpu, fast
 from sparsevision.models.timm_options import check_options
-from sparsevision.packing.folding import fold_fixed_norms
+from sparsevision.packing.folding import fold_fixed_norms, turn_convolutions
 
 
 def check_name(name: str) -> None:
@@ -54,6 +54,7 @@ class TimmBackbone(nn.Module):
         self.channels: list[int] = body.feature_info.channels()
         self.body = freeze_batch_norm_2d(body)
         fold_fixed_norms(self.body)
+        self.turned = turn_convolutions(self.body)
 
     def freeze_early_stages(self) -> None:
         """Stops training the stem and the first stage, up to stride 4."""
@@ -66,4 +67,6 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Returns the maps, finest first."""
         images = channels_last_on_cpu(images)
+        if self.turned and fast():
+            return [level.flip(2, 3) for level in self.body(images.flip(2, 3))]
         return list(self.body(images))

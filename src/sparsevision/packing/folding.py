@@ -26,6 +26,8 @@ class FoldedConv(nn.Conv2d):
 
     # In a tuple, the norm does not become part of this module: it stays where it is, under its own name.
     norm: tuple[Any]
+    # Whether the map that it gets is turned by 180 degrees, so that its kernel has to be; see `turn_convolutions`.
+    turned = False
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out h2 w2"]:
         """Returns the normalised map."""
@@ -46,6 +48,7 @@ class FoldedConv(nn.Conv2d):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Convolves as this layer does, with other weights."""
+        weight = weight.flip(2, 3) if self.turned and max(self.kernel_size) > 1 else weight
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
@@ -54,6 +57,9 @@ class FoldedConvSame(FoldedConv, Conv2dSame):
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Pads and convolves as this layer does, with other weights."""
+        if self.turned:
+            padding = [extent * (side // 2) for side, extent in zip(self.kernel_size, self.dilation, strict=True)]
+            return F.conv2d(x, weight.flip(2, 3), bias, self.stride, padding, self.dilation, self.groups)
         stride, dilation = _pair(self.stride), _pair(self.dilation)
         return conv2d_same(x, weight, bias, stride, dilation=dilation, groups=self.groups)
 
@@ -107,6 +113,24 @@ def fold_fixed_norms(network: nn.Module) -> int:
         conv.__class__, norm.__class__ = _FOLDED[type(conv)], _FOLDED[type(norm)]
         conv.norm = (norm,)
     return len(found)
+
+
+def turn_convolutions(network: nn.Module) -> bool:
+    """Lets the folded convolutions of a network work on maps turned by 180 degrees; returns whether they do.
+
+    TensorFlow's padding puts the odd row of zeros behind a map of even sides, which no convolution of PyTorch does
+    without a padded copy. In front of the map is where a convolution with strides puts it, so that on turned maps, with
+    turned kernels, an even padding on all sides has the same result, for odd sides, too. The network has to be handed
+    turned images, and gives turned maps, as long as `fast()` holds. One that has no such convolution, or anything else
+    with a window, is left as it is.
+    """
+    windows: list[Any] = [module for module in network.modules() if hasattr(module, "kernel_size")]
+    turns = any(type(each) is FoldedConvSame for each in windows) and all(
+        isinstance(each, FoldedConv) and all(side % 2 for side in each.kernel_size) for each in windows
+    )
+    for each in windows if turns else ():
+        each.turned = True
+    return turns
 
 
 def _pairs(network: nn.Module, graph: fx.Graph) -> Iterator[tuple[Any, Any]]:

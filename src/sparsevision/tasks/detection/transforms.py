@@ -37,7 +37,8 @@ class DetectionTransforms(TransformSettings):
     It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
     and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
     where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
-    The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
+    Of images of a `canvas` (height, width), a part of that size is then cut out, anywhere; what they lack is grey. Batches
+    of one size spend nothing on padding. The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
     are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd sides differently (TensorFlow's
     way) then give maps that lie in one place.
     """
@@ -49,6 +50,7 @@ class DetectionTransforms(TransformSettings):
     short_sides: tuple[PositiveInt, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     longest: PositiveInt = 1333
     multiple: PositiveInt = 1
+    canvas: tuple[PositiveInt, PositiveInt] | None = None
     color_jitter: NonNegativeFloat = 0.0
     plain_epochs: NonNegativeInt = 0
     evaluation: DetectionView = DetectionView()
@@ -105,6 +107,9 @@ def train_transform(settings: DetectionTransforms) -> Callable[[Record], Sample]
     if settings.crop:
         steps.append(v2.RandomApply([RandomSizeCrop(settings.crop_from, settings.crop_sides)], p=settings.crop))
     steps.append(RandomShortSide(settings.short_sides, settings.longest, multiple=settings.multiple))
+    if settings.canvas is not None:
+        grey = tuple(round(255 * level) for level in settings.mean)
+        steps.append(v2.RandomCrop(settings.canvas, pad_if_needed=True, fill=grey))
     if settings.color_jitter:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     steps.append(v2.ClampBoundingBoxes())
