@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
 from sparsevision.kernels.dispatch import channels_last_on_cpu, fast
 from sparsevision.models.timm_options import check_options
-from sparsevision.packing.folding import fold_fixed_norms, turn_convolutions
+from sparsevision.packing.folding import fold_fixed_norms, pack_folded, turn_convolutions
 
 
 def check_name(name: str) -> None:
@@ -54,7 +54,7 @@ class TimmBackbone(nn.Module):
         self.channels: list[int] = body.feature_info.channels()
         self.body = freeze_batch_norm_2d(body)
         fold_fixed_norms(self.body)
-        self.turned = turn_convolutions(self.body)
+        self.turned: bool | Literal["always"] = turn_convolutions(self.body)
 
     def freeze_early_stages(self) -> None:
         """Stops training the stem and the first stage, up to stride 4."""
@@ -64,9 +64,15 @@ class TimmBackbone(nn.Module):
         for name in names[: last + 1]:
             self.body.get_parameter(name).requires_grad_(False)
 
+    def packed(self) -> TimmBackbone:
+        """Packs the convolutions, in place."""
+        pack_folded(self.body)
+        self.turned = "always" if self.turned else False
+        return self
+
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Float[Tensor, "batch _ _ _"]]:
         """Returns the maps, finest first."""
         images = channels_last_on_cpu(images)
-        if self.turned and fast():
+        if self.turned == "always" or (self.turned and fast()):
             return [level.flip(2, 3) for level in self.body(images.flip(2, 3))]
         return list(self.body(images))

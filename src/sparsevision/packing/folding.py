@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from sparsevision.kernels.dispatch import fast
+from sparsevision.packing.convolution import ACTIVATIONS, PackedConv
 
 
 class FoldedConv(nn.Conv2d):
@@ -52,16 +53,27 @@ class FoldedConv(nn.Conv2d):
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+    def even_padding(self) -> tuple[int, ...] | None:
+        """Returns the padding of all sides alike, None where it depends on the map."""
+        return self.padding if isinstance(self.padding, tuple) else None
+
+
 class FoldedConvSame(FoldedConv, Conv2dSame):
     """The same for a convolution that pads as TensorFlow does."""
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Pads and convolves as this layer does, with other weights."""
-        if self.turned:
-            padding = [extent * (side // 2) for side, extent in zip(self.kernel_size, self.dilation, strict=True)]
+        padding = self.even_padding()
+        if padding is not None:
             return F.conv2d(x, weight.flip(2, 3), bias, self.stride, padding, self.dilation, self.groups)
         stride, dilation = _pair(self.stride), _pair(self.dilation)
         return conv2d_same(x, weight, bias, stride, dilation=dilation, groups=self.groups)
+
+    def even_padding(self) -> tuple[int, ...] | None:
+        """Returns the padding of all sides alike of a turned map, None of others."""
+        if not self.turned:
+            return None
+        return tuple(extent * (side // 2) for side, extent in zip(self.kernel_size, self.dilation, strict=True))
 
 
 def _pair(sides: tuple[int, ...]) -> tuple[int, int]:
@@ -131,6 +143,25 @@ def turn_convolutions(network: nn.Module) -> bool:
     for each in windows if turns else ():
         each.turned = True
     return turns
+
+
+def pack_folded(network: nn.Module) -> None:
+    """Packs folded convolutions for a CPU, in place, with the activations behind them that the kernel knows.
+
+    A turned network then works on turned maps at every call, whether `fast()` holds or not.
+    """
+    names = {module: name for name, module in network.named_modules()}
+    for conv in [module for module in names if isinstance(module, FoldedConv)]:
+        norm, padding = conv.norm[0], conv.even_padding()
+        if padding is None:
+            continue
+        activation: nn.Module = norm.act if isinstance(norm, FoldedNormAct) else nn.Identity()
+        known = type(activation) in ACTIVATIONS
+        packed = PackedConv(
+            conv, norm, activation=type(activation) if known else nn.Identity, padding=padding, turned=conv.turned
+        )
+        network.set_submodule(names[conv], packed)
+        network.set_submodule(names[norm], nn.Identity() if known else activation)
 
 
 def _pairs(network: nn.Module, graph: fx.Graph) -> Iterator[tuple[Any, Any]]:

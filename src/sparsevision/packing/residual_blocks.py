@@ -22,7 +22,7 @@ def pack_residual_blocks(model: nn.Module) -> None:
     for parent in list(model.modules()):
         if _is_stem(parent):
             stem: Any = parent
-            stem.conv1, stem.bn1, stem.act1 = PackedConv(stem.conv1, stem.bn1, relu=True), nn.Identity(), nn.Identity()
+            stem.conv1, stem.bn1, stem.act1 = PackedConv(stem.conv1, stem.bn1, activation=nn.ReLU), nn.Identity(), nn.Identity()
         for name, child in list(parent.named_children()):
             if _is_plain_block(child):
                 setattr(parent, name, PackedResidualBlock(child))
@@ -57,7 +57,9 @@ class PackedResidualBlock(nn.Module):
         pairs = [
             (getattr(block, f"conv{n}"), getattr(block, f"bn{n}")) for n in (1, 2, 3) if hasattr(block, f"conv{n}")
         ]
-        self.convs = nn.ModuleList(PackedConv(conv, norm, relu=True) for conv, norm in pairs)
+        self.convs = nn.ModuleList(
+            PackedConv(conv, norm, activation=nn.ReLU, adds=(conv, norm) == pairs[-1]) for conv, norm in pairs
+        )
         self.shortcut = None if block.downsample is None else PackedConv(*block.downsample)
 
     def forward(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch out h2 w2"]:
