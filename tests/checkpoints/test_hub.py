@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from torch import nn
 
+from sparsevision import create_model
 from sparsevision.checkpoints.hub import HubModel
-from sparsevision.errors import CheckpointError
+from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.models.sparseformer.network import SparseFormer
 
 Make = Callable[..., nn.Module]
@@ -68,3 +70,32 @@ def test_copies_and_pickles_keep_class_and_identity(small: Make) -> None:
         assert type(twin) is type(model)
         assert twin.identity == model.identity
         assert torch.equal(twin.head.fc.weight, model.head.fc.weight)
+
+
+CARDS = {
+    "sparse_detr_nano": ("object-detection", "arxiv.org/abs/2111.14330"),
+    "vt_fpn_nano": ("image-segmentation", "arxiv.org/abs/2006.03677"),
+    "sparseformer_nano": ("image-classification", "arxiv.org/abs/2304.03768"),
+    "video_sparseformer_nano": ("video-classification", "arxiv.org/abs/2304.03768"),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_says_what_the_model_is_for_and_the_folder_gives_it_back(name: str, tmp_path: Path) -> None:
+    model = create_model(name, num_classes=2)
+    known = {"license": "cc0-1.0", "data": "Cells", "scores": {"ap50": 0.9012}}
+    model.save_pretrained(tmp_path, model_card_kwargs=known)
+    card = ModelCard.load(tmp_path / "README.md")
+    tag, paper = CARDS[name]
+    assert (card.data.pipeline_tag, card.data.license, card.data.library_name) == (tag, "cc0-1.0", "sparsevision")
+    [result] = card.data.eval_results
+    assert (result.dataset_name, result.metric_type, result.metric_value) == ("Cells", "ap50", 0.9012)
+    assert paper in card.text
+    again = HubModel.from_pretrained(tmp_path)
+    assert type(again) is type(model)
+    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in model.state_dict().items())
+
+
+def test_a_card_of_scores_without_data_is_refused(small: Make, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="data"):
+        small().save_pretrained(tmp_path, model_card_kwargs={"scores": {"top1": 0.5}})

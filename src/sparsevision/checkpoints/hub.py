@@ -6,25 +6,27 @@ import os
 import types
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelCard, ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HFValidationError
 from torch import nn
 
+from sparsevision.checkpoints.card import LIBRARY, REPOSITORY, model_card
 from sparsevision.checkpoints.checkpoint import CONFIG_FILE, WEIGHTS_FILE
-from sparsevision.checkpoints.identity import identity_of
+from sparsevision.checkpoints.identity import Identity, identity_of
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.saving import save_checkpoint
 from sparsevision.errors import CheckpointError, first_line
 from sparsevision.models.registry import Family
 
 
-class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://github.com/sparsevision/sparsevision"):
+class HubModel(ModelHubMixin, library_name=LIBRARY, repo_url=REPOSITORY):
     """Adds `save_pretrained`, `from_pretrained` and `push_to_hub` to a model.
 
-    `HubModel.from_pretrained` makes whatever model the files describe; called on a model's own class, it insists on
-    that class.
+    The two that save write a model card, for which `model_card_kwargs` has what the model does not know: "license",
+    "data" and "scores", as `card.model_card` takes them. `HubModel.from_pretrained` makes whatever model the files
+    describe; called on a model's own class, it insists on that class.
     """
 
     _family: ClassVar[Family]
@@ -54,13 +56,20 @@ class HubModel(ModelHubMixin, library_name="sparsevision", repo_url="https://git
             raise CheckpointError(f"{str(where)!r} holds a {type(model).__name__}, not a {cls.__name__}.")
         return model
 
-    def _save_pretrained(self, save_directory: Path) -> None:
+    def generate_model_card(self, *_: Any, **known: Any) -> ModelCard:
+        """Returns the card; `known` as `card.model_card` takes it."""
+        return model_card(self._identity(), self._family, **known)
+
+    def _identity(self) -> Identity:
         identity = identity_of(self)  # type: ignore[arg-type]
         if identity is None:
             raise CheckpointError(
                 "Only models made by create_model know what to write beside their weights: use save_checkpoint."
             )
-        model: Any = self
+        return identity
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        model, identity = cast(nn.Module, self), self._identity()
         shared = {name: getattr(identity, name) for name in ("name", "preprocessing", "labels", "class_metadata")}
         save_checkpoint(save_directory, model, **shared)
 
@@ -74,8 +83,7 @@ def with_hub(family: Family) -> type[nn.Module]:
     """Returns a subclass of a family's network with the Hub's verbs: the models themselves know nothing of files."""
     model_class = family.model_class
     names = {"__doc__": model_class.__doc__, "__module__": model_class.__module__, "_family": family}
-    card = {"pipeline_tag": family.pipeline_tag, "tags": list(family.tags)}
-    return types.new_class(model_class.__name__, (HubModel, model_class), card, lambda space: space.update(names))
+    return types.new_class(model_class.__name__, (HubModel, model_class), {}, lambda space: space.update(names))
 
 
 def _blank(family: Family) -> nn.Module:

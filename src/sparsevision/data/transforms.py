@@ -89,7 +89,8 @@ class RandomSizeCrop(v2.Transform):
 class RandomShortSide(v2.Transform):
     """Resizes so that the short side is one of `sides`, or less where the long one would exceed `longest` (DETR).
 
-    Both are then rounded to a `multiple` of pixels. torchvision's RandomShortestSize lets a strip's short side become 0.
+    Both are then rounded to a `multiple` of pixels. torchvision's RandomShortestSize lets a strip's short side become
+    0.
     """
 
     def __init__(self, sides: Sequence[int], longest: int, *, multiple: int = 1) -> None:

@@ -1,7 +1,7 @@
 """Convolutions with the norm behind them in their weights, packed for a CPU.
 
-No pass over the map is spent on the norm, nor on an activation or on the sum with a second map, which the kernel does to what
-it has in hand.
+No pass over the map is spent on the norm, nor on an activation or on the sum with a second map, which the kernel does
+to what it has in hand.
 """
 
 from __future__ import annotations

@@ -52,7 +52,6 @@ class FoldedConv(nn.Conv2d):
         weight = weight.flip(2, 3) if self.turned and max(self.kernel_size) > 1 else weight
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
-
     def even_padding(self) -> tuple[int, ...] | None:
         """Returns the padding of all sides alike, None where it depends on the map."""
         return self.padding if isinstance(self.padding, tuple) else None

@@ -22,7 +22,11 @@ def pack_residual_blocks(model: nn.Module) -> None:
     for parent in list(model.modules()):
         if _is_stem(parent):
             stem: Any = parent
-            stem.conv1, stem.bn1, stem.act1 = PackedConv(stem.conv1, stem.bn1, activation=nn.ReLU), nn.Identity(), nn.Identity()
+            stem.conv1, stem.bn1, stem.act1 = (
+                PackedConv(stem.conv1, stem.bn1, activation=nn.ReLU),
+                nn.Identity(),
+                nn.Identity(),
+            )
         for name, child in list(parent.named_children()):
             if _is_plain_block(child):
                 setattr(parent, name, PackedResidualBlock(child))

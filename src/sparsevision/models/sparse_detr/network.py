@@ -67,11 +67,23 @@ class ProposalProjection(nn.Module):
 
 
 class TokenProposals(NamedTuple):
-    """Output of a first stage for every token, and the score by which tokens become queries."""
+    """Output of a first stage for every token, and the score by which tokens become queries.
+
+    Boxes are formed when they are asked for: outside of training those of the queries alone are.
+    """
 
     logits: Float[Tensor, "batch tokens classes"]
-    boxes: Float[Tensor, "batch tokens 4"]
     foreground: Scores
+    projected: Float[Tensor, "batch tokens width"]
+    starts: Float[Tensor, "batch tokens 4"]
+    head: BoxHead
+
+    def boxes(self, chosen: TokenSelection | None = None) -> Float[Tensor, "batch chosen 4"]:
+        """Returns the boxes of chosen tokens, or of all, as fractions of the valid image."""
+        starts, projected = self.starts, self.projected
+        if chosen is not None:
+            starts, projected = chosen.gather(starts), chosen.gather(projected)
+        return (starts + self.head.shift(projected)).sigmoid()
 
 
 class DetectionPass(NamedTuple):
@@ -279,7 +291,7 @@ class SparseDETR(nn.Module):
         logits = head.classes(projected)
         specific = self.config.first_stage == "class_specific"
         foreground = logits.amax(dim=-1) if specific else logits[..., 0]
-        return TokenProposals(logits, (boxes + head.shift(projected)).sigmoid(), foreground)
+        return TokenProposals(logits, foreground, projected, boxes, head)
 
     def _queries(
         self, memory: TokenPyramid, boxes: Tensor, targets: Targets | None
@@ -314,7 +326,7 @@ class SparseDETR(nn.Module):
     def _proposed_queries(self, memory: TokenPyramid, proposed: TokenProposals, chosen: Tensor) -> ObjectQueries:
         best = TokenSelection(chosen)
         assert isinstance(self.query, ProposedQueries)
-        return self.query(best.gather(proposed.boxes).detach(), best.gather(memory.tokens))
+        return self.query(proposed.boxes(best).detach(), best.gather(memory.tokens))
 
     def _denoising(self, targets: Targets, memory: TokenPyramid) -> list[QueryGroup]:
         """Makes queries of disturbed objects, whose content is their class: its weights in the first head."""
@@ -339,7 +351,7 @@ class SparseDETR(nn.Module):
         for name, proposed in (("first_stage", run.proposed), ("backbone", run.objectness)):
             if proposed is not None:
                 valid = ~run.boxes[..., 0].isinf() if self.numerics.ignores_padding else None
-                heads.append(DetectionHead(name, proposed.logits, proposed.boxes, valid, labels))
+                heads.append(DetectionHead(name, proposed.logits, proposed.boxes(), valid, labels))
         starts, padding = run.boxes, run.pyramid.padding
         valid = ~padding if self.numerics.own_budgets and padding is not None else None
         if run.selection is not None:
@@ -387,8 +399,7 @@ class SparseDETR(nn.Module):
                 trace.record("scorer", LevelMaps(_maps(run.scores.sigmoid(), shapes), "expected", ratios))
             trace.record("decoder", LevelMaps(_maps(self.attention_map(run), shapes), "read", ratios))
         if run.proposed is not None and run.query_tokens is not None:
-            places = run.query_tokens.unsqueeze(-1).expand(-1, -1, 4)
-            trace.record("proposals", Regions(box_corners(run.proposed.boxes.gather(1, places))))
+            trace.record("proposals", Regions(box_corners(run.proposed.boxes(TokenSelection(run.query_tokens)))))
         levels = torch.arange(len(shapes), device=ratios.device).view(-1, 1)
         for index, layer in enumerate(run.layers):
             name = f"decoder.{index + 1}"

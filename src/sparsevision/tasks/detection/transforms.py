@@ -37,10 +37,10 @@ class DetectionTransforms(TransformSettings):
     It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
     and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
     where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
-    Of images of a `canvas` (height, width), a part of that size is then cut out, anywhere; what they lack is grey. Batches
-    of one size spend nothing on padding. The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
-    are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd sides differently (TensorFlow's
-    way) then give maps that lie in one place.
+    Of images of a `canvas` (height, width), a part of that size is then cut out, anywhere; what they lack is grey.
+    Batches of one size spend nothing on padding. The last `plain_epochs` are without crops and changes of colour. Sides
+    of images, in the view outside training too, are rounded to a `multiple` of pixels: convolutions that pad images of
+    even and of odd sides differently (TensorFlow's way) then give maps that lie in one place.
     """
 
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
