@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tarfile
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,3 +17,12 @@ def jpeg(number: int, width: int = 40, height: int = 32) -> bytes:
     file = io.BytesIO()
     coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG")
     return file.getvalue()
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    """Writes an archive of files."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))

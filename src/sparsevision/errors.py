@@ -49,6 +49,7 @@ class MissingExtraError(SparseVisionError):
     """A package that only some features need is not installed."""
 
     def __init__(self, package: str, purpose: str) -> None:
+        package = package.partition(".")[0]
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: "
             f"install the extra, in the repository by `pip install -e '.[{_extra_of(package)}]'`."

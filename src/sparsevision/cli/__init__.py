@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
     "predict": "Classify images, or find and count objects in images and videos.",
     "explain": "Draw what a model sampled and read, stage by stage; or measure its faithfulness.",
+    "batch": "Predict very many images on all cores or on a cluster, into Parquet files.",
     "export": "Write a model for ONNX Runtime or OpenVINO, and compare it with PyTorch.",
     "models": "List the models, their sizes and their weights.",
     "benchmark": "Measure speed, memory, multiply-adds and parameters, beside other models.",

@@ -1,0 +1,140 @@
+"""The plan of a job: which images belong to which shard, fixed before the first one is predicted.
+
+A shard is what one worker predicts at once, and one Parquet file of results. So a job that was killed goes on with the
+shards that have no file yet, and no image is lost or predicted twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from sparsevision.cluster.storage import Storage
+from sparsevision.data.reading import is_image_name
+from sparsevision.errors import ConfigError, first_line
+
+PLAN_FILE = "plan.json"
+VERSION = 1
+SHARD_IMAGES = 256
+ShardKind = Literal["files", "parquet", "tar"]
+_KINDS: Mapping[str, ShardKind] = {".parquet": "parquet", ".tar": "tar"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Images that are predicted together, in this order.
+
+    Of kind "files", `paths` are those of the images; of the others, `paths` has one file, and a Parquet file is read
+    by `row_group`.
+    """
+
+    number: int
+    kind: ShardKind
+    paths: tuple[str, ...]
+    row_group: int | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of its results."""
+        return f"part-{self.number:05d}.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that decides what a job's rows are.
+
+    Attributes:
+        model: a path or a name, as `open_model` takes it.
+        options: of the prediction.
+        column: of Parquet files, that holds the images; None: the one that can.
+        shards: of all images, in the order of their numbers.
+    """
+
+    model: str
+    options: Mapping[str, Any]
+    column: str | None
+    shards: tuple[Shard, ...]
+
+    def to_json(self) -> str:
+        """Returns the plan as a file's text."""
+        return json.dumps({"version": VERSION, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads a plan; raises ValueError for a text that is none."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or values.pop("version", None) != VERSION:
+            raise ValueError("it is of another version")
+        shards = tuple(Shard(**{**shard, "paths": tuple(shard["paths"])}) for shard in values.pop("shards"))
+        return cls(**values, shards=shards)
+
+    def differences(self, other: Plan) -> list[str]:
+        """Returns what another plan has otherwise."""
+        told = {
+            "model": "another model",
+            "options": "other options",
+            "column": "another column",
+            "shards": "other images",
+        }
+        return [words for name, words in told.items() if getattr(self, name) != getattr(other, name)]
+
+
+def read_plan(folder: str) -> Plan:
+    """Reads the plan of a folder of results; raises ConfigError where there is none."""
+    path = f"{folder}/{PLAN_FILE}"
+    try:
+        return Plan.from_json(Storage.of(folder).read(path).decode())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{path!r} is not the plan of a job: {first_line(error)}.") from error
+
+
+def make_plan(
+    sources: Sequence[str], model: str, *, options: Mapping[str, Any], column: str | None = None,
+    shard_images: int = SHARD_IMAGES,
+) -> tuple[Plan, list[str]]:  # fmt: skip
+    """Lists the images of sources in shards; returns the plan, and the files in folders that are not read.
+
+    A source is an image, a Parquet file, a tar file (WebDataset), or a folder of such files, local or an address that
+    pyarrow has a file system for (s3://, gs://, hdfs://). Hidden files are not listed.
+
+    Raises:
+        ConfigError: a source does not exist, cannot be listed, or has no images.
+    """
+    if shard_images < 1:
+        raise ConfigError(f"A shard has at least one image, not {shard_images}.")
+    images: list[str] = []
+    containers: list[tuple[ShardKind, str]] = []
+    others: list[str] = []
+    for source in sources:
+        before = len(images) + len(containers)
+        for path in Storage.of(source).files(source):
+            suffix = PurePosixPath(path).suffix.lower()
+            if suffix in _KINDS:
+                containers.append((_KINDS[suffix], path))
+            elif is_image_name(path):
+                images.append(path)
+            else:
+                others.append(path)
+        if before == len(images) + len(containers):
+            raise ConfigError(
+                f"{source!r} holds no images: give image files, Parquet files, .tar files, or a folder of these."
+            )
+    shards = [
+        Shard(number=number, kind=kind, paths=paths, row_group=group)
+        for number, (kind, paths, group) in enumerate(_parts(images, containers, shard_images))
+    ]
+    return Plan(model=model, options=dict(options), column=column, shards=tuple(shards)), others
+
+
+def _parts(
+    images: Sequence[str], containers: Sequence[tuple[ShardKind, str]], count: int
+) -> Iterator[tuple[ShardKind, tuple[str, ...], int | None]]:
+    for first in range(0, len(images), count):
+        yield "files", tuple(images[first : first + count]), None
+    for kind, path in containers:
+        groups: Sequence[int | None] = range(Storage.of(path).row_groups(path)) if kind == "parquet" else [None]
+        for group in groups:
+            yield kind, (path,), group

@@ -1,0 +1,117 @@
+"""Plans and shards: every image belongs to one shard, and keeps its name, wherever it lies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from small_images import jpeg, write_tar
+from sparsevision.cluster import Plan, make_plan
+from sparsevision.cluster.plan import PLAN_FILE
+from sparsevision.cluster.running import begin
+from sparsevision.cluster.shards import StoredImage, images_of
+from sparsevision.errors import ConfigError
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder with images, an archive, and Parquet files of both kinds of columns; and what is none of these."""
+    folder = tmp_path / "source"
+    (folder / "deep").mkdir(parents=True)
+    for number in range(5):
+        (folder / "deep" / f"{number}.jpg").write_bytes(jpeg(number))
+    (folder / ".hidden.jpg").write_bytes(jpeg(0))
+    (folder / "notes.txt").write_text("none")
+    write_tar(folder / "some.tar", {"a/0.jpg": jpeg(5), "a/0.json": b"{}", "a/1.jpg": jpeg(6)})
+    pq.write_table(pa.table({"id": [1, 2, 3], "jpg": [jpeg(7), jpeg(8), None]}), folder / "b.parquet", row_group_size=2)
+    rows = [{"bytes": jpeg(9), "path": "nine.jpg"}, {"bytes": jpeg(10), "path": None}]
+    pq.write_table(pa.table({"image": rows}), folder / "hf.parquet")
+    return folder
+
+
+def listed(plan: Plan) -> list[StoredImage]:
+    return [image for shard in plan.shards for image in images_of(shard, plan.column)]
+
+
+@pytest.mark.parametrize("by_address", [False, True])
+def test_every_image_is_in_one_shard(source: Path, by_address: bool) -> None:
+    where = f"file://{source}" if by_address else str(source)
+    plan, others = make_plan([where], "m", options={}, shard_images=3)
+    assert [Path(other).name for other in others] == ["notes.txt"]
+    assert [shard.kind for shard in plan.shards] == ["files"] * 2 + ["parquet"] * 3 + ["tar"]
+    images = listed(plan)
+    assert [image.content for image in images] == [*map(jpeg, [0, 1, 2, 3, 4, 7, 8]), None, *map(jpeg, [9, 10, 5, 6])]
+    names = [image.name.removeprefix(where) for image in images]
+    assert names[4:] == [
+        "/deep/4.jpg", "/b.parquet#row 0", "/b.parquet#row 1", "/b.parquet#row 2", "/hf.parquet#row 0 nine.jpg",
+        "/hf.parquet#row 1", "/some.tar/a/0.jpg", "/some.tar/a/1.jpg",
+    ]  # fmt: skip
+    assert images[7].reason is not None
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_what_cannot_be_read_is_a_row_with_its_reason(source: Path) -> None:
+    plan, _ = make_plan([str(source)], "m", options={})
+    (source / "deep" / "2.jpg").unlink()
+    (source / "hf.parquet").write_bytes(b"nothing")
+    whole = (source / "some.tar").read_bytes()
+    (source / "some.tar").write_bytes(whole[: len(jpeg(5)) + 700])
+    unread = {Path(image.name).name: image.reason for image in listed(plan) if image.content is None}
+    assert set(unread) == {"2.jpg", "b.parquet#row 2", "hf.parquet", "some.tar"}
+    assert all(reason and "\n" not in reason for reason in unread.values())
+
+
+@pytest.mark.parametrize(
+    ("sources", "options", "told"),
+    [
+        (["nowhere"], {}, "does not exist"),
+        (["empty"], {}, "holds no images"),
+        (["what://bucket/x"], {}, "no file system"),
+        (["source"], {"shard_images": 0}, "at least one"),
+        (["broken.parquet"], {}, "not a Parquet file"),
+    ],
+)
+def test_sources_that_cannot_be_used_are_named(
+    source: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str], options: dict[str, int], told: str
+) -> None:
+    monkeypatch.chdir(source.parent)
+    Path("empty").mkdir()
+    Path("broken.parquet").write_bytes(b"no")
+    with pytest.raises(ConfigError, match=told):
+        make_plan(sources, "m", options={}, **options)
+
+
+@pytest.mark.parametrize(("column", "told"), [(None, "choose one by --column"), ("id", "no column 'id'")])
+def test_a_column_that_is_not_clear_is_asked_for(tmp_path: Path, column: str | None, told: str) -> None:
+    pq.write_table(pa.table({"a": [jpeg(0)], "b": [jpeg(1)], "id": [1]}), tmp_path / "two.parquet")
+    plan, _ = make_plan([str(tmp_path)], "m", options={}, column=column)
+    with pytest.raises(ConfigError, match=told):
+        listed(plan)
+    plan, _ = make_plan([str(tmp_path)], "m", options={}, column="b")
+    assert [image.content for image in listed(plan)] == [jpeg(1)]
+
+
+def test_a_folder_goes_on_with_its_own_job_alone(source: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    plan, _ = make_plan([str(source)], "m", options={}, shard_images=3)
+    assert begin(plan, out) == [0, 1, 2, 3, 4, 5]
+    (tmp_path / "out" / plan.shards[1].file).write_bytes(b"done")
+    (tmp_path / "out" / f".{plan.shards[2].file}.0123abcd").write_bytes(b"a killed worker's")
+    assert begin(plan, out) == [0, 2, 3, 4, 5]
+    for other in (
+        make_plan([str(source)], "other", options={}, shard_images=3)[0],
+        make_plan([str(source)], "m", options={"top_k": 2}, shard_images=3)[0],
+        make_plan([str(source)], "m", options={}, shard_images=4)[0],
+    ):
+        with pytest.raises(ConfigError, match="give a new folder"):
+            begin(other, out)
+    (tmp_path / "out" / PLAN_FILE).write_text("{}")
+    with pytest.raises(ConfigError, match="not the plan"):
+        begin(plan, out)
+    with pytest.raises(ConfigError, match="no job has written"):
+        begin(plan, str(source))
