@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -34,7 +35,7 @@ def model_card(
     if scores and not data:
         raise ConfigError("A card's scores are of a data set: give its name as data=..., too.")
     variant = variants().get(identity.name)
-    values = {
+    values: dict[str, Any] = {
         "library_name": LIBRARY, "pipeline_tag": family.pipeline_tag, "tags": list(family.tags), "license": license,
     }  # fmt: skip
     if scores:

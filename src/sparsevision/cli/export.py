@@ -67,8 +67,11 @@ def export(
     from sparsevision.factory import open_model
     from sparsevision.inference.options import options_of, resolve_options
     from sparsevision.inference.sources import find_images
+    from sparsevision.runtimes import is_exported
 
-    fixed = resolve_options(options, options_of(open_model(model)).values(), others=_OWN) if options else {}
+    opened = model if is_exported(model) else open_model(model)
+    known = () if isinstance(opened, str) else options_of(opened).values()
+    fixed = resolve_options(options, known, others=_OWN)
     side = None if size is None else parse_size(size, "--size")
     asked = ExportOptions(
         format=format, size=(side, side) if isinstance(side, int) else side, dynamic=dynamic or None, batch=batch,
@@ -77,7 +80,7 @@ def export(
     skipped: list[Skipped] = []
     compared = list(islice(find_images(images or photographs(), sys.stdin.buffer, skipped), _COMPARED))
     with show_status("starting") as status:
-        made = export_model(model, out, asked, images=compared, progress=status.update)
+        made = export_model(opened, out, asked, images=compared, progress=status.update)
     report_skipped(skipped, len(compared))
     megabytes = sum(path.stat().st_size for path in made.files) / 1e6
     print(f"{out}: {megabytes:.1f} MB, takes images ({', '.join(map(str, made.graph.axes))}), for {way.title}.")

@@ -110,8 +110,9 @@ def _rows(plan: Plan, out: str, todo: list[int], workers: Workers) -> Iterator[d
     most = min(workers.count or fitting, fitting, len(todo))
     shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
     device = "cuda" if workers.gpus else "cpu"
+    worker: Any = ShardWorker  # Ray makes one a process, and calls that
     found = shards.map(
-        ShardWorker, fn_constructor_args=(out,), fn_constructor_kwargs={"threads": workers.cpus, "device": device},
+        worker, fn_constructor_args=(out,), fn_constructor_kwargs={"threads": workers.cpus, "device": device},
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most), num_cpus=workers.cpus, num_gpus=workers.gpus,
     )  # fmt: skip
     yield from found.iter_rows()
@@ -129,7 +130,7 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
         return
     try:
-        ray.init(address=address, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     # Ray raises several kinds for a cluster that is not there, or that will not start.
     except Exception as error:
         raise ConfigError(f"Ray could not be reached at {address or 'this machine'}: {first_line(error)}.") from error

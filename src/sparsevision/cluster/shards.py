@@ -42,7 +42,7 @@ def _of_tar(shard: Shard, _: str | None) -> Iterator[StoredImage]:
     storage = Storage.of(path)
     try:
         with storage.system.open_input_stream(storage.inside(path)) as stream:
-            watched = _Tail(stream)
+            watched: Any = _Tail(stream)  # a stream that is read on and on is all that tarfile needs
             with tarfile.open(fileobj=watched, mode="r|") as tar:
                 for member in tar:
                     if member.isfile() and is_image_name(member.name):

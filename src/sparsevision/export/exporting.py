@@ -68,14 +68,14 @@ class Exported:
 
 
 def export_model(
-    model: str | os.PathLike[str], path: str | os.PathLike[str], options: ExportOptions | None = None, *,
+    model: str | os.PathLike[str] | nn.Module, path: str | os.PathLike[str], options: ExportOptions | None = None, *,
     images: Sequence[Any] = (), progress: Progress = lambda what: None,
 ) -> Exported:  # fmt: skip
     """Writes a model for another runtime and compares the file with PyTorch.
 
     Args:
-        model: a checkpoint's path, or a model's name, whose published weights are taken; fresh weights where there are
-            none of a registered model.
+        model: a checkpoint's path, or a model's name, whose published weights are taken; or a model in memory, which is
+            left in evaluation mode.
         path: of the file.
         options: how it is exported.
         images: what `Predictor` takes, to compare with.
@@ -87,13 +87,16 @@ def export_model(
     """
     options = options or ExportOptions()
     way, path = _format(options), Path(path)
-    if is_exported(model):
-        raise ConfigError(f"{os.fspath(model)!r} is exported already: give the weights that it was made of.")
-    progress("opening the model")
-    made = open_model(model).eval()
+    if not isinstance(model, nn.Module):
+        if is_exported(model):
+            raise ConfigError(f"{os.fspath(model)!r} is exported already: give the weights that it was made of.")
+        progress("opening the model")
+        model = open_model(model)
+    made = model.eval()
     identity = identity_of(made)
     if identity is None or not hasattr(made, "controls"):
         raise ConfigError(f"{type(made).__name__} is not one of this package's networks: timm exports its own.")
+    way.check(identity.name, identity.labels)
     controls = checked_options(made, options.controls)
     preprocessing, open_axes = _view(identity.preprocessing, options)
     shape = (options.batch or 1, *preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
@@ -117,7 +120,7 @@ def export_model(
     agreement = None
     if images:
         progress(f"comparing {len(images)} images")
-        reference = Predictor(model, "cpu", preprocessing=preprocessing)
+        reference = Predictor(made, "cpu", preprocessing=preprocessing)
         agreement = compare(reference, _runner(way.graph_file(path), traced, graph), images, controls=controls)
     return Exported(
         files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement,

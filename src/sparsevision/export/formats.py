@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import torch
 
 from sparsevision.errors import ConfigError, first_line, import_extra
 from sparsevision.export.graph import TracedGraph
-from sparsevision.export.web.page import MODEL, PAGE_FILES, write_page
+from sparsevision.export.web.page import MODEL, PAGE_FILES, page_of, write_page
 from sparsevision.files import replacing
 from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
 
@@ -36,6 +36,10 @@ class Format(ABC):
     @abstractmethod
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
         """Writes a graph and the texts that it carries; the file appears when it is complete."""
+
+    def check(self, model: str, labels: Sequence[str] | None) -> None:
+        """Raises ConfigError for a named model, with its labels, that the format is not for."""
+        return
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Returns the files that are written for a path."""
@@ -104,6 +108,10 @@ class Web(Format):
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
         """Writes the folder."""
         write_page(path, texts, lambda part: write_onnx(graph, texts, part))
+
+    def check(self, model: str, labels: Sequence[str] | None) -> None:
+        """Raises ConfigError for a model that a page could show nothing of."""
+        page_of(model, labels)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Returns the files of the folder."""

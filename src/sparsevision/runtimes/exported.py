@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sparsevision.checkpoints.description import parse_description
 from sparsevision.checkpoints.identity import Identity
 from sparsevision.errors import CheckpointError, ConfigError, first_line
-from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH, RUNTIMES, Runtime, open_runtime
+from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH, RUNTIMES, Arrays, Runtime, is_of_runtime, open_runtime
 from sparsevision.runtimes.structure import LENGTH, unflatten
 from sparsevision.types import ClassMetadata, Control, Trace
 
@@ -136,7 +136,7 @@ class ExportedModel(nn.Module):
         graph = self.graph
         self._check(tuple(images.shape))
         parts = (images,) if 0 in graph.open_axes else images.split(graph.shape[0])
-        found = [self.runtime.run(part.contiguous().numpy()) for part in parts]
+        found = [self._run(part) for part in parts]
         tensors = {
             name: torch.from_numpy(arrays[0] if name.endswith(LENGTH) else np.concatenate(arrays))
             for name, arrays in zip(graph.outputs, zip(*found, strict=True), strict=True)
@@ -147,6 +147,18 @@ class ExportedModel(nn.Module):
                 if trace is not None and kind in trace.kinds:
                     trace.record(stage, unflatten(structure, tensors))
         return unflatten(graph.structure, tensors)
+
+    def _run(self, images: Tensor) -> Arrays:
+        try:
+            return self.runtime.run(images.contiguous().numpy())
+        except Exception as error:
+            if not is_of_runtime(error):
+                raise
+            # Of graphs whose sides are open, some cannot do with the few tokens of a small image.
+            raise ConfigError(
+                f"{self.runtime.title} cannot run {self.path.name} on images of shape {tuple(images.shape)} "
+                f"({first_line(error)}): give larger images, or export the model for one --size."
+            ) from error
 
     def _check(self, shape: tuple[int, ...]) -> None:
         """Raises ConfigError for a batch that the graph does not take."""

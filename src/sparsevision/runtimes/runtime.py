@@ -83,8 +83,12 @@ def open_runtime(path: Path) -> Runtime:
     try:
         return kind(path, torch.get_num_threads())
     except Exception as error:
-        # ONNX Runtime's own classes descend from Exception alone.
-        known = isinstance(error, (RuntimeError, ValueError, OSError, MemoryError))
-        if not known and not type(error).__module__.startswith("onnxruntime"):
+        if not is_of_runtime(error):
             raise
-        raise CheckpointError(f"{kind.title} cannot open {str(path)!r}: {first_line(error)}") from error
+        raise CheckpointError(f"{kind.title} cannot open {str(path)!r}: {first_line(error)}.") from error
+
+
+def is_of_runtime(error: Exception) -> bool:
+    """Returns whether an error is one that the libraries raise; ONNX Runtime's own descend from Exception alone."""
+    known = isinstance(error, (RuntimeError, ValueError, OSError, MemoryError))
+    return known or type(error).__module__.startswith("onnxruntime")

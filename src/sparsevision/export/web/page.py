@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,26 @@ MODEL, TASK, ABOUT, RUNTIME = "model.onnx", "task.js", "model.json", "runtime"
 PAGE_FILES = (*SCRIPTS, TASK, ABOUT, MODEL, *(f"{RUNTIME}/{name}" for name in FILES))
 
 
-def write_page(folder: Path, texts: Mapping[str, str], write_model: Callable[[Path], None]) -> None:
-    """Writes a page; `write_model` writes the ONNX file to a path. Raises ConfigError for a task that has no page."""
-    described: dict[str, Any] = json.loads(texts[DESCRIPTION])
-    task = task_named(task_of(described["model"]))
+def page_of(model: str, labels: Sequence[str] | None) -> str:
+    """Returns the package with the page of a named model's task; raises ConfigError where there can be none."""
+    task = task_named(task_of(model))
     if task.page is None:
         raise ConfigError(f"A model of {task.things} has no page for a browser: export it as onnx.")
-    if not described["labels"]:
+    if not labels:
         raise ConfigError("The model gives an embedding and no classes, of which a page could show nothing.")
+    return task.page
+
+
+def write_page(folder: Path, texts: Mapping[str, str], write_model: Callable[[Path], None]) -> None:
+    """Writes a page; `write_model` writes the ONNX file to a path."""
+    described: dict[str, Any] = json.loads(texts[DESCRIPTION])
+    page = page_of(described["model"], described["labels"])
     runtime = runtime_files()
     about = {"model": described, "graph": json.loads(texts[GRAPH])}
     contents = {name: (files("sparsevision.export.web") / name).read_bytes() for name in SCRIPTS}
     # The colours and letters of the page that `explain` writes.
     contents["page.css"] = (files("sparsevision.explain.panels") / "colors.css").read_bytes() + contents["page.css"]
-    contents |= {TASK: (files(task.page) / "page.js").read_bytes(), ABOUT: json.dumps(about).encode()}
+    contents |= {TASK: (files(page) / "page.js").read_bytes(), ABOUT: json.dumps(about).encode()}
     contents |= {f"{RUNTIME}/{name}": content for name, content in runtime.items()}
     for name, content in contents.items():
         with replacing(folder / name) as part:

@@ -54,9 +54,12 @@ def _packed_by_npm(path: Path) -> bool:
         return False
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", folder]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=_SECONDS, cwd=folder)
+        try:
+            subprocess.run(command, capture_output=True, check=True, timeout=_SECONDS, cwd=folder)
+        except (OSError, subprocess.SubprocessError):
+            return False
         made = next(Path(folder).glob("*.tgz"), None)
-        if done.returncode or made is None:
+        if made is None:
             return False
         shutil.copyfile(made, path)
     return True
