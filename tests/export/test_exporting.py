@@ -104,6 +104,18 @@ def test_every_format_gives_the_same_answers(way: str, detector: Path, tmp_path:
     assert made.agreement.passes, str(made.agreement)
 
 
+def test_eight_bits_give_nearly_the_same_answers(tmp_path: Path, photographs: list[Path]) -> None:
+    weights = _save(tmp_path / "weights", *NETWORKS["classifier of tokens"])
+    options = ExportOptions(format="openvino", precision="int8")
+    made = export_model(weights, tmp_path / "small.xml", options, images=photographs, calibration=photographs)
+    whole = export_model(weights, tmp_path / "whole.xml", ExportOptions(format="openvino"))
+    sizes = [sum(path.stat().st_size for path in each.files if path.suffix == ".bin") for each in (made, whole)]
+    assert sizes[0] < 0.5 * sizes[1]
+    assert made.agreement is not None
+    assert max(made.agreement.differences.values()) > 1e-4  # it is not fp32 by another name
+    assert Predictor(tmp_path / "small.xml")(photographs[0]).agreement(Predictor(weights, "cpu")(photographs[0])) == 1
+
+
 def test_videos_are_exported(tmp_path: Path) -> None:
     data = draw_video_folder(tmp_path / "data")
     view = Preprocessing(size=(32, 32), frames=4)
@@ -216,9 +228,14 @@ def test_what_cannot_be_exported_is_refused(detector: Path, exported_detector: P
         (ExportOptions(size=(64, 64), dynamic=True), "one of the two"),
         (ExportOptions(controls={"speed": 1}), "speed"),
         (ExportOptions(controls={"keep_ratio": 2.0}), "keep_ratio"),
+        (ExportOptions(format="openvino", precision="int8"), "for calibration"),
     ):
         with pytest.raises(ConfigError, match=said):
             export_model(detector, out, options)
+    nowhere = tmp_path / "vt" / "model.xml"
+    weights = _save(tmp_path / "vt", *NETWORKS["convolutional classifier"])
+    with pytest.raises(ConfigError, match="not written in int8"):
+        export_model(weights, nowhere, ExportOptions(format="openvino", precision="int8"), calibration=["any.jpg"])
     with pytest.raises(ConfigError, match="exported already"):
         export_model(exported_detector, out)
     assert not out.exists()

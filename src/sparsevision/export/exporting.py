@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.description import format_description
@@ -16,11 +17,12 @@ from sparsevision.checkpoints.identity import config_of
 from sparsevision.data.preprocessing import LEAST_MULTIPLES
 from sparsevision.errors import ConfigError
 from sparsevision.export.agreement import Agreement, compare
-from sparsevision.export.formats import FORMATS, Format
+from sparsevision.export.formats import FORMATS, Format, Precision
 from sparsevision.export.graph import MULTIPLE, TracedGraph, trace_graph
 from sparsevision.factory import identity_of, open_model
 from sparsevision.inference import Predictor
 from sparsevision.inference.options import checked_options
+from sparsevision.models.registry import variant_named
 from sparsevision.runtimes import GraphDescription, is_exported, open_exported
 from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH
 from sparsevision.runtimes.structure import unflatten
@@ -69,7 +71,7 @@ class Exported:
 
 def export_model(
     model: str | os.PathLike[str] | nn.Module, path: str | os.PathLike[str], options: ExportOptions | None = None, *,
-    images: Sequence[Any] = (), progress: Progress = lambda what: None,
+    images: Sequence[Any] = (), calibration: Sequence[Any] = (), progress: Progress = lambda what: None,
 ) -> Exported:  # fmt: skip
     """Writes a model for another runtime and compares the file with PyTorch.
 
@@ -79,6 +81,7 @@ def export_model(
         path: of the file.
         options: how it is exported.
         images: what `Predictor` takes, to compare with.
+        calibration: the same, by which the ranges of int8 are found; some 100 of those that the model is for.
         progress: called with what is being done.
 
     Raises:
@@ -86,7 +89,7 @@ def export_model(
         CheckpointError: the weights are missing or damaged.
     """
     options = options or ExportOptions()
-    way, path = _format(options), Path(path)
+    way, path = _format(options, calibration), Path(path)
     if not isinstance(model, nn.Module):
         if is_exported(model):
             raise ConfigError(f"{os.fspath(model)!r} is exported already: give the weights that it was made of.")
@@ -97,6 +100,11 @@ def export_model(
     if identity is None or not hasattr(made, "controls"):
         raise ConfigError(f"{type(made).__name__} is not one of this package's networks: timm exports its own.")
     way.check(identity.name, identity.labels)
+    if options.precision == "int8" and way.name not in variant_named(identity.name).int8:
+        raise ConfigError(
+            f"{identity.name!r} is not written in int8 as {way.name}: it would not be 1.3 times as fast for at most "
+            "one point of its score. Choose fp32 or fp16."
+        )
     controls = checked_options(made, options.controls)
     preprocessing, open_axes = _view(identity.preprocessing, options)
     shape = (options.batch or 1, *preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
@@ -116,24 +124,37 @@ def export_model(
         GRAPH: graph.model_dump_json(),
     }
     progress(f"writing {path.name}")
-    way.write(traced, texts, path, options.precision)
+    reference = Predictor(made, "cpu", preprocessing=preprocessing)
+    way.write(traced, texts, path, Precision(options.precision, _arrays(reference, calibration, options)))
     agreement = None
     if images:
         progress(f"comparing {len(images)} images")
-        reference = Predictor(made, "cpu", preprocessing=preprocessing)
-        agreement = compare(reference, _runner(way.graph_file(path), traced, graph), images, controls=controls)
+        run = _runner(way.graph_file(path), traced, graph)
+        agreement = compare(reference, run, images, controls=controls, precision=options.precision)
     return Exported(
         files=way.files(path), preprocessing=preprocessing, graph=graph, agreement=agreement,
         remark=_remark(identity.preprocessing, preprocessing),
     )  # fmt: skip
 
 
-def _format(options: ExportOptions) -> Format:
+def _arrays(reference: Predictor, images: Sequence[Any], options: ExportOptions) -> list[NDArray[Any]]:
+    """Returns images as batches for calibration, as many at once as the file takes."""
+    samples = [reference.reader(image, position) for position, image in enumerate(images)]
+    size = options.batch or 1
+    return [
+        reference.batch(samples[first : first + size]).images.numpy()
+        for first in range(0, len(samples) - size + 1, size)
+    ]
+
+
+def _format(options: ExportOptions, calibration: Sequence[Any]) -> Format:
     way = FORMATS[options.format]
     if options.precision not in way.precisions:
         raise ConfigError(
             f"The format {way.name} is not written in {options.precision}: choose {' or '.join(way.precisions)}."
         )
+    if options.precision == "int8" and not calibration:
+        raise ConfigError("int8 is fitted to images: give some 100 of those that the model is for, for calibration.")
     if options.size is not None and options.dynamic:
         raise ConfigError("size fixes the sides of the images, and dynamic leaves them open: give one of the two.")
     return way

@@ -9,9 +9,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 
 from sparsevision.errors import ConfigError, first_line, import_extra
 from sparsevision.export.graph import TracedGraph
@@ -21,6 +22,13 @@ from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
 
 OPSET = 20
 INPUT = "images"
+
+
+class Precision(NamedTuple):
+    """The precision of a file: its name, and the batches of images by which the ranges for eight bits are found."""
+
+    name: str = "fp32"
+    calibration: Sequence[NDArray[Any]] = ()
 
 
 class Format(ABC):
@@ -34,7 +42,7 @@ class Format(ABC):
     traced: ClassVar[bool] = False  # whether the graph returns what the network looked at, asked for or not
 
     @abstractmethod
-    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes a graph and the texts that it carries; the file appears when it is complete."""
 
     def check(self, model: str, labels: Sequence[str] | None) -> None:
@@ -55,18 +63,18 @@ class Onnx(Format):
 
     name, suffix, title = "onnx", ".onnx", OnnxRuntime.title
 
-    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes one .onnx file."""
         with replacing(path) as part:
             write_onnx(graph, texts, part)
 
 
 class OpenVino(Format):
-    """An .xml file and its weights in a .bin file beside it, in half precision where asked for."""
+    """An .xml file and its weights in a .bin file beside it; weights in half precision, or all in eight bits."""
 
-    name, suffix, title, precisions = "openvino", ".xml", OpenVinoRuntime.title, ("fp32", "fp16")
+    name, suffix, title, precisions = "openvino", ".xml", OpenVinoRuntime.title, ("fp32", "fp16", "int8")
 
-    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes an .xml file and a .bin file."""
         openvino = import_extra("openvino", "Exporting to OpenVINO")
         # By way of ONNX, which takes seconds; from the traced graph itself it takes minutes.
@@ -75,9 +83,11 @@ class OpenVino(Format):
             try:
                 write_onnx(graph, {}, through)
                 model = openvino.convert_model(through)
+                if precision.name == "int8":
+                    model = _in_eight_bits(model, precision.calibration)
                 for key, text in texts.items():
                     model.set_rt_info(text, [key])
-                openvino.save_model(model, part, compress_to_fp16=precision == "fp16")
+                openvino.save_model(model, part, compress_to_fp16=precision.name == "fp16")
                 part.with_suffix(".bin").replace(weights)
             finally:
                 through.unlink(missing_ok=True)
@@ -93,7 +103,7 @@ class Program(Format):
     name, suffix, title = "pt2", ".pt2", "torch.export"
     in_blocks = False
 
-    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes one .pt2 file."""
         with replacing(path) as part:
             torch.export.save(graph.program, part, extra_files=dict(texts))
@@ -105,7 +115,7 @@ class Web(Format):
     name, suffix, title = "web", "", "browsers"
     traced = True
 
-    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: str) -> None:
+    def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes the folder."""
         write_page(path, texts, lambda part: write_onnx(graph, texts, part))
 
@@ -123,6 +133,16 @@ class Web(Format):
 
 
 FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino(), Program(), Web())}
+
+
+def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
+    """Quantises weights and activations of an OpenVINO model by NNCF, for which attention is a pattern to spare."""
+    nncf = import_extra("nncf", "Exporting in int8")
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nncf.quantize(
+            model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration)
+        )
 
 
 def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:

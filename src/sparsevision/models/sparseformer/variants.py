@@ -58,6 +58,7 @@ VARIANTS: Mapping[str, Variant] = {
         preprocessing=Preprocessing(size=(160, 160)),
         paper="arXiv 2304.03768",
         weights=Weights(location="sparseformer_nano.safetensors", source="this project, Caltech-101"),
+        int8=("openvino",),
     )
 } | {
     name: _released(name, *rest)
