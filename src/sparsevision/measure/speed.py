@@ -96,16 +96,18 @@ class Timing:
 
 def time_interleaved(
     calls: Mapping[str, Callable[[], object]], settings: Settings, *, clock: Callable[[], float] = time.perf_counter,
-    progress: Progress | None = None,
+    prepare: Callable[[str], None] = lambda name: None, progress: Progress | None = None,
 ) -> dict[str, list[float]]:  # fmt: skip
     """Returns, for every name, the seconds per call of each round.
 
     Every round calls each once, in the given order and backwards in turn, so that none always follows the same other.
+    `prepare` is called with the name before each turn, and is not timed.
     """
     repeats = dict.fromkeys(calls, 1)
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(-settings.warmup, settings.rounds):
         for name in list(calls) if number % 2 == 0 else reversed(list(calls)):
+            prepare(name)
             start = clock()
             for _ in range(repeats[name]):
                 calls[name]()
