@@ -192,6 +192,8 @@ def test_a_canvas_keeps_boxes_on_what_they_frame_and_fills_with_grey(seed: int) 
     seen = torch.tensor([xs.min() / 128, ys.min() / 96, (xs.max() + 1) / 128, (ys.max() + 1) / 96])
     [(x, y, w, h)] = sample.target["boxes"].tolist()
     torch.testing.assert_close(torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2]), seen, atol=0.02, rtol=0)
+    upright = train_transform(settings)(Record(Image.new("RGB", (100, 300)), _record([[0, 0, 1, 1]]).target, "tall"))
+    assert upright.image.shape == (3, 128, 96)
     lacking = sample.image[0].abs() < 0.01
     assert lacking.float().mean() == pytest.approx(1 - 60 * 90 / (96 * 128) if lacking.any() else 0, abs=0.01)
 
@@ -222,7 +224,13 @@ def test_no_shape_is_too_odd(size: tuple[int, int]) -> None:
 
 
 def test_settings_and_images_that_make_no_sense_are_sentences() -> None:
-    for options in ({"flip": 2.0}, {"short_sides": ()}, {"longest": 10}, {"crop_sides": (700, 800)}):
+    for options in (
+        {"flip": 2.0},
+        {"short_sides": ()},
+        {"longest": 10},
+        {"crop_sides": (700, 800)},
+        {"canvas": (9, 8)},
+    ):
         with pytest.raises(ValidationError):
             DetectionTransforms(**options)
     with pytest.raises(ConfigError, match="whole images"):

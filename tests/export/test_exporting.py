@@ -76,6 +76,7 @@ def exported_detector(detector: Path, tmp_path_factory: pytest.TempPathFactory, 
     assert made.agreement is not None
     assert made.agreement.passes, str(made.agreement)
     assert "multiples of 32" in made.remark
+    assert made.files == (path,) == tuple(path.parent.iterdir())
     return path
 
 
@@ -94,7 +95,8 @@ def test_every_kind_of_network_gives_the_same_answers(kind: str, tmp_path: Path,
         assert result.to_dict().keys() == other.to_dict().keys()
 
 
-@pytest.mark.parametrize("way", FORMATS)
+# An ONNX file is what most of these tests use, and the page has its own.
+@pytest.mark.parametrize("way", sorted({*FORMATS} - {"onnx", "web"}))
 def test_every_format_gives_the_same_answers(way: str, detector: Path, tmp_path: Path, photographs: list[Path]) -> None:
     path = tmp_path / f"model{FORMATS[way].suffix}"
     made = export_model(detector, path, ExportOptions(format=way), images=photographs)
@@ -108,9 +110,7 @@ def test_eight_bits_give_nearly_the_same_answers(tmp_path: Path, photographs: li
     weights = _save(tmp_path / "weights", *NETWORKS["classifier of tokens"])
     options = ExportOptions(format="openvino", precision="int8")
     made = export_model(weights, tmp_path / "small.xml", options, images=photographs, calibration=photographs)
-    whole = export_model(weights, tmp_path / "whole.xml", ExportOptions(format="openvino"))
-    sizes = [sum(path.stat().st_size for path in each.files if path.suffix == ".bin") for each in (made, whole)]
-    assert sizes[0] < 0.5 * sizes[1]
+    assert (tmp_path / "small.bin").stat().st_size < 0.5 * (weights / "model.safetensors").stat().st_size
     assert made.agreement is not None
     assert max(made.agreement.differences.values()) > 1e-4  # it is not fp32 by another name
     assert Predictor(tmp_path / "small.xml")(photographs[0]).agreement(Predictor(weights, "cpu")(photographs[0])) == 1
@@ -180,9 +180,8 @@ def test_a_file_is_scored_as_the_weights_are(detector: Path, exported_detector: 
 def test_a_control_is_fixed_by_the_export(tmp_path: Path, photographs: list[Path]) -> None:
     detector = save_tiny_detector(tmp_path / "weights")
     path = tmp_path / "model.onnx"
-    assert (
-        main(["export", str(detector), "--keep-ratio", "0.5", "--out", str(path), "--images", str(photographs[0])]) == 0
-    )
+    options = ["--keep-ratio", "0.5", "--size", "64x96", "--images", str(photographs[0])]
+    assert main(["export", str(detector), *options, "--out", str(path)]) == 0
     assert open_exported(path).graph.controls == {"keep_ratio": 0.5}
     with pytest.raises(ConfigError, match="keep_ratio"):
         Predictor(path)(photographs[0], keep_ratio=0.2)

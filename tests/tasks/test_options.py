@@ -71,6 +71,7 @@ BASES: dict[str, dict[str, Any]] = {
         "transforms.short_sides": [24], "transforms.longest": 80, "transforms.crop": 1.0,
         "transforms.crop_from": [40], "transforms.crop_sides": [20, 30], "transforms.flip": 0.0,
         "transforms.color_jitter": 0.0, "transforms.evaluation.longest": 80, "transforms.evaluation.size": 24,
+        "transforms.multiple": 1, "transforms.canvas": None,
     },
     "segmentation": {
         "transforms.size": 40, "transforms.scale": [1.0, 1.1], "transforms.crop": [24, 20],
@@ -94,6 +95,7 @@ OWN: dict[str, list[Row]] = {
         ("transforms.erasing_mode", "constant", {"transforms.erasing": 1.0}, TRAIN),
     ],
     "detection": [
+        ("transforms.vertical_flip", 1.0, {}, TRAIN),
         ("transforms.crop", 0.0, {}, TRAIN),
         ("transforms.crop_from", [60], {}, TRAIN),
         ("transforms.crop_sides", [36, 38], {}, TRAIN),

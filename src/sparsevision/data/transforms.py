@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 from torchvision.tv_tensors import Image as TensorImage
@@ -107,6 +108,24 @@ class RandomShortSide(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resizes one input."""
         return self._call_kernel(v2.functional.resize, inpt, size=list(params["size"]), antialias=True)
+
+
+class RandomCanvas(v2.Transform):
+    """Cuts a part of two `sides` (short, long) out, anywhere, with the long one along the image's; pads what they lack.
+
+    Padding is of one colour, `fill`, and all around the image.
+    """
+
+    def __init__(self, sides: tuple[int, int], fill: Sequence[float]) -> None:
+        super().__init__()
+        self.lying = v2.RandomCrop(sides, pad_if_needed=True, fill=list(fill))
+        self.upright = v2.RandomCrop(sides[::-1], pad_if_needed=True, fill=list(fill))
+
+    def forward(self, *inputs: Any) -> Any:
+        """Cuts the image, and what belongs to it."""
+        found = next(each for each in tree_leaves(inputs) if isinstance(each, Image.Image | TensorImage))
+        height, width = v2.functional.get_size(found)
+        return (self.upright if height > width else self.lying)(*inputs)
 
 
 def _drawn(least: int, most: int) -> int:

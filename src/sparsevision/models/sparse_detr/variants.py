@@ -23,7 +23,8 @@ KEPT_PERCENT = (10, 20, 30, 40, 50)
 
 _NANO = replace(
     _SPARSE, backbone="mobilenetv2_100", backbone_options=(("pad_type", "same"),), frozen_stages="none",
-    encoder_depth=3, decoder_depth=3, ffn_width=512, num_queries=100, num_classes=3, keep_ratio=0.3, numerics="clean",
+    width=128, num_heads=4, encoder_depth=3, decoder_depth=3, ffn_width=256, num_queries=100, num_classes=3,
+    dropout=0.0, keep_ratio=0.3, numerics="clean",
 )  # fmt: skip
 
 CONFIGS: Mapping[str, SparseDETRConfig] = (
@@ -42,7 +43,8 @@ CONFIGS: Mapping[str, SparseDETRConfig] = (
 
 # Short side 800, long side at most 1333.
 _INPUT = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
-_SMALL_INPUT = Preprocessing(size=(320, 533), fit="short", interpolation="bilinear")
+# Of sides that are multiples of the coarsest stride, TensorFlow's padding gives maps that lie in one place.
+_SMALL_INPUT = Preprocessing(size=(320, 533), fit="short", interpolation="bilinear", multiple=32)
 _SERVER = "https://twg.kakaocdn.net/brainrepo/sparse_detr/"
 # AP on COCO val2017 by backbone and kept tokens in percent.
 _REPORTED: Mapping[str, Mapping[int, float]] = {

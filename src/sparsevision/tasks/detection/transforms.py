@@ -34,16 +34,18 @@ class DetectionView(EvaluationSettings):
 class DetectionTransforms(TransformSettings):
     """DetectionTransforms of a training image, in the order of the fields; the defaults are the published ones.
 
-    It is mirrored with probability `flip`. With probability `crop`, it is resized to a short side out of `crop_from`
-    and cut to a width and a height between `crop_sides`. Then its short side becomes one of `short_sides`, or less
-    where the long side would exceed `longest`. `color_jitter` is the strength for brightness, contrast and saturation.
-    Of images of a `canvas` (height, width), a part of that size is then cut out, anywhere; what they lack is grey.
-    Batches of one size spend nothing on padding. The last `plain_epochs` are without crops and changes of colour. Sides
-    of images, in the view outside training too, are rounded to a `multiple` of pixels: convolutions that pad images of
-    even and of odd sides differently (TensorFlow's way) then give maps that lie in one place.
+    It is mirrored with probability `flip`, and turned upside down with probability `vertical_flip`. With probability
+    `crop`, it is resized to a short side out of `crop_from` and cut to a width and a height between `crop_sides`. Then
+    its short side becomes one of `short_sides`, or less where the long side would exceed `longest`. `color_jitter` is
+    the strength for brightness, contrast and saturation. With a `canvas` (short side, long side), a part of that size
+    is then cut out, anywhere and along the image; what it lacks is grey. Batches of one size spend nothing on padding.
+    The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
+    are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd sides differently
+    (TensorFlow's way) then give maps that lie in one place.
     """
 
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
+    vertical_flip: float = Field(default=0.0, ge=0.0, le=1.0)
     crop: float = Field(default=0.5, ge=0.0, le=1.0)
     crop_from: tuple[PositiveInt, ...] = (400, 500, 600)
     crop_sides: tuple[PositiveInt, PositiveInt] = (384, 600)
@@ -61,6 +63,8 @@ class DetectionTransforms(TransformSettings):
             raise ValueError(
                 f"short_sides = {self.short_sides} must be lengths of at least 1, none above longest = {self.longest}"
             )
+        if self.canvas is not None and self.canvas[0] > self.canvas[1]:
+            raise ValueError(f"canvas = {self.canvas} must be a short side and a long one")
         if self.crop and not (self.crop_from and self.crop_sides[0] <= min(*self.crop_sides, *self.crop_from)):
             raise ValueError(
                 f"crop_sides = {self.crop_sides} must be two rising lengths, the first within crop_from = "
@@ -101,15 +105,16 @@ def train_transform(settings: DetectionTransforms) -> Callable[[Record], Sample]
     """Returns the random transform from a record to a sample; crowds and what is cut away leave the target."""
     from torchvision.transforms import v2
 
-    from sparsevision.data.transforms import RandomShortSide, RandomSizeCrop, TrainTransform
+    from sparsevision.data.transforms import RandomCanvas, RandomShortSide, RandomSizeCrop, TrainTransform
 
     steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
+    if settings.vertical_flip:
+        steps.append(v2.RandomVerticalFlip(settings.vertical_flip))
     if settings.crop:
         steps.append(v2.RandomApply([RandomSizeCrop(settings.crop_from, settings.crop_sides)], p=settings.crop))
     steps.append(RandomShortSide(settings.short_sides, settings.longest, multiple=settings.multiple))
     if settings.canvas is not None:
-        grey = tuple(round(255 * level) for level in settings.mean)
-        steps.append(v2.RandomCrop(settings.canvas, pad_if_needed=True, fill=grey))
+        steps.append(RandomCanvas(settings.canvas, [round(255 * level) for level in settings.mean]))
     if settings.color_jitter:
         steps.append(v2.ColorJitter(*[settings.color_jitter] * 3))
     steps.append(v2.ClampBoundingBoxes())
