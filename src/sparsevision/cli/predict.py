@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
 from sparsevision.cli.names import report_omitted, report_skipped, split_options
-from sparsevision.cli.tables import print_table, progress_bar
+from sparsevision.cli.tables import print_table, progress_bar, show_status
 from sparsevision.errors import ConfigError, naming
 from sparsevision.files import OutputFolder, check_different, check_new
 from sparsevision.stopping import StopRequest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sparsevision.tasks import Task, Writer
     from sparsevision.types import Option, Result, Skipped
 
-_OWN = ("model", "json", "features", "draw", "overwrite", "batch-size", "device", "debug")
+_OWN = ("model", "json", "features", "draw", "overwrite", "batch-size", "device", "runtime", "debug")
 
 
 def predict(
@@ -31,6 +31,7 @@ def predict(
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False, features: Path | None = None,
     draw: Path | None = None, overwrite: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int | None = None, device: str | None = None,
+    runtime: Literal["pytorch", "auto", "onnxruntime", "openvino"] = "pytorch",
 ) -> int:  # fmt: skip
     """Classify images or their pixels, or find and count objects in images and videos.
 
@@ -51,8 +52,12 @@ def predict(
         batch_size: Images that are read ahead; those of one size are run together. Default: the task's own number, or 1
             for a camera or a stream.
         device: cpu, cuda, cuda:1, ... Default: a GPU if there is one.
+        runtime: auto exports the model once, into the cache, and takes what is fastest on this machine's CPU of what is
+            installed: the time of the first call is longer. Or name one.
     """
     given, options = _sources(images)
+    if runtime != "pytorch":
+        model, options = _in_runtime(model, runtime, options, device, features)
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.video import is_live
@@ -89,6 +94,32 @@ def predict(
         report_omitted(writer.omitted, shown.number)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")
     return 0
+
+
+def _in_runtime(
+    model: str, runtime: Literal["auto", "onnxruntime", "openvino"], options: dict[str, str], device: str | None,
+    features: Path | None,
+) -> tuple[str, dict[str, str]]:  # fmt: skip
+    """Returns the file that a runtime runs in the model's place, and the options that are not fixed in it."""
+    import sys
+
+    from sparsevision.export.fastest import choose_runtime
+    from sparsevision.factory import open_model
+    from sparsevision.inference.options import options_of, resolve_options
+
+    if device not in (None, "cpu"):
+        raise ConfigError(f"--runtime {runtime} is for the CPU: omit --device {device}.")
+    if features is not None:
+        raise ConfigError(f"An exported model has no pooled features: omit --runtime {runtime}.")
+    known = options_of(open_model(model)) if options else {}
+    names = {name for name in options if name.replace("-", "_") in known}
+    fixed = resolve_options({name: options[name] for name in names}, known.values(), others=_OWN)
+    with show_status("choosing a runtime") as status:
+        chosen = choose_runtime(model, runtime, controls=fixed, progress=status.update)
+    print(f"Runtime: {chosen.title}. {chosen.reason}".strip(), file=sys.stderr)
+    if chosen.file is None:
+        return model, options
+    return str(chosen.file), {name: value for name, value in options.items() if name not in names}
 
 
 def _inputs(predictor: Predictor, given: Sequence[str], skipped: list[Skipped], *, drawn: bool) -> Iterator[Any]:
