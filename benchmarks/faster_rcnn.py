@@ -23,8 +23,7 @@ from torchvision.ops import FeaturePyramidNetwork, box_convert
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from sparsevision.checkpoints.backbones import fill_backbone
-from sparsevision.models.sparse_detr.backbone import classifier_names
-from sparsevision.models.timm_backbone import TimmBackbone
+from sparsevision.models.timm_backbone import TimmBackbone, backbone_tensors
 from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.tasks.detection.task import DetectionTask, without_crowds
 from sparsevision.training.loaders import ImageLoaders
@@ -83,7 +82,7 @@ class Peer(nn.Module):
 
     def backbone_tensors(self) -> dict[str, str]:
         """Names what is filled with the classifier's weights: {here: in the classifier}."""
-        return {f"pyramid.backbone.{name}": theirs for name, theirs in classifier_names(self.pyramid.backbone).items()}
+        return {f"pyramid.{name}": theirs for name, theirs in backbone_tensors(self.pyramid.backbone).items()}
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> Shown | DetectionOutput:
         """Returns maps in training, else detections as a head whose rows are boxes after suppression."""
