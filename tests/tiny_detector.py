@@ -12,7 +12,7 @@ from sparsevision.types import ClassMetadata, Preprocessing
 
 OPTIONS = {
     "backbone": "test_efficientnet", "backbone_options": (), "encoder_depth": 1, "decoder_depth": 2, "ffn_width": 32,
-    "num_queries": 8, "encoder_heads": "none", "num_classes": 2,
+    "num_queries": 8, "encoder_heads": "none", "num_classes": 2, "width": 256, "num_heads": 8, "dropout": 0.1,
 }  # fmt: skip
 LABELS = ("disc", "square")
 SHOWN = Preprocessing(size=(64, 100), fit="short", interpolation="bilinear")
