@@ -29,7 +29,7 @@ from sparsevision.training.run_folder import read_metrics
 from turns import times_in_turns
 
 REACHED = (0.80, 0.85)  # AP50
-# Tables of a recipe that say where a run was made, and not how.
+# Values of a recipe that say where a run was made, and not how: a machine's own, which are not kept.
 _PLACES = ("run", "data.spec", "data.cache_mebibytes", "model.backbone")
 
 
@@ -80,8 +80,9 @@ def measured(run: Path, size: tuple[int, int], seconds: Sequence[float]) -> Row:
     scored = [line for line in lines if line["kind"] == "val"]
     trained = [line for line in lines if line["kind"] == "train"]
     model = load_model(run)
+    recipe = _flat(read_recipe(run / "recipe.toml").model_dump())
     return Row(
-        run=run.name, recipe=dict(_flat(read_recipe(run / "recipe.toml").model_dump())),
+        run=run.name, recipe={name: value for name, value in recipe if not name.startswith(_PLACES)},
         ap=max(line["ap"] for line in scored), ap50=max(line["ap50"] for line in scored),
         minutes=trained[-1]["seconds"] / 60,
         minutes_to={f"{share:.0%}": _minutes_to(share, lines) for share in REACHED},
@@ -110,10 +111,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _cells(row: Row, first: Row) -> tuple[str, ...]:
-    names = [name for name in row.recipe | first.recipe if not name.startswith(_PLACES)]
     differs = {
         name.removeprefix("model.config."): row.recipe.get(name)
-        for name in names
+        for name in row.recipe | first.recipe
         if row.recipe.get(name) != first.recipe.get(name)
     }
     reached = ["" if minutes is None else f"{minutes:.0f}" for minutes in row.minutes_to.values()]

@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from small_images import jpeg, write_tar
-from sparsevision.cluster import Plan, make_plan
+from sparsevision.cli import main
+from sparsevision.cluster import Plan, lies_in, make_plan
 from sparsevision.cluster.plan import PLAN_FILE
 from sparsevision.cluster.running import begin
 from sparsevision.cluster.shards import StoredImage, images_of
@@ -107,6 +108,7 @@ def test_a_folder_goes_on_with_its_own_job_alone(source: Path, tmp_path: Path) -
         make_plan([str(source)], "other", options={}, shard_images=3)[0],
         make_plan([str(source)], "m", options={"top_k": 2}, shard_images=3)[0],
         make_plan([str(source)], "m", options={}, shard_images=4)[0],
+        make_plan([str(source)], "m", options={}, shard_images=3, weights="others")[0],
     ):
         with pytest.raises(ConfigError, match="give a new folder"):
             begin(other, out)
@@ -115,3 +117,23 @@ def test_a_folder_goes_on_with_its_own_job_alone(source: Path, tmp_path: Path) -
         begin(plan, out)
     with pytest.raises(ConfigError, match="no job has written"):
         begin(plan, str(source))
+
+
+def test_a_plan_means_the_same_from_another_folder(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source.parent / "model").mkdir()
+    monkeypatch.chdir(source.parent)
+    plan, _ = make_plan(["source"], "model", options={})
+    monkeypatch.chdir("/")
+    assert plan == make_plan([str(source)], str(source.parent / "model"), options={})[0]
+    assert all(image.content or image.name.endswith("row 2") for image in listed(plan))
+
+
+@pytest.mark.parametrize("out", ["source", "source/results", "./source/deep/x", "source/../source/y"])
+def test_results_among_what_is_read_are_refused(
+    source: Path, out: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(source.parent)
+    assert main(["batch", "source", "--out", out]) == 2
+    assert "which is read" in capsys.readouterr().err
+    assert not lies_in("sources", "source")
+    assert lies_in("s3://a/b/c", "s3://a/b")

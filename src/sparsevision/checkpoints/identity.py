@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from sparsevision.checkpoints.checkpoint import LoadReport
@@ -49,6 +51,15 @@ def config_of(model: nn.Module) -> dict[str, Any]:
     if is_dataclass(config) and not isinstance(config, type):
         values = asdict(config)
     return {**values, "num_classes": model.num_classes} if hasattr(model, "num_classes") else values
+
+
+def fingerprint(model: nn.Module, *further: object) -> str:
+    """Returns a digest of a model's weights and identity, and of whatever else is given, as hexadecimal digits."""
+    digest = hashlib.sha256(repr((identity_of(model), further)).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

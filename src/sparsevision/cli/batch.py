@@ -49,20 +49,28 @@ def batch(
             raise ConfigError(f"{name} {count}: there must be at least 1.")
     if gpus < 0:
         raise ConfigError(f"--gpus {gpus:g}: a worker cannot take less than none.")
-    from sparsevision.cluster import Workers, make_plan, predict_all
+    from sparsevision.checkpoints.identity import fingerprint
+    from sparsevision.cluster import Workers, lies_in, make_plan, predict_all
+    from sparsevision.factory import open_model
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
 
+    for source in given:
+        if lies_in(out, source):
+            raise ConfigError(f"--out {out} lies in {source}, which is read: give a folder elsewhere.")
     # Opened here once, so that what is wrong with the model or with the options is reported before a cluster starts.
-    predictor = Predictor(model, "cpu")
+    made = open_model(model)
+    predictor = Predictor(made, "cpu")
     if predictor.task.things != "images":
         raise ConfigError(f"{model!r} is a model of {predictor.task.things}: `batch` is for models of images.")
     chosen = resolve_options(options, [*predictor.options.values()], others=_OWN)
     predictor([], **chosen)
-    plan, others = make_plan(given, model, options=chosen, column=column, shard_images=shard_images)
+    plan, others = make_plan(
+        given, model, weights=fingerprint(made), options=chosen, column=column, shard_images=shard_images
+    )
     if others:
         named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
-        print(f"Not read, because they are no images: {len(others)} files ({named}).")
+        print(f"Not read, because they are not images: {len(others)} files ({named}).")
     with StopRequest() as stop, progress_bar("shards") as progress:
         done = predict_all(
             plan, out, Workers(count=workers, cpus=cpus, gpus=gpus, address=address), progress=progress,

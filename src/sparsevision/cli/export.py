@@ -22,18 +22,8 @@ if TYPE_CHECKING:
 _Flag = Parameter(negative="")
 _COMPARED, _CALIBRATED = 20, 100
 _OWN = (
-    "out",
-    "format",
-    "size",
-    "dynamic",
-    "batch",
-    "trace",
-    "precision",
-    "images",
-    "calibration",
-    "overwrite",
-    "debug",
-)
+    "out", "format", "size", "dynamic", "batch", "trace", "precision", "images", "calibration", "overwrite", "debug",
+)  # fmt: skip
 
 
 def export(
@@ -61,8 +51,8 @@ def export(
         trace: The file also returns what the model looked at, for `explain`.
         precision: fp16 halves an OpenVINO file. int8 is faster, where a model is offered in it, and loses up to one
             point of the score; it is fitted to --calibration.
-        images: Files, folders or glob patterns to compare with, 20 images at most. Default: photographs that come with
-            scikit-learn and scikit-image.
+        images: Files, folders or glob patterns to compare with, 20 images at most. Default: those of --calibration, or
+            photographs that come with scikit-learn and scikit-image.
         calibration: Files, folders or glob patterns of images of the kind that the model is for, of which 100 are
             taken, for --precision int8.
         overwrite: Replace files that exist already.
@@ -94,7 +84,7 @@ def export(
         trace=trace, precision=precision, controls=fixed,
     )  # fmt: skip
     skipped: list[Skipped] = []
-    compared = list(islice(find_images(images or photographs(), sys.stdin.buffer, skipped), _COMPARED))
+    compared = list(islice(find_images(images or calibration or photographs(), sys.stdin.buffer, skipped), _COMPARED))
     fitted = list(islice(find_images(calibration or (), sys.stdin.buffer, skipped), _CALIBRATED))
     with show_status("starting") as status:
         made = export_model(opened, out, asked, images=compared, calibration=fitted, progress=status.update)

@@ -2,5 +2,6 @@
 
 from sparsevision.cluster.plan import Plan, Shard, make_plan
 from sparsevision.cluster.running import BatchReport, Workers, predict_all
+from sparsevision.cluster.storage import lies_in
 
-__all__ = ["BatchReport", "Plan", "Shard", "Workers", "make_plan", "predict_all"]
+__all__ = ["BatchReport", "Plan", "Shard", "Workers", "lies_in", "make_plan", "predict_all"]

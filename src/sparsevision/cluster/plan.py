@@ -7,14 +7,16 @@ shards that have no file yet, and no image is lost or predicted twice.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from sparsevision.cluster.storage import Storage
+from sparsevision.cluster.storage import Storage, located
 from sparsevision.data.reading import is_image_name
 from sparsevision.errors import ConfigError, first_line
+from sparsevision.factory import is_known
 
 PLAN_FILE = "plan.json"
 VERSION = 1
@@ -48,12 +50,14 @@ class Plan:
 
     Attributes:
         model: a path or a name, as `open_model` takes it.
+        weights: digest of the model's weights; empty where they are not compared.
         options: of the prediction.
         column: of Parquet files, that holds the images; None: the one that can.
         shards: of all images, in the order of their numbers.
     """
 
     model: str
+    weights: str
     options: Mapping[str, Any]
     column: str | None
     shards: tuple[Shard, ...]
@@ -75,6 +79,7 @@ class Plan:
         """Returns what another plan has otherwise."""
         told = {
             "model": "another model",
+            "weights": "other weights",
             "options": "other options",
             "column": "another column",
             "shards": "other images",
@@ -92,7 +97,7 @@ def read_plan(folder: str) -> Plan:
 
 
 def make_plan(
-    sources: Sequence[str], model: str, *, options: Mapping[str, Any], column: str | None = None,
+    sources: Sequence[str], model: str, *, options: Mapping[str, Any], weights: str = "", column: str | None = None,
     shard_images: int = SHARD_IMAGES,
 ) -> tuple[Plan, list[str]]:  # fmt: skip
     """Lists the images of sources in shards; returns the plan, and the files in folders that are not read.
@@ -108,7 +113,7 @@ def make_plan(
     images: list[str] = []
     containers: list[tuple[ShardKind, str]] = []
     others: list[str] = []
-    for source in sources:
+    for source in map(located, sources):
         before = len(images) + len(containers)
         for path in Storage.of(source).files(source):
             suffix = PurePosixPath(path).suffix.lower()
@@ -126,7 +131,9 @@ def make_plan(
         Shard(number=number, kind=kind, paths=paths, row_group=group)
         for number, (kind, paths, group) in enumerate(_parts(images, containers, shard_images))
     ]
-    return Plan(model=model, options=dict(options), column=column, shards=tuple(shards)), others
+    place = located(model) if os.path.exists(model) and not is_known(model) else model
+    plan = Plan(model=place, weights=weights, options=dict(options), column=column, shards=tuple(shards))
+    return plan, others
 
 
 def _parts(

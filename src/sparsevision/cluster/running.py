@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsevision.cluster.plan import PLAN_FILE, Plan, read_plan
-from sparsevision.cluster.storage import Storage
+from sparsevision.cluster.storage import Storage, located
 from sparsevision.cluster.worker import ShardWorker
 from sparsevision.errors import ConfigError, first_line, import_extra
 
@@ -58,7 +58,7 @@ def predict_all(
     Raises:
         ConfigError: the folder holds something else, the cluster cannot be reached, or a shard cannot be read at all.
     """
-    workers = workers or Workers()
+    workers, out = workers or Workers(), located(out)
     todo = begin(plan, out)
     images = skipped = done = 0
     if todo:
@@ -99,7 +99,7 @@ def _rows(plan: Plan, out: str, todo: list[int], workers: Workers) -> Iterator[d
     """Yields a row for every shard as it is finished."""
     import ray
 
-    # What Ray says of itself is no news to the user.
+    # Progress is shown by the caller, and Ray's own messages about its steps are not for the user.
     ray.data.DataContext.get_current().enable_progress_bars = False
     for handler in logging.getLogger("ray.data").handlers:
         if not isinstance(handler, logging.FileHandler):

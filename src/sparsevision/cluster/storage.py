@@ -15,6 +15,16 @@ from sparsevision.errors import ConfigError, first_line
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
+def located(path: str) -> str:
+    """Returns an address as it is, and a local path from the root: workers may be in another folder."""
+    return path if _ADDRESS.match(path) else os.path.abspath(os.path.expanduser(path))
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Returns whether a path is a folder itself, or below it."""
+    return f"{located(path)}/".startswith(f"{located(folder).rstrip('/')}/")
+
+
 @dataclass(frozen=True)
 class Storage:
     """A file system of pyarrow's; `address` is what its paths begin with where they are addresses, else empty."""
@@ -38,7 +48,7 @@ class Storage:
 
     def inside(self, path: str) -> str:
         """Returns a path as the file system has it."""
-        return path.split("?")[0].removeprefix(self.address) if self.address else os.path.expanduser(path)
+        return path.split("?")[0].removeprefix(self.address) if self.address else path
 
     def files(self, source: str) -> Iterator[str]:
         """Yields a file itself, or the files in a folder, to any depth, sorted; hidden ones are left out.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 import time
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsevision.checkpoints.downloads import cache_folder
+from sparsevision.checkpoints.identity import fingerprint
 from sparsevision.errors import ConfigError, SparseVisionError
 from sparsevision.export.exporting import ExportOptions, Progress, export_model
 from sparsevision.export.formats import FORMATS, Format
@@ -72,7 +72,8 @@ def choose_runtime(
         if runtime == "auto":
             return Chosen(PYTORCH, reason=reason)
         raise ConfigError(f"{reason} Export it with a size, and use the file.")
-    folder = cache_folder() / "exports" / _key(made, controls or {})
+    key = fingerprint(made, sorted((controls or {}).items()), torch.__version__)
+    folder = cache_folder() / "exports" / key
     make = partial(_file, made, folder, controls or {}, progress)
     if runtime != "auto":
         if find_spec(runtime) is None:
@@ -91,15 +92,6 @@ def _only_in_pytorch(made: Any) -> str:
     if view.fit in ("whole", "short") and view.multiple == 1:
         return "The model sees whole images of any sides, and a file would see them at multiples of 32."
     return ""
-
-
-def _key(made: nn.Module, controls: Mapping[str, Any]) -> str:
-    """Names the weights with all that their export depends on."""
-    digest = hashlib.sha256(repr((identity_of(made), sorted(controls.items()), torch.__version__)).encode())
-    for name, tensor in made.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:32]
 
 
 def _file(made: nn.Module, folder: Path, controls: Mapping[str, Any], progress: Progress, way: Format) -> Path:
