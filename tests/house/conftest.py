@@ -19,6 +19,7 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder: images, recipe, models; boxes, masks and videos. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
+    from sparsevision.cli.demo import photographs as real_photographs
     from sparsevision.factory import preprocessing_of
     from sparsevision.training import read_recipe
 
@@ -41,6 +42,9 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=("round", "square"),
     )
     shutil.copy(folder / "cat.jpg", folder / "bird.jpg")
+    (folder / "photographs").mkdir()
+    for path in real_photographs():
+        shutil.copy(path, folder / "photographs")
     _add_boxes(folder)
     draw_mask_folder(folder / "cells")
     for name in ("fpn_nano", "vt_fpn_nano"):

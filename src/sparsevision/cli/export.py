@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -51,8 +51,8 @@ def export(
         trace: The file also returns what the model looked at, for `explain`.
         precision: fp16 halves an OpenVINO file. int8 is faster, where a model is offered in it, and loses up to one
             point of the score; it is fitted to --calibration.
-        images: Files, folders or glob patterns to compare with, 20 images at most. Default: those of --calibration, or
-            photographs that come with scikit-learn and scikit-image.
+        images: Files, folders or glob patterns to compare with, 20 of them at most, evenly spaced. Default: those of
+            --calibration, or photographs that come with scikit-learn and scikit-image.
         calibration: Files, folders or glob patterns of images of the kind that the model is for, of which 100 are
             taken, for --precision int8.
         overwrite: Replace files that exist already.
@@ -84,8 +84,9 @@ def export(
         trace=trace, precision=precision, controls=fixed,
     )  # fmt: skip
     skipped: list[Skipped] = []
-    compared = list(islice(find_images(images or calibration or photographs(), sys.stdin.buffer, skipped), _COMPARED))
-    fitted = list(islice(find_images(calibration or (), sys.stdin.buffer, skipped), _CALIBRATED))
+    shown = images or calibration or photographs()
+    compared = _spread(find_images(shown, sys.stdin.buffer, skipped), _COMPARED)
+    fitted = _spread(find_images(calibration or (), sys.stdin.buffer, skipped), _CALIBRATED)
     with show_status("starting") as status:
         made = export_model(opened, out, asked, images=compared, calibration=fitted, progress=status.update)
     report_skipped(skipped, len(compared))
@@ -99,3 +100,9 @@ def export(
         return 0
     print("The file does not give the same answers: use it only if the differences do not matter.", file=sys.stderr)
     return 1
+
+
+def _spread(paths: Iterable[str], count: int) -> list[str]:
+    """Returns so many paths at most, evenly spaced: the first ones of class folders would be of one class."""
+    found = list(paths)
+    return [found[place * len(found) // count] for place in range(count)] if len(found) > count else found

@@ -137,9 +137,9 @@ FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino()
 
 def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
     """Quantises weights and activations of an OpenVINO model by NNCF, for which attention is a pattern to spare."""
-    nncf = import_extra("nncf", "Exporting in int8")
-    nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _quietly():
+        nncf = import_extra("nncf", "Exporting in int8")
+        nncf.set_log_level(logging.ERROR)
         return nncf.quantize(
             model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration)
         )
@@ -198,7 +198,7 @@ def _take_whole_images(model: Any, onnx: Any) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keeps the exporter's own account of its steps from the console."""
+    """Keeps a library's own account of its steps from the console."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
