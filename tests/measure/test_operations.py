@@ -120,12 +120,16 @@ def test_a_detector_is_counted_with_its_sampling_its_norms_and_what_only_trainin
     assert table.agrees
     (one,) = table.counted
     found = {
-        name: figure_of(one, name).counted for name in ("trained M", "frozen M", "total G", "with encoder heads G")
+        name: figure_of(one, name).counted
+        for name in ("trained M", "frozen M", "total G", "with all boxes G", "with encoder heads G")
     }
     assert (found["trained M"], found["frozen M"]) == (41.714805, 0.2224)
     assert sparse_detr.tokens_of((800, 1066)) == 17_821
     heads = 5 * 1783 * (91 * 256 + 2 * 256**2 + 4 * 256)
-    assert found["with encoder heads G"] - found["total G"] == pytest.approx(heads / 1e9)
+    assert found["with encoder heads G"] - found["with all boxes G"] == pytest.approx(heads / 1e9)
+    # Boxes of the first stage are formed for the 300 queries alone.
+    boxes = (17_821 - 300) * (2 * 256**2 + 4 * 256)
+    assert found["with all boxes G"] - found["total G"] == pytest.approx(boxes / 1e9)
     # 16 points of 32 numbers for each of 8 heads: a tenth of the tokens in 6 encoder layers, 300 queries in 6 others.
     assert figure_of(one, "sampling G").counted == 4 * 16 * 8 * 32 * 6 * (1783 + 300) / 1e9
     assert "NO" in table_of(sparse_detr.COSTS, replace(row, stated=(*row.stated[:2], 100.0))).cells()[0]

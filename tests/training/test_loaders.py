@@ -33,7 +33,10 @@ def test_the_last_epochs_of_a_detector_are_without_crops_and_colours(
 ) -> None:
     folder = draw_coco_folder(tmp_path / "data")
     recipe = read_recipe("bccd_nano").with_values(
-        {"data.batch": 2, "schedule.epochs": 5, "transforms.plain_epochs": 2, "run.workers": 0}
+        {
+            "data.batch": 2, "schedule.epochs": 5, "run.workers": 0,
+            "transforms.plain_epochs": 2, "transforms.crop": 0.5, "transforms.canvas": None,
+        }  # fmt: skip
     )
     train, val = (open_dataset(folder, split) for split in ("train", "val"))
     task = DetectionTask(train.classes, settings=recipe.settings)
