@@ -34,9 +34,13 @@ def test_the_last_epochs_of_a_detector_are_without_crops_and_colours(
     folder = draw_coco_folder(tmp_path / "data")
     recipe = read_recipe("bccd_nano").with_values(
         {
-            "data.batch": 2, "schedule.epochs": 5, "run.workers": 0,
-            "transforms.plain_epochs": 2, "transforms.crop": 0.5, "transforms.canvas": None,
-        }  # fmt: skip
+            "data.batch": 2,
+            "schedule.epochs": 5,
+            "run.workers": 0,
+            "transforms.plain_epochs": 2,
+            "transforms.crop": 0.5,
+            "transforms.canvas": None,
+        }
     )
     train, val = (open_dataset(folder, split) for split in ("train", "val"))
     task = DetectionTask(train.classes, settings=recipe.settings)
