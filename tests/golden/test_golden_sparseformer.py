@@ -22,7 +22,7 @@ from sparsevision.models.sparseformer.config import NUMERICS, PLAIN, SparseForme
 from sparsevision.models.sparseformer.image_features import EarlyConv
 from sparsevision.models.sparseformer.mixing import AdaptiveMixing
 from sparsevision.models.sparseformer.network import SparseFormer
-from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, grid_offsets, grid_rois
+from sparsevision.models.sparseformer.rois import adjust_rois, encode_rois, first_rois, grid_offsets
 from sparsevision.models.sparseformer.sampling import clamp_gradient, decode_points, sample_points
 from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Trace
@@ -271,4 +271,4 @@ def test_initial_grids() -> None:
     for name in case.outputs:
         kind, _, number = name.partition(".")
         count = int(number[1:])
-        case.check(name, grid_rois(count) if kind == "token_roi" else grid_offsets(count).flatten())
+        case.check(name, first_rois(count) if kind == "token_roi" else grid_offsets(count).flatten())

@@ -52,7 +52,7 @@ class SparseFormerConfig:
         cortex_width, cortex_depth: width (d_c) and number (L_c) of cortex units, the sampling one included.
         image_feature: "early_conv", "rgb" or "patch" (Table 3d).
         decoding: "adaptive", "static" or "linear" (Table 3e).
-        roi_init: "half", "cell" or "whole" (Table 9).
+        roi_init: "half", "cell" or "whole" (Table 9), or "anywhere" (A.1).
         offset_scale: factor on the normalised offsets; 1 as released, 0.5 as in Eq. 3.
         numerics: "v1", "v2" or "bootstrapped": which released code the numbers agree with.
         num_classes: outputs of the head; 0 leaves the pooled features.

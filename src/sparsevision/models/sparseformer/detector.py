@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -19,14 +18,12 @@ from sparsevision.models.config_checks import Count
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig
 from sparsevision.models.sparseformer.network import SparseFormer, init_linear
-from sparsevision.models.sparseformer.rois import adjust_rois, centred
+from sparsevision.models.sparseformer.rois import RoIInit, adjust_rois, centred
 from sparsevision.outputs import DetectionHead, DetectionOutput
 from sparsevision.types import Control, Regions, Response, Trace, TraceKind
 
 Tokens = Float[Tensor, "batch tokens cortex_width"]
 Rois = Float[Tensor, "batch tokens 4"]
-# Sides of the regions that tokens start with, as fractions of the image.
-FIRST_SIDE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +38,7 @@ class SparseFormerDetectorConfig(SparseFormerConfig):
     """
 
     num_tokens: Count = 400
+    roi_init: RoIInit = "anywhere"
     focusing_width: int = 320
     cortex_width: int = 640
     num_classes: int = 91
@@ -114,15 +112,11 @@ class SparseFormerDetector(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Draws the heads, embeddings from a normal distribution, and regions anywhere in the image."""
+        """Draws the heads, and embeddings from a normal distribution."""
         if self.head.classes.weight.is_meta:
             return
         self.head.init_weights()
-        tokens = self.backbone.tokens
-        nn.init.normal_(tokens.embedding)
-        with torch.no_grad():
-            centres = torch.rand_like(tokens.roi[:, :2])
-            tokens.roi.copy_(torch.cat([centres - FIRST_SIDE / 2, centres + FIRST_SIDE / 2], dim=1))
+        nn.init.normal_(self.backbone.tokens.embedding)
 
     @property
     def backbone_name(self) -> str:

@@ -14,7 +14,7 @@ from sparsevision.models.classifier import Classifier, Images, check_images, uni
 from sparsevision.models.parameter_groups import ParameterGroup, decay_groups
 from sparsevision.models.sparseformer.config import NUMERICS, SparseFormerConfig, SparseFormerNumerics
 from sparsevision.models.sparseformer.image_features import EarlyConv, PatchEmbedding
-from sparsevision.models.sparseformer.rois import grid_rois
+from sparsevision.models.sparseformer.rois import first_rois
 from sparsevision.models.sparseformer.unit import SampledMap, SparseFormerUnit
 from sparsevision.types import Regions, Trace, TraceKind
 
@@ -43,7 +43,7 @@ class TokenTable(nn.Module):
 
     def first_rois(self) -> Float[Tensor, "tokens corners"]:
         """Returns the regions that training begins with."""
-        return grid_rois(self.config.num_tokens, self.config.roi_init)
+        return first_rois(self.config.num_tokens, self.config.roi_init)
 
     def forward(self, batch: int) -> tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch tokens corners"]]:
         """Returns the tokens and their regions, once for every image of the batch."""

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-RoIInit = Literal["half", "cell", "whole"]
+RoIInit = Literal["half", "cell", "whole", "anywhere"]
 
 
 def adjust_rois(
@@ -37,12 +37,16 @@ def centred(rois: Float[Tensor, "*batch corners"]) -> Float[Tensor, "*batch corn
     return torch.cat([(first + second) / 2, second - first], dim=-1)
 
 
-def grid_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 4"]:
-    """Makes the first RoIs of tokens (A.3, Table 9).
+def first_rois(num_tokens: int, init: RoIInit = "half") -> Float[Tensor, "tokens 4"]:
+    """Makes the first RoIs of tokens (A.3, Table 9, and A.1).
 
     "half": half the image wide and high, evenly spread and inside it; "cell": tiling the image; "whole": all of it.
-    Tokens beyond the largest square number start with the whole image. The x axis is the slow one.
+    Tokens beyond the largest square number start with the whole image. The x axis is the slow one. "anywhere": half the
+    image wide and high, the centres drawn from all of it.
     """
+    if init == "anywhere":
+        centres = torch.rand(num_tokens, 2)
+        return torch.cat([centres - 0.25, centres + 0.25], dim=1)
     side = math.isqrt(num_tokens)
     rois = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(num_tokens, 1)
     if init == "whole":
