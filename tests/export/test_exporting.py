@@ -24,7 +24,8 @@ from sparsevision.types import Preprocessing
 from tiny_detector import save_tiny_detector
 from video_folder import draw_video_folder
 
-pytestmark = pytest.mark.slow
+# One exported detector serves most of these tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
 
 TOKENS = {
     "num_tokens": 6, "num_points": 4, "feature_channels": 8, "focusing_width": 16, "focusing_repeats": 2,
@@ -66,7 +67,7 @@ def _save(folder: Path, name: str, config: dict[str, Any], view: Preprocessing) 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_detector(tmp_path_factory.mktemp("detector"), shown=SHORT_SIDE)
+    return save_tiny_detector(tmp_path_factory.mktemp("detector"), shown=SHORT_SIDE, decoder_depth=1)
 
 
 @pytest.fixture(scope="module")

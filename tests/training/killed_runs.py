@@ -26,7 +26,7 @@ from sparsevision.errors import RunStoppedError
 from sparsevision.training import fit, loop, state
 from sparsevision.training.session import Session
 
-MOMENTS = 20
+MOMENTS = 10
 
 
 class Fuse:

@@ -24,13 +24,13 @@ def lines(out: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_twenty_kills_and_twenty_requests_to_stop(tmp_path: Path) -> None:
+def test_kills_and_requests_to_stop_at_any_moment(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, timeout=900, check=False
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
     told = json.loads(ran.stdout.splitlines()[-1])
-    assert len(told["runs"]) == 40
+    assert len(told["runs"]) == 20
     whole, metrics = final_weights(tmp_path / "unbroken"), lines(tmp_path / "unbroken")
     best = load_file(tmp_path / "unbroken" / "best" / "model.safetensors")
     for name, ended, _, resumed in told["runs"]:

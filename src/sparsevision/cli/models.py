@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from sparsevision.cli.tables import print_table
+from sparsevision.errors import ConfigError
 from sparsevision.types import Choice, Control, Option, Table
 
 if TYPE_CHECKING:
     from sparsevision.factory import ModelSummary
 
 
-def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+def models(
+    pattern: str = "*", *, formats: Annotated[bool, Parameter(negative="")] = False,
+    json_: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:  # fmt: skip
     """List the models, their sizes and their weights; of a single one, its options too.
 
     The column "reported" has what the authors of the weights report, in percent: a classifier's top-1 accuracy on
@@ -23,10 +27,13 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
 
     Args:
         pattern: A glob pattern that names must fit; one that begins with "timm/" lists models of timm's.
+        formats: Tell instead what each model is exported as: the sides of its images, the precisions of each format.
         json_: Print one JSON object a line instead of a table.
     """
     from sparsevision.factory import summarise_models
 
+    if formats:
+        return _tell_formats(pattern, json_=json_)
     found = summarise_models(pattern)
     options = _options(found[0]) if len(found) == 1 else None
     if json_:
@@ -50,6 +57,23 @@ def models(pattern: str = "*", *, json_: Annotated[bool, Parameter(name="--json"
     print_table(Table(columns=columns, rows=rows, numbers=frozenset({2})), pipe_width=1000)
     if options is not None:
         print_table(_table_of(found[0], options), pipe_width=1000)
+    return 0
+
+
+def _tell_formats(pattern: str, *, json_: bool) -> int:
+    from sparsevision.export.support import support_of, support_table
+    from sparsevision.factory import list_models
+    from sparsevision.models.registry import variant_named
+
+    if pattern.startswith("timm/"):
+        raise ConfigError("timm exports its own models: --formats is of this package's.")
+    names = list_models(pattern) or [variant_named(pattern).name]
+    if json_:
+        for name in names:
+            for each in support_of(name):
+                print(json.dumps(each._asdict()))
+        return 0
+    print_table(support_table(names), pipe_width=1000)
     return 0
 
 

@@ -14,7 +14,7 @@ from .overlays import FAINT, INK
 
 # Okabe & Ito 2008: told apart by colour-blind eyes; markers and line styles tell them apart in grey.
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
-_CHOICES = ((_BLUE, "o"), (_ORANGE, "s"), (_GREEN, "^"))
+_CHOICES = ((_BLUE, "o"), (_ORANGE, "s"), (_GREEN, "^"), ("#cc79a7", "D"))
 _MAPS = (
     ("#7a7a7a", "--"), (_BLUE, "-"), (_ORANGE, "-."), (_GREEN, ":"), ("#cc79a7", (0, (5, 1))),
     ("#e69f00", (0, (3, 1, 1, 1, 1, 1))),

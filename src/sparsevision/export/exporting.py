@@ -19,10 +19,10 @@ from sparsevision.errors import ConfigError
 from sparsevision.export.agreement import Agreement, compare
 from sparsevision.export.formats import FORMATS, Format, Precision
 from sparsevision.export.graph import MULTIPLE, TracedGraph, trace_graph
+from sparsevision.export.support import precisions_of, sees_any_sides
 from sparsevision.factory import identity_of, open_model
 from sparsevision.inference import Predictor
 from sparsevision.inference.options import checked_options
-from sparsevision.models.registry import variant_named
 from sparsevision.runtimes import GraphDescription, is_exported, open_exported
 from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH
 from sparsevision.runtimes.structure import unflatten
@@ -100,7 +100,7 @@ def export_model(
     if identity is None or not hasattr(made, "controls"):
         raise ConfigError(f"{type(made).__name__} is not one of this package's networks: timm exports its own.")
     way.check(identity.name, identity.labels)
-    if options.precision == "int8" and way.name not in variant_named(identity.name).int8:
+    if options.precision not in precisions_of(way, identity.name):
         raise ConfigError(
             f"{identity.name!r} is not written in int8 as {way.name}: it would not be 1.3 times as fast for at most "
             "one point of its score. Choose fp32 or fp16."
@@ -164,7 +164,7 @@ def _view(preprocessing: Preprocessing, options: ExportOptions) -> tuple[Preproc
     """Returns how the exported model sees images, and the axes of its input that are left open."""
     if preprocessing.frames is not None and options.dynamic:
         raise ConfigError("A model of videos is exported for clips of one size: omit dynamic.")
-    whole = preprocessing.fit in ("whole", "short")
+    whole = sees_any_sides(preprocessing)
     dynamic = options.dynamic if options.dynamic is not None else whole and options.size is None
     axes = () if options.batch else (0,)
     if dynamic:
@@ -174,7 +174,7 @@ def _view(preprocessing: Preprocessing, options: ExportOptions) -> tuple[Preproc
 
 
 def _remark(before: Preprocessing, after: Preprocessing) -> str:
-    if before.fit not in ("whole", "short") or before == after:
+    if not sees_any_sides(before) or before == after:
         return ""
     seen = f"resized to multiples of {after.multiple} pixels"
     if after.fit == "stretch":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -71,13 +70,6 @@ class SparseEncoder(nn.Module):
         states = []
         for layer in self.layers:
             tokens = layer(tokens, positions, references, memory, shapes, padding)
-            memory = tokens if selection is None else _written_back(memory, tokens, selection)
+            memory = tokens if selection is None else selection.write(memory, tokens)
             states.append(tokens)
         return memory, states
-
-
-def _written_back(memory: Tensor, tokens: Tensor, selection: TokenSelection) -> Tensor:
-    """Puts an image's own tokens where they came from; rows beyond its budget write back what is there."""
-    if selection.kept is not None:
-        tokens = torch.where(selection.kept.unsqueeze(-1), tokens, selection.gather(memory))
-    return memory.scatter(1, selection.indices.unsqueeze(-1).expand_as(tokens), tokens)

@@ -63,7 +63,7 @@ class ProposalProjection(nn.Module):
         self, tokens: Float[Tensor, "batch tokens width"], boxes: Float[Tensor, "batch tokens 4"]
     ) -> Float[Tensor, "batch tokens width"]:
         """Returns the tokens projected and normalised; those without a proposal (infinite `boxes`) count as zero."""
-        return self.norm(self.project(tokens.masked_fill(boxes.isinf().any(dim=-1, keepdim=True), 0)))
+        return self.norm(self.project(tokens * boxes[..., :1].isfinite()))
 
 
 class TokenProposals(NamedTuple):

@@ -39,7 +39,20 @@ class TokenSelection(NamedTuple):
 
     def gather(self, tokens: Float[Tensor, "batch tokens channels"]) -> Float[Tensor, "batch chosen channels"]:
         """Reads the rows of the chosen tokens."""
-        return tokens.gather(1, self.indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+        return tokens.flatten(0, 1).index_select(0, self._rows(tokens)).view(*self.indices.shape, -1)
+
+    def write(
+        self, tokens: Float[Tensor, "batch tokens channels"], chosen: Float[Tensor, "batch chosen channels"]
+    ) -> Float[Tensor, "batch tokens channels"]:
+        """Returns all tokens with the chosen ones replaced; rows beyond an image's budget stay what they are."""
+        if self.kept is not None:
+            chosen = torch.where(self.kept.unsqueeze(-1), chosen, self.gather(tokens))
+        return tokens.flatten(0, 1).index_copy(0, self._rows(tokens), chosen.flatten(0, 1)).view_as(tokens)
+
+    def _rows(self, tokens: Tensor) -> Tensor:
+        """Returns the places of the chosen tokens among those of all images: whole rows are moved at once so."""
+        firsts = torch.arange(tokens.shape[0], device=tokens.device) * tokens.shape[1]
+        return (self.indices + firsts.unsqueeze(1)).flatten()
 
 
 class TokenScorer(nn.Module):
@@ -132,7 +145,7 @@ def binarise(attention: Scores, padding: Padding | None, counts: Counts | int) -
 
 
 def salience(
-    references: Float[Tensor, "batch tokens 2"], shapes: Shapes, boxes: Sequence[Float[Tensor, "objects 4"]],
+    references: Float[Tensor, "batch tokens 2"], shapes: Shapes, boxes: Sequence[Float[Tensor, "_ 4"]],
     sides: Float[Tensor, "batch 2"],
 ) -> Scores:  # fmt: skip
     """Returns how near each token is to the centre of an object of its level's size: from 0 to 1 there, else 0.

@@ -139,6 +139,11 @@ class SparseFormerConfig:
         """Returns the fields that networks of all tasks have."""
         return {field.name: getattr(self, field.name) for field in fields(SparseFormerConfig)}
 
+    @property
+    def outputs(self) -> Literal["classes", "embedding"]:
+        """What the head gives: logits of classes, or an embedding, as of the models that were trained with CLIP."""
+        return "embedding" if self.head_bias == "none" else "classes"
+
     def network(self) -> SparseFormerConfig:
         """Returns the configuration of the network alone, without outputs."""
         return SparseFormerConfig(**self.shared_fields() | {"num_classes": 0})

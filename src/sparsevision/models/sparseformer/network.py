@@ -123,7 +123,7 @@ class SparseFormer(Classifier):
     @property
     def outputs(self) -> Literal["classes", "embedding"]:
         """Whether the outputs are logits of classes, or an embedding, as of the models that were trained with CLIP."""
-        return "embedding" if self.config.head_bias == "none" else "classes"
+        return self.config.outputs
 
     @property
     def sampling_macs(self) -> int:

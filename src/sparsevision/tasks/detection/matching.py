@@ -45,8 +45,8 @@ class HungarianMatcher:
 
     @torch.no_grad()
     def __call__(
-        self, head: DetectionHead, labels: Sequence[Int[Tensor, " objects"]],
-        objects: Sequence[Float[Tensor, "objects 4"]],
+        self, head: DetectionHead, labels: Sequence[Int[Tensor, " _"]],
+        objects: Sequence[Float[Tensor, "_ 4"]],
     ) -> Matches:  # fmt: skip
         """Returns the pairs of a head's rows, those that count, with the objects' labels and boxes."""
         found = []
@@ -86,7 +86,7 @@ def shared_areas(boxes: Float[Tensor, "*batch 4"], others: Float[Tensor, "*batch
     return (last - first).clamp(min=0).prod(dim=-1)
 
 
-def assigned_matches(objects: Int[Tensor, "batch rows"], labels: Sequence[Int[Tensor, " objects"]]) -> Matches:
+def assigned_matches(objects: Int[Tensor, "batch rows"], labels: Sequence[Int[Tensor, " _"]]) -> Matches:
     """Returns the pairs of rows whose object is known: its place among the image's objects, or -1."""
     first = torch.tensor([0, *[len(each) for each in labels]][:-1], device=objects.device).cumsum(0)
     images, rows = (objects >= 0).nonzero(as_tuple=True)
