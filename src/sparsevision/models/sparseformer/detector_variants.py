@@ -11,11 +11,11 @@ from sparsevision.types import Preprocessing
 
 CONFIGS: Mapping[str, SparseFormerDetectorConfig] = {
     "sparseformer_detector_small": SparseFormerDetectorConfig(),
-    # Small data sets teach early units through heads of their own.
+    # Small data sets teach early units through heads of their own, and tokens that begin with a place of their own.
     "sparseformer_detector_nano": SparseFormerDetectorConfig(
         **CLASSIFIERS["sparseformer_nano"].shared_fields()
         | {"classifier": "sparseformer_nano", "num_tokens": 100, "num_queries": 100, "num_classes": 3}
-        | {"auxiliary_heads": "cortex"}
+        | {"auxiliary_heads": "cortex", "roi_init": "cell"}
     ),
 }
 _INPUT = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
