@@ -14,9 +14,10 @@ from small_images import jpeg, write_tar
 from sparsevision.cli import main
 from sparsevision.cluster import Plan, lies_in, make_plan
 from sparsevision.cluster.plan import PLAN_FILE
-from sparsevision.cluster.running import begin
+from sparsevision.cluster.running import Workers, _fitting, begin
 from sparsevision.cluster.shards import StoredImage, images_of
-from sparsevision.errors import ConfigError
+from sparsevision.cluster.worker import ShardWorker, _named
+from sparsevision.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -56,6 +57,50 @@ def test_every_image_is_in_one_shard(source: Path, by_address: bool) -> None:
     assert Plan.from_json(plan.to_json()) == plan
 
 
+def test_addresses_lead_where_they_say(source: Path) -> None:
+    (source / "a b %41.jpg").write_bytes(jpeg(11))
+    (source / "deep" / "q?.jpg").write_bytes(jpeg(12))
+    plan, _ = make_plan([str(source)], "m", options={})
+    wanted = [(image.name.removeprefix(str(source)), image.content) for image in listed(plan)]
+    assert ("/a b %41.jpg", jpeg(11)) in wanted
+    for address in (f"file://{source}", f"file://{source}/"):
+        plan, _ = make_plan([address], "m", options={})
+        found = [(image.name.removeprefix(address.rstrip("/")), image.content) for image in listed(plan)]
+        assert found == wanted
+    for address in ("file:///", "s3://key:secret@bucket/folder"):
+        with pytest.raises(ConfigError, match=r"name a folder|with a password"):
+            make_plan([address], "m", options={})
+    assert lies_in("s3://a/b/c?region=x", "s3://a/b/?region=x")
+    out = f"file://{source.parent}/out/"
+    assert begin(plan, out) == begin(plan, out) == list(range(len(plan.shards)))
+    assert (source.parent / "out" / PLAN_FILE).is_file()
+
+
+def test_sources_are_read_one_after_another_and_once(source: Path) -> None:
+    sources = [str(source / "deep"), f"file://{source}/deep", str(source), str(source / "deep" / "1.jpg")]
+    plan, others = make_plan([*sources, sources[0]], "m", options={}, shard_images=3)
+    images = [image.content for image in listed(plan)]
+    assert images == [*map(jpeg, range(5))] * 2 + [*map(jpeg, [7, 8]), None, *map(jpeg, [9, 10, 5, 6])]
+    assert [Path(other).name for other in others] == ["notes.txt"]
+
+
+def test_an_empty_file_has_a_reason(source: Path) -> None:
+    (source / "deep" / "2.jpg").write_bytes(b"")
+    write_tar(source / "some.tar", {"0.jpg": b"", "1.jpg": jpeg(1)})
+    plan, _ = make_plan([str(source)], "m", options={})
+    empty = [image for image in listed(plan) if not image.content]
+    assert [Path(image.name).name for image in empty] == ["2.jpg", "b.parquet#row 2", "0.jpg"]
+    assert all(image.reason and image.reason.endswith("is empty.") for image in empty)
+
+
+def test_a_table_without_images_is_told_with_other_files(source: Path) -> None:
+    pq.write_table(pa.table({"id": [1]}), source / "metadata.parquet")
+    _, others = make_plan([str(source)], "m", options={})
+    assert [Path(other).name for other in others] == ["metadata.parquet", "notes.txt"]
+    with pytest.raises(ConfigError, match="holds no images"):
+        make_plan([str(source / "metadata.parquet")], "m", options={})
+
+
 def test_what_cannot_be_read_is_a_row_with_its_reason(source: Path) -> None:
     plan, _ = make_plan([str(source)], "m", options={})
     (source / "deep" / "2.jpg").unlink()
@@ -90,15 +135,16 @@ def test_sources_that_cannot_be_used_are_named(
 @pytest.mark.parametrize(("column", "told"), [(None, "choose one by --column"), ("id", "no column 'id'")])
 def test_a_column_that_is_not_clear_is_asked_for(tmp_path: Path, column: str | None, told: str) -> None:
     pq.write_table(pa.table({"a": [jpeg(0)], "b": [jpeg(1)], "id": [1]}), tmp_path / "two.parquet")
-    plan, _ = make_plan([str(tmp_path)], "m", options={}, column=column)
     with pytest.raises(ConfigError, match=told):
-        listed(plan)
+        make_plan([str(tmp_path)], "m", options={}, column=column)
     plan, _ = make_plan([str(tmp_path)], "m", options={}, column="b")
     assert [image.content for image in listed(plan)] == [jpeg(1)]
 
 
 def test_a_folder_goes_on_with_its_own_job_alone(source: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".{PLAN_FILE}.0123abcd").write_bytes(b"a killed job's")
     plan, _ = make_plan([str(source)], "m", options={}, shard_images=3)
     assert begin(plan, out) == [0, 1, 2, 3, 4, 5]
     (tmp_path / "out" / plan.shards[1].file).write_bytes(b"done")
@@ -117,6 +163,32 @@ def test_a_folder_goes_on_with_its_own_job_alone(source: Path, tmp_path: Path) -
         begin(plan, out)
     with pytest.raises(ConfigError, match="no job has written"):
         begin(plan, str(source))
+
+
+def test_an_image_that_cannot_be_predicted_fails_alone(source: Path) -> None:
+    def predict(images: list[bytes]) -> list[str]:
+        if jpeg(3) in images:
+            raise DataError("the network gives no numbers")
+        return ["found"] * len(images)
+
+    worker = ShardWorker.__new__(ShardWorker)
+    worker.plan, worker.predictor = Plan(model="m", weights="", options={}, column=None, shards=()), predict
+    results = worker._results([_named(StoredImage(f"{number}.jpg", jpeg(number))) for number in (2, 3, 4)])
+    assert [getattr(result, "reason", result) for result in results] == [
+        "found",
+        "the network gives no numbers",
+        "found",
+    ]
+
+
+def test_a_worker_takes_nothing_from_two_machines() -> None:
+    for machine, workers, count in (
+        ({"CPU": 4.0}, Workers(cpus=8), 0),
+        ({"CPU": 4.0}, Workers(cpus=2), 2),
+        ({"CPU": 4.0}, Workers(gpus=1), 0),
+        ({"CPU": 4.0, "GPU": 1.0}, Workers(gpus=0.5), 2),
+    ):
+        assert _fitting(machine, workers) == count
 
 
 def test_a_plan_means_the_same_from_another_folder(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from small_images import jpeg
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import ConfigError
-from sparsevision.export import fastest
+from sparsevision.export import exporting, fastest
 from sparsevision.factory import create_model
 from sparsevision.types import Preprocessing
 from tiny_detector import SHOWN, save_tiny_detector
@@ -47,6 +47,12 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[list[dict[str
     return [json.loads(line) for line in out.splitlines()], err
 
 
+def first_is_slow(calls: dict[str, Any], *_: Any, **__: Any) -> dict[str, list[float]]:
+    for call in calls.values():
+        call()
+    return {name: [-float(place)] for place, name in enumerate(calls)}
+
+
 def test_the_fastest_is_exported_once_and_gives_the_same_results(
     weights: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,17 +61,17 @@ def test_the_fastest_is_exported_once_and_gives_the_same_results(
     words = [str(image), "--model", str(weights), "--top-k", "2"]
     expected, _ = told(capsys, *words)
     # As if PyTorch were slow: which one is faster for so small a network is chance.
-    monkeypatch.setattr(fastest, "_median", lambda call: "Exported" not in repr(call))
+    monkeypatch.setattr(fastest, "time_interleaved", first_is_slow)
     found, err = told(capsys, *words, "--runtime", "auto")
-    assert err.startswith("Runtime: ONNX Runtime")
+    assert err.startswith("Runtime: OpenVINO")
     [one], [other] = found, expected
     assert [each["label"] for each in one["classes"]] == [each["label"] for each in other["classes"]]
     monkeypatch.setattr(fastest, "export_model", lambda *_, **__: pytest.fail("exported again"))
     again, err = told(capsys, *words, "--runtime", "auto")
     assert again == found
-    again, err = told(capsys, *words, "--runtime", "openvino")
-    assert err.startswith("Runtime: OpenVINO")
-    assert {path.name for path in cache.glob("exports/*/model.*")} == {"model.bin", "model.onnx", "model.xml"}
+    again, err = told(capsys, *words, "--runtime", "onnxruntime")
+    assert err.startswith("Runtime: ONNX Runtime")
+    assert {path.name for path in cache.glob("exports/*/*/model.*")} == {"model.bin", "model.onnx", "model.xml"}
 
 
 def test_pytorch_stays_where_a_file_would_see_images_otherwise(tmp_path: Path) -> None:
@@ -74,6 +80,34 @@ def test_pytorch_stays_where_a_file_would_see_images_otherwise(tmp_path: Path) -
     assert "any sides" in chosen.reason
     with pytest.raises(ConfigError, match="any sides"):
         fastest.choose_runtime(str(tmp_path / "detector"), "onnxruntime")
+
+
+def test_a_model_at_multiples_of_32_is_timed_at_a_size_that_its_file_takes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = create_model("sparseformer_nano", **TOKENS)
+    shown = Preprocessing(size=(96, 150), fit="short", multiple=32)
+    weights = save_checkpoint(
+        tmp_path / "m", model, name="sparseformer_nano", preprocessing=shown, labels=("a", "b", "c")
+    )
+    monkeypatch.setattr(fastest, "time_interleaved", first_is_slow)
+    monkeypatch.setattr(fastest, "find_spec", lambda name: None if name == "openvino" else name)
+    assert fastest.choose_runtime(str(weights), "auto").title == "ONNX Runtime"
+    # Other packages, another choice.
+    monkeypatch.setattr(fastest, "find_spec", lambda name: None)
+    assert fastest.choose_runtime(str(weights), "auto").file is None
+    assert len(list(cache.glob("exports/*/fastest_*.json"))) == 2
+
+
+def test_a_file_that_was_not_compared_is_not_kept(weights: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "compare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fastest.choose_runtime(str(weights), "onnxruntime")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_controls_are_fixed_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], cache: Path) -> None:

@@ -18,7 +18,7 @@ from names import folders, mentions
 GROUND = {"errors", "types", "files", "limits", "stopping"}
 NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "runtimes", "factory"]
 INPUTS = [*GROUND, "outputs", "drawing", "data", "tasks"]
-USES = ["inference", "cluster", "export", "measure", "evaluation", "training"]
+USES = ["inference", "cluster", "measure", "export", "evaluation", "training"]
 
 
 def _below(chain: list[str], room: str) -> set[str]:

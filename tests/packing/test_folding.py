@@ -67,11 +67,13 @@ def test_turned_networks_give_turned_maps(sides: tuple[int, int]) -> None:
         torch.testing.assert_close(turned_gradients[key], gradient, atol=bound, rtol=1e-3)
 
 
-@pytest.mark.parametrize("body", ["resnet18", "pooled", "norm left"])
+@pytest.mark.parametrize("body", ["resnet18", "pooled", "norm left", "strided"])
 def test_other_networks_are_not_turned(body: str) -> None:
     network = frozen("resnet18" if body == "resnet18" else "mobilenetv2_035")
     if body == "pooled":
         network.add_module("pool", nn.MaxPool2d(2))
+    if body == "strided":
+        next(each for each in network.modules() if getattr(each, "kernel_size", None) == (1, 1)).stride = (2, 2)
     if body != "norm left":
         fold_fixed_norms(network)
     assert not turn_convolutions(network)

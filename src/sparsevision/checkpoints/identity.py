@@ -59,6 +59,8 @@ def fingerprint(model: nn.Module, *further: object) -> str:
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    for path in getattr(model, "files", ()):  # an exported model has its weights there
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 

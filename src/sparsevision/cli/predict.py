@@ -56,6 +56,7 @@ def predict(
             installed: the time of the first call is longer. Or name one.
     """
     given, options = _sources(images)
+    weights = model
     if runtime != "pytorch":
         model, options = _in_runtime(model, runtime, options, device, features)
     from sparsevision.inference import Predictor
@@ -73,7 +74,7 @@ def predict(
     sources = _inputs(predictor, given, skipped, drawn=draw is not None)
     # Asked for before anything is written: what is wrong with the options is reported here.
     predictor.stream([], features=features is not None, **asked)
-    outputs = _Outputs([*given], [Path(model)], overwrite)
+    outputs = _Outputs([*given], [Path(weights), Path(model)], overwrite)
     shown = _Lines() if json_ else _Rows(predictor.task.things.removesuffix("s"))
     with StopRequest() as stop:
         with ExitStack() as stack:

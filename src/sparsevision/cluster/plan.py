@@ -13,28 +13,29 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from sparsevision.cluster.parquet import row_groups
 from sparsevision.cluster.storage import Storage, located
 from sparsevision.data.reading import is_image_name
 from sparsevision.errors import ConfigError, first_line
 from sparsevision.factory import is_known
 
 PLAN_FILE = "plan.json"
-VERSION = 1
+VERSION = 2
 SHARD_IMAGES = 256
 ShardKind = Literal["files", "parquet", "tar"]
-_KINDS: Mapping[str, ShardKind] = {".parquet": "parquet", ".tar": "tar"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """Images that are predicted together, in this order.
 
-    Of kind "files", `paths` are those of the images; of the others, `paths` has one file, and a Parquet file is read
-    by `row_group`.
+    `root` is the source that they are of. Of kind "files", `paths` are those of the images, as the file system of the
+    source has them; of the others, `paths` has one file, and a Parquet file is read by `row_group`.
     """
 
     number: int
     kind: ShardKind
+    root: str
     paths: tuple[str, ...]
     row_group: int | None = None
 
@@ -89,11 +90,12 @@ class Plan:
 
 def read_plan(folder: str) -> Plan:
     """Reads the plan of a folder of results; raises ConfigError where there is none."""
-    path = f"{folder}/{PLAN_FILE}"
+    storage = Storage.of(folder)
+    path = storage.within(PLAN_FILE)
     try:
-        return Plan.from_json(Storage.of(folder).read(path).decode())
+        return Plan.from_json(storage.read(path).decode())
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigError(f"{path!r} is not the plan of a job: {first_line(error)}.") from error
+        raise ConfigError(f"{storage.shown(path)!r} is not the plan of a job: {first_line(error)}.") from error
 
 
 def make_plan(
@@ -106,42 +108,45 @@ def make_plan(
     pyarrow has a file system for (s3://, gs://, hdfs://). Hidden files are not listed.
 
     Raises:
-        ConfigError: a source does not exist, cannot be listed, or has no images.
+        ConfigError: a source does not exist, cannot be listed, or has no images; a Parquet file has several columns of
+            bytes, and `column` names none.
     """
     if shard_images < 1:
         raise ConfigError(f"A shard has at least one image, not {shard_images}.")
-    images: list[str] = []
-    containers: list[tuple[ShardKind, str]] = []
+    shards: list[Shard] = []
     others: list[str] = []
-    for source in map(located, sources):
-        before = len(images) + len(containers)
-        for path in Storage.of(source).files(source):
-            suffix = PurePosixPath(path).suffix.lower()
-            if suffix in _KINDS:
-                containers.append((_KINDS[suffix], path))
-            elif is_image_name(path):
-                images.append(path)
-            else:
-                others.append(path)
-        if before == len(images) + len(containers):
+    seen: set[str] = set()
+    for source in dict.fromkeys(map(located, sources)):
+        storage = Storage.of(source)
+        there = list(storage.files())
+        # What an earlier source has, too, is predicted once.
+        files = [path for path in there if storage.shown(path) not in seen]
+        seen.update(map(storage.shown, files))
+        parts = list(_parts(storage, files, column, shard_images))
+        used = {path for _, paths, _ in parts for path in paths}
+        others += [storage.shown(path) for path in files if path not in used]
+        if not parts and (files or not there):
             raise ConfigError(
                 f"{source!r} holds no images: give image files, Parquet files, .tar files, or a folder of these."
             )
-    shards = [
-        Shard(number=number, kind=kind, paths=paths, row_group=group)
-        for number, (kind, paths, group) in enumerate(_parts(images, containers, shard_images))
-    ]
+        for kind, paths, group in parts:
+            shards.append(Shard(number=len(shards), kind=kind, root=source, paths=paths, row_group=group))
     place = located(model) if os.path.exists(model) and not is_known(model) else model
     plan = Plan(model=place, weights=weights, options=dict(options), column=column, shards=tuple(shards))
     return plan, others
 
 
 def _parts(
-    images: Sequence[str], containers: Sequence[tuple[ShardKind, str]], count: int
+    storage: Storage, files: Sequence[str], column: str | None, count: int
 ) -> Iterator[tuple[ShardKind, tuple[str, ...], int | None]]:
+    """Yields kind, paths and row group of each shard; files that are none of the kinds are left out."""
+    images = [path for path in files if is_image_name(path)]
     for first in range(0, len(images), count):
         yield "files", tuple(images[first : first + count]), None
-    for kind, path in containers:
-        groups: Sequence[int | None] = range(Storage.of(path).row_groups(path)) if kind == "parquet" else [None]
-        for group in groups:
-            yield kind, (path,), group
+    for path in files:
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix == ".tar":
+            yield "tar", (path,), None
+        elif suffix == ".parquet":
+            for group in range(row_groups(storage, path, column) or 0):
+                yield "parquet", (path,), group

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sparsevision.cluster.plan import PLAN_FILE, Plan, read_plan
 from sparsevision.cluster.storage import Storage, located
 from sparsevision.cluster.worker import ShardWorker
-from sparsevision.errors import ConfigError, first_line, import_extra
+from sparsevision.errors import ConfigError, SparseVisionError, first_line, import_extra
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,11 @@ def begin(plan: Plan, out: str) -> list[int]:
     """
     storage = Storage.of(out)
     try:
-        names = storage.names(out)
+        names = storage.names()
         if PLAN_FILE not in names:
             if names:
                 raise ConfigError(f"{out!r} holds files that no job has written: give a new folder.")
-            storage.write(out, PLAN_FILE, plan.to_json().encode())
+            storage.write(PLAN_FILE, plan.to_json().encode())
             return list(range(len(plan.shards)))
     except OSError as error:
         raise ConfigError(f"{out!r} cannot be used for results: {first_line(error)}.") from error
@@ -104,9 +104,10 @@ def _rows(plan: Plan, out: str, todo: list[int], workers: Workers) -> Iterator[d
     for handler in logging.getLogger("ray.data").handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.ERROR)
-    fitting = int(ray.cluster_resources().get("CPU", 1) // workers.cpus)
+    fitting = sum(_fitting(node["Resources"], workers) for node in ray.nodes() if node["Alive"])
     if fitting < 1:
-        raise ConfigError(f"No machine has {workers.cpus} cores for a worker: lower --cpus.")
+        gpus = f" and {workers.gpus:g} GPUs" if workers.gpus else ""
+        raise ConfigError(f"No machine has {workers.cpus} cores{gpus} for a worker: lower --cpus or --gpus.")
     most = min(workers.count or fitting, fitting, len(todo))
     shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
     device = "cuda" if workers.gpus else "cpu"
@@ -116,6 +117,12 @@ def _rows(plan: Plan, out: str, todo: list[int], workers: Workers) -> Iterator[d
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most), num_cpus=workers.cpus, num_gpus=workers.gpus,
     )  # fmt: skip
     yield from found.iter_rows()
+
+
+def _fitting(machine: Mapping[str, float], workers: Workers) -> int:
+    """Returns how many workers a machine has room for: one takes nothing from two."""
+    by_cores = machine.get("CPU", 0) // workers.cpus
+    return int(min(by_cores, machine.get("GPU", 0) / workers.gpus) if workers.gpus else by_cores)
 
 
 @contextmanager
@@ -149,7 +156,7 @@ def _sentences() -> Iterator[None]:
         yield
     except RayTaskError as error:
         cause: Any = error
-        while cause is not None and not isinstance(cause, ConfigError):
+        while cause is not None and not isinstance(cause, SparseVisionError):
             cause = getattr(cause, "cause", None) or cause.__cause__
         if cause is None:
             raise

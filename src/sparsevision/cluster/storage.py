@@ -13,6 +13,7 @@ from typing import Any
 from sparsevision.errors import ConfigError, first_line
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]+://[^/?]*:[^/?]*@", re.IGNORECASE)
 
 
 def located(path: str) -> str:
@@ -22,87 +23,99 @@ def located(path: str) -> str:
 
 def lies_in(path: str, folder: str) -> bool:
     """Returns whether a path is a folder itself, or below it."""
-    return f"{located(path)}/".startswith(f"{located(folder).rstrip('/')}/")
+    inner, outer = (_without_options(located(each)).rstrip("/") for each in (path, folder))
+    return f"{inner}/".startswith(f"{outer}/")
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A file system of pyarrow's; `address` is what its paths begin with where they are addresses, else empty."""
+    """A folder or a file, the `root`, and the file system of pyarrow's in which it is called `base`.
 
+    Other paths are those of the file system.
+    """
+
+    root: str
     system: Any
-    address: str
+    base: str
 
     @classmethod
-    def of(cls, path: str) -> Storage:
-        """Returns the storage that a path or an address leads to; raises ConfigError where there is none."""
+    def of(cls, root: str) -> Storage:
+        """Returns the storage that a path or an address leads to.
+
+        Raises ConfigError where there is none, and for an address with a password, which plans and results would tell.
+        """
         from pyarrow import ArrowException
         from pyarrow.fs import FileSystem, LocalFileSystem
 
-        if not _ADDRESS.match(path):
-            return cls(LocalFileSystem(), "")
+        if not _ADDRESS.match(root):
+            return cls(root, LocalFileSystem(), root)
+        if _PASSWORD.match(root):
+            raise ConfigError(
+                "An address with a password would be written into the results: set it in the environment, as "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            )
         try:
-            system, inside = FileSystem.from_uri(path)
+            system, base = FileSystem.from_uri(root)
         except (ArrowException, OSError, ValueError) as error:
-            raise ConfigError(f"There is no file system for {path!r}: {first_line(error)}.") from error
-        return cls(system, path.split("?")[0].removesuffix(inside))
+            raise ConfigError(f"There is no file system for {root!r}: {first_line(error)}.") from error
+        if not base.strip("/"):
+            raise ConfigError(f"{root!r} is a whole file system: name a folder in it.")
+        return cls(root, system, base)
 
-    def inside(self, path: str) -> str:
-        """Returns a path as the file system has it."""
-        return path.split("?")[0].removeprefix(self.address) if self.address else path
+    def within(self, name: str) -> str:
+        """Returns the path of a name in the root."""
+        return f"{self.base}/{name}"
 
-    def files(self, source: str) -> Iterator[str]:
-        """Yields a file itself, or the files in a folder, to any depth, sorted; hidden ones are left out.
+    def shown(self, path: str) -> str:
+        """Returns a path as it is told to users: behind an address, it begins with the address of the root."""
+        if not _ADDRESS.match(self.root):
+            return path
+        return _without_options(self.root).rstrip("/") + path.removeprefix(self.base)
 
-        Raises ConfigError for a source that is not there or cannot be listed.
+    def files(self) -> Iterator[str]:
+        """Yields the root itself where it is a file, or the files below it, sorted; hidden ones are left out.
+
+        Raises ConfigError for a root that is not there or cannot be listed.
         """
         from pyarrow.fs import FileSelector, FileType
 
-        top = self.inside(source)
         try:
-            [info] = self.system.get_file_info([top])
+            [info] = self.system.get_file_info([self.base])
             if info.type == FileType.NotFound:
-                raise ConfigError(f"{source!r} does not exist.")
+                raise ConfigError(f"{self.root!r} does not exist.")
             if info.type == FileType.File:
-                yield source
+                yield self.base
                 return
-            found = self.system.get_file_info(FileSelector(top, recursive=True))
+            found = self.system.get_file_info(FileSelector(self.base, recursive=True))
         except OSError as error:
-            raise ConfigError(f"{source!r} cannot be listed: {first_line(error)}.") from error
+            raise ConfigError(f"{self.root!r} cannot be listed: {first_line(error)}.") from error
         for path in sorted(info.path for info in found if info.type == FileType.File):
-            below = PurePosixPath(path).relative_to(PurePosixPath(top))
+            below = PurePosixPath(path).relative_to(PurePosixPath(self.base))
             if not any(part.startswith(".") for part in below.parts):
-                yield self.address + path
+                yield path
 
     def read(self, path: str) -> bytes:
-        """Returns a file's bytes; raises OSError."""
-        with self.system.open_input_stream(self.inside(path)) as stream:
+        """Returns a file's bytes; raises OSError or, for what is no path of this file system, ArrowException."""
+        with self.system.open_input_stream(path) as stream:
             content: bytes = stream.read()
         return content
 
-    def row_groups(self, path: str) -> int:
-        """Returns the number of row groups of a Parquet file; raises ConfigError for a file that is none."""
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-
-        try:
-            with ParquetFile(self.inside(path), filesystem=self.system) as file:
-                count: int = file.metadata.num_row_groups
-        except (ArrowException, OSError) as error:
-            raise ConfigError(f"{path!r} is not a Parquet file that can be read: {first_line(error)}.") from error
-        return count
-
-    def names(self, folder: str) -> set[str]:
-        """Returns the names in a folder; none where there is no folder."""
+    def names(self) -> set[str]:
+        """Returns the names in the root that are not hidden; none where there is no folder."""
         from pyarrow.fs import FileSelector
 
-        selector = FileSelector(self.inside(folder), allow_not_found=True)
-        return {info.base_name for info in self.system.get_file_info(selector)}
+        found = self.system.get_file_info(FileSelector(self.base, allow_not_found=True))
+        return {info.base_name for info in found if not info.base_name.startswith(".")}
 
-    def write(self, folder: str, name: str, content: bytes) -> None:
+    def write(self, name: str, content: bytes) -> None:
         """Writes a file that is either whole or absent, beside the name and then under it; makes the folder."""
-        place = self.inside(folder)
-        self.system.create_dir(place, recursive=True)
-        beside = f"{place}/.{name}.{secrets.token_hex(4)}"
+        self.system.create_dir(self.base, recursive=True)
+        beside = self.within(f".{name}.{secrets.token_hex(4)}")
         with self.system.open_output_stream(beside) as stream:
             stream.write(content)
-        self.system.move(beside, f"{place}/{name}")
+        self.system.move(beside, self.within(name))
+
+
+def _without_options(address: str) -> str:
+    """Leaves out what stands behind the path of an address, as ?region=; a local path is all path."""
+    return address.split("?")[0] if _ADDRESS.match(address) else address

@@ -11,6 +11,7 @@ from typing import Any
 from sparsevision.cluster.plan import Shard, read_plan
 from sparsevision.cluster.shards import StoredImage, images_of
 from sparsevision.cluster.storage import Storage
+from sparsevision.errors import SparseVisionError, first_line
 from sparsevision.types import UnreadResult
 
 METADATA_KEY = "sparsevision"
@@ -40,7 +41,7 @@ class ShardWorker:
         """Predicts the shard of a number, and returns how many images it has, and how many could not be read."""
         shard = self.plan.shards[row["shard"]]
         rows = list(self.rows(shard))
-        Storage.of(self.out).write(self.out, shard.file, self._as_parquet(rows))
+        Storage.of(self.out).write(shard.file, self._as_parquet(rows))
         return {"images": len(rows), "skipped": sum(row["result"] is None for row in rows)}
 
     def rows(self, shard: Shard) -> Iterator[dict[str, str | None]]:
@@ -49,12 +50,26 @@ class ShardWorker:
         stored = images_of(shard, self.plan.column)
         while images := list(islice(stored, size)):
             read = [_named(image) for image in images if image.content]
-            results = iter(self.predictor(read, **self.plan.options))
+            results = iter(self._results(read))
             for image in images:
                 result = next(results) if image.content else None
                 reason = result.reason if isinstance(result, UnreadResult) else image.reason
                 text = None if result is None or reason else json.dumps(result.to_dict())
                 yield {"name": image.name, "result": text, "reason": reason}
+
+    def _results(self, images: list[NamedBytes]) -> list[Any]:
+        """Predicts images; where they cannot be predicted together, each alone, so that one does not fail others."""
+        try:
+            return self.predictor(list(images), **self.plan.options)
+        except SparseVisionError:
+            return [self._result(image) for image in images]
+
+    def _result(self, image: NamedBytes) -> Any:
+        try:
+            [result] = self.predictor([image], **self.plan.options)
+        except SparseVisionError as error:
+            return UnreadResult(name=image.filename, reason=first_line(error))
+        return result
 
     def _as_parquet(self, rows: list[dict[str, str | None]]) -> bytes:
         import pyarrow as pa

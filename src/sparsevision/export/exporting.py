@@ -102,8 +102,8 @@ def export_model(
     way.check(identity.name, identity.labels)
     if options.precision not in precisions_of(way, identity.name):
         raise ConfigError(
-            f"{identity.name!r} is not written in int8 as {way.name}: it would not be 1.3 times as fast for at most "
-            "one point of its score. Choose fp32 or fp16."
+            f"{identity.name!r} is not written in int8 as {way.name}: that it is 1.3 times as fast for at most one "
+            "point of its score has not been shown. Choose fp32 or fp16."
         )
     controls = checked_options(made, options.controls)
     preprocessing, open_axes = _view(identity.preprocessing, options)
@@ -139,6 +139,8 @@ def export_model(
 
 def _arrays(reference: Predictor, images: Sequence[Any], options: ExportOptions) -> list[NDArray[Any]]:
     """Returns images as batches for calibration, as many at once as the file takes."""
+    if options.precision != "int8":
+        return []
     samples = [reference.reader(image, position) for position, image in enumerate(images)]
     size = options.batch or 1
     return [
@@ -153,8 +155,11 @@ def _format(options: ExportOptions, calibration: Sequence[Any]) -> Format:
         raise ConfigError(
             f"The format {way.name} is not written in {options.precision}: choose {' or '.join(way.precisions)}."
         )
-    if options.precision == "int8" and not calibration:
-        raise ConfigError("int8 is fitted to images: give some 100 of those that the model is for, for calibration.")
+    if options.precision == "int8" and len(calibration) < (options.batch or 1):
+        raise ConfigError(
+            f"int8 is fitted to images, and {len(calibration)} do not make a batch: give some 100 of those that the "
+            "model is for, for calibration."
+        )
     if options.size is not None and options.dynamic:
         raise ConfigError("size fixes the sides of the images, and dynamic leaves them open: give one of the two.")
     return way

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -21,16 +26,19 @@ from sparsevision.checkpoints.identity import fingerprint
 from sparsevision.errors import ConfigError, SparseVisionError
 from sparsevision.export.exporting import ExportOptions, Progress, export_model
 from sparsevision.export.formats import FORMATS, Format
+from sparsevision.export.support import sees_any_sides
 from sparsevision.factory import identity_of, open_model
 from sparsevision.files import replacing
 from sparsevision.inference import Predictor
+from sparsevision.measure.machine import describe_machine
+from sparsevision.measure.speed import Settings, time_interleaved
 from sparsevision.runtimes import is_exported, open_exported
 
 RuntimeName = Literal["pytorch", "auto", "onnxruntime", "openvino"]
 # The package that runs a format's files; the file has the format's suffix.
 _PACKAGES: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "openvino"}
 PYTORCH = "PyTorch"
-_CALLS = 5
+_TURNS, _REST = Settings(rounds=5, warmup=1, turn_seconds=0), 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,9 @@ def choose_runtime(
 ) -> Chosen:  # fmt: skip
     """Returns a runtime for a model, and the exported file in the cache, which is written where it is not yet there.
 
-    "auto" times one image in PyTorch and in every runtime that is installed, the first time that it is asked on this
-    machine with so many threads. Where a file would see images otherwise than the model does, PyTorch is taken.
+    "auto" times one image in PyTorch and in every runtime that is installed, taking turns, the first time that it is
+    asked on this machine with so many threads and these packages. Where a file would see images otherwise than the
+    model does, PyTorch is taken.
 
     Args:
         model: a checkpoint's path, or a model's name.
@@ -72,7 +81,7 @@ def choose_runtime(
         if runtime == "auto":
             return Chosen(PYTORCH, reason=reason)
         raise ConfigError(f"{reason} Export it with a size, and use the file.")
-    key = fingerprint(made, sorted((controls or {}).items()), torch.__version__)
+    key = fingerprint(made, sorted((controls or {}).items()), torch.__version__, version("sparsevision"))
     folder = cache_folder() / "exports" / key
     make = partial(_file, made, folder, controls or {}, progress)
     if runtime != "auto":
@@ -80,7 +89,7 @@ def choose_runtime(
             raise ConfigError(f"{runtime} is not installed: install it, or choose another runtime.")
         way = FORMATS[_PACKAGES[runtime]]
         return Chosen(way.title, make(way))
-    return _fastest(model, folder, made, make, progress)
+    return _fastest(model, folder, make, progress)
 
 
 def _only_in_pytorch(made: Any) -> str:
@@ -89,36 +98,46 @@ def _only_in_pytorch(made: Any) -> str:
     if identity is None or not hasattr(made, "controls"):
         return f"{type(made).__name__} is not one of this package's networks."
     view = identity.preprocessing
-    if view.fit in ("whole", "short") and view.multiple == 1:
+    if view.frames is not None:
+        return "A model of videos is run by PyTorch alone."
+    if sees_any_sides(view) and view.multiple == 1:
         return "The model sees whole images of any sides, and a file would see them at multiples of 32."
     return ""
 
 
 def _file(made: nn.Module, folder: Path, controls: Mapping[str, Any], progress: Progress, way: Format) -> Path:
-    """Returns the file of a format, exported and compared; raises ConfigError for one that is not the same."""
-    path = folder / f"model{way.suffix}"
-    if all(file.is_file() for file in way.files(path)):
+    """Returns the file of a format, which is in the cache once it was compared; raises ConfigError for another one."""
+    path = folder / way.name / f"model{way.suffix}"
+    if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"exporting for {way.title}, once")
-    draws = np.random.default_rng(0)
-    image = draws.integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    made_file = export_model(made, path, ExportOptions(format=way.name, controls=controls), images=[image])
-    if made_file.agreement is None or not made_file.agreement.passes:
-        for file in way.files(path):
-            file.unlink()
-        raise ConfigError(f"{way.title} does not give this model's results ({made_file.agreement}): use PyTorch.")
+    with TemporaryDirectory(dir=folder) as place:
+        options = ExportOptions(format=way.name, controls=controls)
+        done = export_model(made, Path(place) / path.name, options, images=[_photograph()])
+        if done.agreement is None or not done.agreement.passes:
+            raise ConfigError(f"{way.title} does not give this model's results ({done.agreement}): use PyTorch.")
+        # Another process may have been faster, and its files are as good.
+        with contextlib.suppress(OSError):
+            os.rename(place, path.parent)
     return path
 
 
-def _fastest(model: str, folder: Path, made: Any, make: Callable[[Format], Path], progress: Progress) -> Chosen:
-    record = folder / f"fastest_{torch.get_num_threads()}.json"
+def _photograph() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+
+
+def _fastest(model: str, folder: Path, make: Callable[[Format], Path], progress: Progress) -> Chosen:
+    """Reads which way was the fastest, or finds it out: anew on another processor, or with other packages."""
+    installed = [package for package in _PACKAGES if find_spec(package) is not None]
+    around = (str(describe_machine()), torch.get_num_threads(), [(each, version(each)) for each in installed])
+    record = folder / f"fastest_{hashlib.sha256(repr(around).encode()).hexdigest()[:16]}.json"
     if not record.is_file():
-        calls = dict(_calls(model, made, make))
+        calls = dict(_calls(model, [FORMATS[_PACKAGES[each]] for each in installed], make))
         progress("timing one image")
-        seconds = {name: _median(call) for name, call in calls.items()}
+        times = time_interleaved(calls, _TURNS, prepare=partial(_rested, calls))
         with replacing(record) as part:
-            part.write_text(json.dumps(seconds))
+            part.write_text(json.dumps({name: statistics.median(seconds) for name, seconds in times.items()}))
     known = json.loads(record.read_text())
     best = min(known, key=known.__getitem__)
     if best == PYTORCH:
@@ -127,30 +146,28 @@ def _fastest(model: str, folder: Path, made: Any, make: Callable[[Format], Path]
     return Chosen(way.title, make(way))
 
 
-def _calls(model: str, made: Any, make: Callable[[Format], Path]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yields PyTorch with packed weights, and the formats whose runtime is installed and gives the same results."""
+def _rested(calls: Mapping[str, Callable[[], object]], name: str) -> None:
+    """Waits until the threads of the one before sleep, which spin behind a call, and wakes this one's."""
+    time.sleep(_REST)
+    calls[name]()
+
+
+def _calls(
+    model: str, ways: Sequence[Format], make: Callable[[Format], Path]
+) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yields PyTorch with packed weights, and the formats that give the same results."""
     predictor = Predictor(model, "cpu")
-    images = torch.rand(1, *predictor.preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
+    images = predictor.batch([predictor.reader(_photograph(), 0)]).images
     yield PYTORCH, partial(_run, predictor.model, images)
-    for package, name in _PACKAGES.items():
-        if find_spec(package) is None:
-            continue
+    for way in ways:
         try:
-            yield name, partial(_run, open_exported(make(FORMATS[name])), images)
+            call = partial(_run, open_exported(make(way)), images)
+            call()
         except SparseVisionError:
             continue  # a model that a format does not take is run by the others
+        yield way.name, call
 
 
 def _run(model: nn.Module, images: Tensor) -> object:
     with torch.inference_mode():
         return model(images)
-
-
-def _median(call: Callable[[], object]) -> float:
-    call()
-    found = []
-    for _ in range(_CALLS):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)

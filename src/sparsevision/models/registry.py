@@ -109,8 +109,8 @@ class Weights:
 class Variant:
     """A model as its family's folder describes it.
 
-    `int8` are the formats of an export in which eight bits pay: at least 1.3 times as fast for at most one point of the
-    score, as `benchmarks/runtimes.py` measures it.
+    `int8` are the formats of an export in which eight bits were shown to pay: at least 1.3 times as fast for at most
+    one point of the score.
     """
 
     config: Any

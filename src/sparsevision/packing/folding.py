@@ -136,12 +136,20 @@ def turn_convolutions(network: nn.Module) -> bool:
     with a window, is left as it is.
     """
     windows: list[Any] = [module for module in network.modules() if hasattr(module, "kernel_size")]
-    turns = any(type(each) is FoldedConvSame for each in windows) and all(
-        isinstance(each, FoldedConv) and all(side % 2 for side in each.kernel_size) for each in windows
-    )
+    turns = any(type(each) is FoldedConvSame for each in windows) and all(map(_can_turn, windows))
     for each in windows if turns else ():
         each.turned = True
     return turns
+
+
+def _can_turn(window: Any) -> bool:
+    """Returns whether even padding on a turned map gives what the window gives on the map itself."""
+    if not isinstance(window, FoldedConv) or not all(side % 2 for side in window.kernel_size):
+        return False
+    if max(window.stride) == 1:
+        return True
+    # Padding alike on all sides, and windows of one pixel, would meet other pixels when they come from the other end.
+    return isinstance(window, FoldedConvSame) and max(window.stride) == 2 and min(window.kernel_size) > 1
 
 
 def pack_folded(network: nn.Module) -> None:

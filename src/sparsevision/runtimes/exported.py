@@ -96,6 +96,7 @@ class ExportedModel(nn.Module):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self.files = (path, path.with_suffix(".bin")) if path.suffix.lower() == ".xml" else (path,)
         self.runtime: Runtime = open_runtime(path)
         texts = self.runtime.texts
         if DESCRIPTION not in texts or GRAPH not in texts:

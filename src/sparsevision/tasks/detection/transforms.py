@@ -38,10 +38,10 @@ class DetectionTransforms(TransformSettings):
     `crop`, it is resized to a short side out of `crop_from` and cut to a width and a height between `crop_sides`. Then
     its short side becomes one of `short_sides`, or less where the long side would exceed `longest`. `color_jitter` is
     the strength for brightness, contrast and saturation. With a `canvas` (short side, long side), a part of that size
-    is then cut out, anywhere and along the image; what it lacks is grey. Batches of one size spend nothing on padding.
-    The last `plain_epochs` are without crops and changes of colour. Sides of images, in the view outside training too,
-    are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd sides differently
-    (TensorFlow's way) then give maps that lie in one place.
+    is then cut out, anywhere and along the image; what it lacks is grey. Batches of images of one orientation then have
+    no padding. The last `plain_epochs` are without the crops of `crop` and changes of colour. Sides of images, in the
+    view outside training too, are rounded to a `multiple` of pixels: convolutions that pad images of even and of odd
+    sides differently (TensorFlow's way) then give maps that lie in one place.
     """
 
     flip: float = Field(default=0.5, ge=0.0, le=1.0)
@@ -65,6 +65,8 @@ class DetectionTransforms(TransformSettings):
             )
         if self.canvas is not None and self.canvas[0] > self.canvas[1]:
             raise ValueError(f"canvas = {self.canvas} must be a short side and a long one")
+        if self.canvas is not None and any(side % self.multiple for side in self.canvas):
+            raise ValueError(f"canvas = {self.canvas} must have sides that are multiples of multiple = {self.multiple}")
         if self.crop and not (self.crop_from and self.crop_sides[0] <= min(*self.crop_sides, *self.crop_from)):
             raise ValueError(
                 f"crop_sides = {self.crop_sides} must be two rising lengths, the first within crop_from = "
