@@ -1,0 +1,131 @@
+"""Scores the shipped weights from exported files: do they give PyTorch's scores, and what do eight bits cost?
+
+    python benchmarks/exported_scores.py --classes CALTECH101 --boxes BCCD --masks NUCLEI
+
+Each model is scored on val of the data that it was trained on: in PyTorch, from ONNX, from OpenVINO, and in eight bits
+where it is offered in them, fitted to images of train. Times are of one image without reading, in turns, each after a
+rest. Writes `results/exported_scores.md` and `.json`. Status 1 where a file in fp32 is more than 0.1 points off.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cyclopts
+import torch
+
+from claims import milliseconds
+from publishing import publish
+from sparsevision import Predictor
+from sparsevision.evaluation import evaluate
+from sparsevision.export import FORMATS, ExportOptions, export_model
+from sparsevision.export.support import support_of
+from sparsevision.measure.machine import describe_machine
+from sparsevision.measure.report import markdown_table
+from sparsevision.measure.speed import Settings, ratio_of_medians, time_interleaved, use_threads
+from sparsevision.tasks import open_dataset
+
+MOST = 0.001
+CALIBRATED = 100
+REST = 0.3  # seconds
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """Weights that come with the package, their data and the score that is compared."""
+
+    model: str
+    data: str
+    score: str
+
+
+def main(
+    *, classes: str = "", boxes: str = "", masks: str = "", threads: int = 2, rounds: int = 15,
+    out: Path = Path("benchmarks/results"),
+) -> int:  # fmt: skip
+    """Export, score, and tell."""
+    shipped = (
+        Shipped("sparseformer_nano", classes, "top1"), Shipped("sparse_detr_nano", boxes, "ap"),
+        Shipped("vt_fpn_nano", masks, "miou"),
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for one in shipped:
+            if one.data:
+                rows += measured(one, Path(folder), threads, rounds)
+    table = markdown_table(
+        ("model", "data", "as", "score", "off by", "ms an image", "of fp32"),
+        [
+            (
+                row["model"], row["data"], row["as"], f"{row['score']:.2%}", f"{100 * row['off']:+.2f}",
+                milliseconds(row["seconds"]), row["of_fp32"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    how = (
+        f"{describe_machine()}.\n\nThe shipped weights on val: top-1, AP and mIoU, differences in points. Files see "
+        f"images as the model does, unless it is said. Times: one image, {threads} threads, medians with quartiles of "
+        f"{rounds} rounds in turns, after a rest; of fp32: of the time of the same format's fp32 file."
+    )
+    publish(out, "exported_scores", "\n".join(("# Scores of exported files", "", how, "", *table)), rows)
+    return 0 if all(abs(row["off"]) <= MOST for row in rows if row["precision"] == "fp32" and row["same"]) else 1
+
+
+def measured(shipped: Shipped, folder: Path, threads: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yields a row for PyTorch and for each file of one model."""
+    train = open_dataset(shipped.data, "train")
+    fitted = [train.read(place * len(train) // CALIBRATED).image for place in range(CALIBRATED)]
+    models: dict[tuple[str, str], str] = {("PyTorch", "fp32"): shipped.model}
+    same = {"PyTorch": True}
+    for each in support_of(shipped.model):
+        for precision in each.precisions if each.format in ("onnx", "openvino") else ():
+            path = folder / f"{shipped.model}_{precision}{FORMATS[each.format].suffix}"
+            options = ExportOptions(format=each.format, precision=precision)
+            done = export_model(shipped.model, path, options, calibration=fitted if precision == "int8" else ())
+            models[FORMATS[each.format].title, precision] = str(path)
+            same[FORMATS[each.format].title] = not done.remark
+    with use_threads(threads):
+        scores = {key: evaluate(path, shipped.data, split="val")[0].scalars() for key, path in models.items()}
+        calls = {" ".join(key): _call(path) for key, path in models.items()}
+        times = time_interleaved(calls, Settings(rounds=rounds, turn_seconds=0), prepare=partial(_rest, calls))
+    first = scores["PyTorch", "fp32"][shipped.score]
+    for (way, precision), found in scores.items():
+        own, whole = times[f"{way} {precision}"], times[f"{way} fp32"]
+        yield {
+            "model": shipped.model, "data": Path(shipped.data).name, "precision": precision, "same": same[way],
+            "as": f"{way}, {precision}" + ("" if same[way] else ", at multiples of 32"),
+            "score": found[shipped.score], "off": found[shipped.score] - first, "seconds": own,
+            "of_fp32": "" if precision == "fp32" else str(ratio_of_medians(own, whole)),
+        }  # fmt: skip
+
+
+def _call(path: str) -> Callable[[], object]:
+    predictor = Predictor(path, "cpu")
+    height, width = predictor.preprocessing.size
+    noise = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8).numpy()
+    images = predictor.batch([predictor.reader(noise, 0)]).images
+
+    def call() -> object:
+        with torch.inference_mode():
+            return predictor.model(images)
+
+    return call
+
+
+def _rest(calls: Mapping[str, Callable[[], object]], name: str) -> None:
+    time.sleep(REST)
+    calls[name]()
+
+
+if __name__ == "__main__":
+    app = cyclopts.App(help=__doc__)
+    app.default(main)
+    sys.exit(app(result_action="return_value"))
