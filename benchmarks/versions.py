@@ -52,8 +52,8 @@ class Child:
     def __init__(self, package: Path, model: str, threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, model, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            bufsize=1, env=environment,
+            [sys.executable, "-c", CHILD, model, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, bufsize=1, env=environment,
         )  # fmt: skip
         self._answer()
 
@@ -101,8 +101,8 @@ def main(
         for (name, size), seconds in turns.items()
     ]  # fmt: skip
     how = (
-        f"{describe_machine()}.\n\n`sparse_detr_nano` with packed weights, one image, {threads} threads; {rounds} rounds "
-        "in random order, medians with quartiles, ratios of medians with a 90 % bootstrap interval."
+        f"{describe_machine()}.\n\n`sparse_detr_nano` with packed weights, one image, {threads} threads; {rounds} "
+        "rounds in random order, medians with quartiles, ratios of medians with a 90 % bootstrap interval."
     )
     columns = ("version", "size", "ms", "of before at 256 x 341", "of before at 320 x 427")
     record = [{"version": name, "size": size, "seconds": seconds} for (name, size), seconds in turns.items()]
