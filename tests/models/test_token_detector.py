@@ -12,6 +12,7 @@ from sparsevision import Predictor, create_model
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.checkpoints.backbones import fill_backbone
 from sparsevision.errors import ConfigError
+from sparsevision.explain import figures_for
 from sparsevision.inference.explaining import explain_images
 from sparsevision.measure.cost_table import count_rows
 from sparsevision.models.sparseformer import detector_published
@@ -120,6 +121,11 @@ def test_the_token_that_found_an_object_is_named(tmp_path: Path) -> None:
     for token, box in zip(explanation.queries, result.boxes, strict=True):
         assert token < 5
         torch.testing.assert_close(boxes[token], torch.tensor(box), atol=1e-2, rtol=1e-4)
+    # Its points are drawn stage by stage, all alike: unlike a decoder's, they have no weights.
+    [query] = [kind for kind in figures_for(explanation.has) if kind.name == "query"]
+    figure = query.draw(explanation, object=1)
+    sizes = [size for axes in figure.axes for points in axes.collections for size in points.get_sizes()]
+    assert 0 < max(sizes) < 100
 
 
 @pytest.mark.slow

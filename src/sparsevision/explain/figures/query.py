@@ -44,7 +44,8 @@ def query_figure(explanation: Explanation, object: int = 1, *, width: float = TE
     box = boxes_of(explanation.result)[object - 1]
     colour = np.divide(class_colours(labels, explanation.result.classes)[labels[object - 1]], 255)
     draw_box(found, box, colour, line=1.1)
-    most = max(1e-9, *(float(stage.weight[query].max()) for stage in stages if stage.weight is not None))
+    weights = [float(stage.weight[query].max()) for stage in stages if stage.weight is not None]
+    most = max(1e-9, max(weights, default=1.0))  # points without weights count as 1
     for column, stage in enumerate(stages, start=1):
         for row, area in ((0, 0.4 * _POINT_AREA), (1, _POINT_AREA)):
             panel = sheet.panel(row, column)
