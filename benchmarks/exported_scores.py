@@ -24,7 +24,7 @@ import torch
 from claims import milliseconds
 from publishing import publish
 from sparsevision import Predictor
-from sparsevision.evaluation import evaluate
+from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.export import FORMATS, ExportOptions, export_model
 from sparsevision.export.support import support_of
 from sparsevision.measure.machine import describe_machine

@@ -17,7 +17,7 @@ import numpy as np
 from publishing import minutes_of, publish, published, trained_on
 from segmenters import LEAST_AREA, kinds_of, true_count
 from sparsevision import Predictor
-from sparsevision.evaluation import evaluate
+from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.factory import load_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table

@@ -20,7 +20,12 @@ from sparsevision.data.objects import Objects
 from sparsevision.data.preprocessing import short_side_size
 from sparsevision.errors import ConfigError, DataError, UnreadableImageError
 from sparsevision.tasks.detection.task import DetectionTask
-from sparsevision.tasks.detection.transforms import DetectionTransforms, evaluation_transform, train_transform
+from sparsevision.tasks.detection.transforms import (
+    DetectionTransforms,
+    DetectionView,
+    evaluation_transform,
+    train_transform,
+)
 from sparsevision.types import Preprocessing
 
 
@@ -185,7 +190,8 @@ def test_crowds_are_not_taught_but_known_when_scoring() -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_canvas_keeps_boxes_on_what_they_frame_and_fills_with_grey(seed: int) -> None:
     torch.manual_seed(seed)
-    settings = DetectionTransforms(short_sides=(60, 160), longest=300, crop=0, canvas=(96, 128))
+    seen = DetectionView(size=96)
+    settings = DetectionTransforms(short_sides=(60, 160), longest=300, crop=0, canvas=(96, 128), evaluation=seen)
     sample = train_transform(settings)(_record([[0.4, 0.3, 0.6, 0.7]]))
     assert sample.image.shape == (3, 96, 128)
     ys, xs = torch.where(sample.image[0] > 1.0)
@@ -230,6 +236,8 @@ def test_settings_and_images_that_make_no_sense_are_sentences() -> None:
         {"longest": 10},
         {"crop_sides": (700, 800)},
         {"canvas": (9, 8)},
+        {"canvas": (320, 320), "evaluation": {"size": 448}},
+        {"canvas": (300, 400), "evaluation": {"size": 300}, "multiple": 32},
     ):
         with pytest.raises(ValidationError):
             DetectionTransforms(**options)

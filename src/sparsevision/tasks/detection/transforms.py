@@ -65,6 +65,12 @@ class DetectionTransforms(TransformSettings):
             )
         if self.canvas is not None and self.canvas[0] > self.canvas[1]:
             raise ValueError(f"canvas = {self.canvas} must be a short side and a long one")
+        seen = self.evaluation.size or max(self.short_sides)
+        if self.canvas is not None and self.evaluation.fit == "short" and self.canvas[0] != seen:
+            raise ValueError(
+                f"canvas = {self.canvas} must have the short side that images have outside training, which is {seen} "
+                "(evaluation.size): boxes are learned as shares of what is seen"
+            )
         if self.canvas is not None and any(side % self.multiple for side in self.canvas):
             raise ValueError(f"canvas = {self.canvas} must have sides that are multiples of multiple = {self.multiple}")
         if self.crop and not (self.crop_from and self.crop_sides[0] <= min(*self.crop_sides, *self.crop_from)):
