@@ -103,7 +103,7 @@ OWN: dict[str, list[Row]] = {
         ("transforms.short_sides", [16], {"transforms.evaluation.size": None}, BOTH),
         ("transforms.longest", 30, {"transforms.crop": 0.0}, TRAIN),
         ("transforms.multiple", 7, {}, BOTH),
-        ("transforms.canvas", [20, 40], {}, TRAIN),
+        ("transforms.canvas", [24, 40], {}, TRAIN),
         ("transforms.evaluation.longest", 30, {}, EVALUATION),
         ("transforms.evaluation.interpolation", "bicubic", {}, EVALUATION),
         ("loss.classes", 7.0, {}, LOSS),
