@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("joined_processes.py")
 
 
 def run(out: Path, processes: int, layout: str) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     ran = subprocess.run(
         [sys.executable, *launch, str(SCRIPT), str(out), layout],
         capture_output=True,
