@@ -107,7 +107,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value  # as JSON gives them back
 
 
 def _cells(row: Row, first: Row) -> tuple[str, ...]:
