@@ -35,7 +35,7 @@ test: export OMP_NUM_THREADS = 1
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed-docs
 	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup -m slow
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m slow
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from sparsevision.export import FORMATS, ExportOptions, export_model
 from sparsevision.export.support import support_of
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, ratio_of_medians, time_interleaved, use_threads
+from sparsevision.measure.speed import Settings, after_rest, ratio_of_medians, time_interleaved, use_threads
 from sparsevision.tasks import open_dataset
 
 MOST = 0.001
@@ -95,7 +93,7 @@ def measured(shipped: Shipped, folder: Path, threads: int, rounds: int) -> Itera
     with use_threads(threads):
         scores = {key: evaluate(path, shipped.data, split="val")[0].scalars() for key, path in models.items()}
         calls = {" ".join(key): _call(path) for key, path in models.items()}
-        times = time_interleaved(calls, Settings(rounds=rounds, turn_seconds=0), prepare=partial(_rest, calls))
+        times = time_interleaved(calls, Settings(rounds=rounds, turn_seconds=0), prepare=after_rest(calls, REST))
     first = scores["PyTorch", "fp32"][shipped.score]
     for (way, precision), found in scores.items():
         own, whole = times[f"{way} {precision}"], times[f"{way} fp32"]
@@ -118,11 +116,6 @@ def _call(path: str) -> Callable[[], object]:
             return predictor.model(images)
 
     return call
-
-
-def _rest(calls: Mapping[str, Callable[[], object]], name: str) -> None:
-    time.sleep(REST)
-    calls[name]()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ before its turn. Files are made in a folder and kept for the next call. Writes `
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +31,7 @@ from sparsevision.export import ExportOptions, export_model
 from sparsevision.factory import create_model, open_model
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import Settings, ratio_of_medians, time_interleaved, use_threads
+from sparsevision.measure.speed import Settings, after_rest, ratio_of_medians, time_interleaved, use_threads
 from sparsevision.models.registry import variant_named
 from sparsevision.packing import pack_weights
 from sparsevision.runtimes.runtime import open_runtime
@@ -75,13 +74,8 @@ def main(
         for name in (*chosen.ours, *chosen.peers):
             ways = _ways_of_ours(name, images, files) if name in chosen.ours else _ways_of_peer(name, images, files)
             calls |= {f"{name} {way}": call for way, call in ways.items()}
-        times = time_interleaved(calls, Settings(rounds=rounds, turn_seconds=0), prepare=partial(_rest, calls))
+        times = time_interleaved(calls, Settings(rounds=rounds, turn_seconds=0), prepare=after_rest(calls, REST))
     _tell(group, chosen, batch, threads, times, out)
-
-
-def _rest(calls: Mapping[str, Call], name: str) -> None:
-    time.sleep(REST)
-    calls[name]()
 
 
 def _ways_of_ours(name: str, images: Tensor, files: Path) -> dict[str, Call]:

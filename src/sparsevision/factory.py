@@ -154,18 +154,22 @@ class ModelSummary:
     paper: str
 
 
+def fitting_models(pattern: str) -> list[str]:
+    """Lists the models whose names fit a glob pattern, as `list_models`; raises UnknownNameError where none does."""
+    names = list_models(pattern)
+    if not names:
+        known = timm_models.timm_names("timm/*") if is_timm_model(pattern) else variants()
+        raise UnknownNameError("model", pattern, known)
+    return names
+
+
 def summarise_models(pattern: str = "*") -> list[ModelSummary]:
     """Describes the models whose names fit a glob pattern; the parameters are counted without allocating any.
 
     timm's models are not built for it, so their number of parameters is None. Raises UnknownNameError where no name
     fits the pattern.
     """
-    names = list_models(pattern)
-    if not names:
-        raise UnknownNameError(
-            "model", pattern, timm_models.timm_names("timm/*") if is_timm_model(pattern) else variants()
-        )
-    return [_summary_of_timm(name) if is_timm_model(name) else _summary(name) for name in names]
+    return [_summary_of_timm(name) if is_timm_model(name) else _summary(name) for name in fitting_models(pattern)]
 
 
 def _summary(name: str) -> ModelSummary:

@@ -24,8 +24,7 @@ from sparsevision.types import Preprocessing
 from tiny_detector import save_tiny_detector
 from video_folder import draw_video_folder
 
-# One exported detector serves most of these tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export")]
+pytestmark = pytest.mark.slow
 
 TOKENS = {
     "num_tokens": 6, "num_points": 4, "feature_channels": 8, "focusing_width": 16, "focusing_repeats": 2,

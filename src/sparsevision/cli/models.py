@@ -62,12 +62,11 @@ def models(
 
 def _tell_formats(pattern: str, *, json_: bool) -> int:
     from sparsevision.export.support import support_of, support_table
-    from sparsevision.factory import list_models
-    from sparsevision.models.registry import variant_named
+    from sparsevision.factory import fitting_models
 
     if pattern.startswith("timm/"):
         raise ConfigError("timm exports its own models: --formats is of this package's.")
-    names = list_models(pattern) or [variant_named(pattern).name]
+    names = fitting_models(pattern)
     if json_:
         for name in names:
             for each in support_of(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sparsevision.cluster.storage import Storage
@@ -19,7 +18,7 @@ def row_groups(storage: Storage, path: str, column: str | None) -> int | None:
 
     try:
         with _opened(storage, path) as file:
-            columns = image_columns(file.schema_arrow)
+            columns = _image_columns(file.schema_arrow)
             count: int = file.metadata.num_row_groups
     except (ArrowException, OSError) as error:
         raise ConfigError(
@@ -43,7 +42,7 @@ def images_in(storage: Storage, path: str, group: int, column: str | None) -> It
     Raises ArrowException or OSError where the file cannot be read.
     """
     with _opened(storage, path) as file:
-        name = column or image_columns(file.schema_arrow)[0]
+        name = column or _image_columns(file.schema_arrow)[0]
         first = sum(file.metadata.row_group(each).num_rows for each in range(group))
         values = file.read_row_group(group, columns=[name]).column(0)
     for number, value in enumerate(values, start=first):
@@ -54,7 +53,7 @@ def images_in(storage: Storage, path: str, group: int, column: str | None) -> It
             yield number, given, None
 
 
-def image_columns(schema: Any) -> list[str]:
+def _image_columns(schema: Any) -> list[str]:
     """Returns the columns that could hold images."""
     from pyarrow import types
 
@@ -66,9 +65,7 @@ def image_columns(schema: Any) -> list[str]:
     return [field.name for field in schema if holds_bytes(field.type)]
 
 
-@contextmanager
-def _opened(storage: Storage, path: str) -> Iterator[Any]:
+def _opened(storage: Storage, path: str) -> Any:
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(path, filesystem=storage.system) as file:
-        yield file
+    return ParquetFile(path, filesystem=storage.system)

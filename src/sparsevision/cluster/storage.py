@@ -13,12 +13,16 @@ from typing import Any
 from sparsevision.errors import ConfigError, first_line
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]+://[^/?]*:[^/?]*@", re.IGNORECASE)
+_PASSWORD = re.compile(_ADDRESS.pattern + r"[^/?]*:[^/?]*@", re.IGNORECASE)
+
+
+def _is_address(path: str) -> bool:
+    return _ADDRESS.match(path) is not None
 
 
 def located(path: str) -> str:
     """Returns an address as it is, and a local path from the root: workers may be in another folder."""
-    return path if _ADDRESS.match(path) else os.path.abspath(os.path.expanduser(path))
+    return path if _is_address(path) else os.path.abspath(os.path.expanduser(path))
 
 
 def lies_in(path: str, folder: str) -> bool:
@@ -47,7 +51,7 @@ class Storage:
         from pyarrow import ArrowException
         from pyarrow.fs import FileSystem, LocalFileSystem
 
-        if not _ADDRESS.match(root):
+        if not _is_address(root):
             return cls(root, LocalFileSystem(), root)
         if _PASSWORD.match(root):
             raise ConfigError(
@@ -68,7 +72,7 @@ class Storage:
 
     def shown(self, path: str) -> str:
         """Returns a path as it is told to users: behind an address, it begins with the address of the root."""
-        if not _ADDRESS.match(self.root):
+        if not _is_address(self.root):
             return path
         return _without_options(self.root).rstrip("/") + path.removeprefix(self.base)
 
@@ -95,7 +99,7 @@ class Storage:
                 yield path
 
     def read(self, path: str) -> bytes:
-        """Returns a file's bytes; raises OSError or, for what is no path of this file system, ArrowException."""
+        """Returns a file's bytes; raises OSError, or ArrowException where the file system does not take the path."""
         with self.system.open_input_stream(path) as stream:
             content: bytes = stream.read()
         return content
@@ -118,4 +122,4 @@ class Storage:
 
 def _without_options(address: str) -> str:
     """Leaves out what stands behind the path of an address, as ?region=; a local path is all path."""
-    return address.split("?")[0] if _ADDRESS.match(address) else address
+    return address.split("?")[0] if _is_address(address) else address

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from sparsevision.factory import identity_of, open_model
 from sparsevision.files import replacing
 from sparsevision.inference import Predictor
 from sparsevision.measure.machine import describe_machine
-from sparsevision.measure.speed import Settings, time_interleaved
+from sparsevision.measure.speed import Settings, after_rest, time_interleaved
 from sparsevision.runtimes import is_exported, open_exported
 
 RuntimeName = Literal["pytorch", "auto", "onnxruntime", "openvino"]
@@ -114,7 +113,7 @@ def _file(made: nn.Module, folder: Path, controls: Mapping[str, Any], progress: 
     progress(f"exporting for {way.title}, once")
     with TemporaryDirectory(dir=folder) as place:
         options = ExportOptions(format=way.name, controls=controls)
-        done = export_model(made, Path(place) / path.name, options, images=[_photograph()])
+        done = export_model(made, Path(place) / path.name, options, images=[_noise()])
         if done.agreement is None or not done.agreement.passes:
             raise ConfigError(f"{way.title} does not give this model's results ({done.agreement}): use PyTorch.")
         # Another process may have been faster, and its files are as good.
@@ -123,7 +122,8 @@ def _file(made: nn.Module, folder: Path, controls: Mapping[str, Any], progress: 
     return path
 
 
-def _photograph() -> np.ndarray:
+def _noise() -> np.ndarray:
+    """Returns an image of which only the size matters."""
     return np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 
 
@@ -135,7 +135,7 @@ def _fastest(model: str, folder: Path, make: Callable[[Format], Path], progress:
     if not record.is_file():
         calls = dict(_calls(model, [FORMATS[_PACKAGES[each]] for each in installed], make))
         progress("timing one image")
-        times = time_interleaved(calls, _TURNS, prepare=partial(_rested, calls))
+        times = time_interleaved(calls, _TURNS, prepare=after_rest(calls, _REST))
         with replacing(record) as part:
             part.write_text(json.dumps({name: statistics.median(seconds) for name, seconds in times.items()}))
     known = json.loads(record.read_text())
@@ -146,18 +146,12 @@ def _fastest(model: str, folder: Path, make: Callable[[Format], Path], progress:
     return Chosen(way.title, make(way))
 
 
-def _rested(calls: Mapping[str, Callable[[], object]], name: str) -> None:
-    """Waits until the threads of the one before sleep, which spin behind a call, and wakes this one's."""
-    time.sleep(_REST)
-    calls[name]()
-
-
 def _calls(
     model: str, ways: Sequence[Format], make: Callable[[Format], Path]
 ) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yields PyTorch with packed weights, and the formats that give the same results."""
     predictor = Predictor(model, "cpu")
-    images = predictor.batch([predictor.reader(_photograph(), 0)]).images
+    images = predictor.batch([predictor.reader(_noise(), 0)]).images
     yield PYTORCH, partial(_run, predictor.model, images)
     for way in ways:
         try:

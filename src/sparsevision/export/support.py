@@ -57,16 +57,13 @@ def support_table(names: list[str] | None = None) -> Table:
 
 def _formats(variant: NamedVariant) -> Iterator[Support]:
     view = variant.preprocessing
+    # Whatever they are: a model of embeddings has none, and every other one has.
+    labels = None if getattr(variant.config, "outputs", "classes") == "embedding" else ("label",)
     for way in FORMATS.values():
         try:
-            # A page needs labels, which every model but one of embeddings has.
-            way.check(variant.name, ("a", "b") if variant.family.pipeline_tag and not _embeds(variant) else None)
+            way.check(variant.name, labels)
         except ConfigError:
             continue
         yield Support(
             variant.name, way.name, precisions_of(way, variant.name), sees_any_sides(view), view.frames is None
         )
-
-
-def _embeds(variant: NamedVariant) -> bool:
-    return getattr(variant.config, "outputs", "classes") == "embedding"

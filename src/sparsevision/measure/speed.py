@@ -121,6 +121,19 @@ def time_interleaved(
     return times
 
 
+def after_rest(calls: Mapping[str, Callable[[], object]], seconds: float) -> Callable[[str], None]:
+    """Returns a `prepare` of `time_interleaved` for runtimes with pools of threads.
+
+    These keep spinning behind a call and slow the next candidate: it rests, and makes a call that does not count.
+    """
+
+    def prepare(name: str) -> None:
+        time.sleep(seconds)
+        calls[name]()
+
+    return prepare
+
+
 def compare(
     candidates: Sequence[Candidate], settings: Settings, *, peer: Candidate | None = None,
     progress: Progress | None = None,

@@ -63,16 +63,6 @@ class DetectionTransforms(TransformSettings):
             raise ValueError(
                 f"short_sides = {self.short_sides} must be lengths of at least 1, none above longest = {self.longest}"
             )
-        if self.canvas is not None and self.canvas[0] > self.canvas[1]:
-            raise ValueError(f"canvas = {self.canvas} must be a short side and a long one")
-        seen = self.evaluation.size or max(self.short_sides)
-        if self.canvas is not None and self.evaluation.fit == "short" and self.canvas[0] != seen:
-            raise ValueError(
-                f"canvas = {self.canvas} must have the short side that images have outside training, which is {seen} "
-                "(evaluation.size): boxes are learned as shares of what is seen"
-            )
-        if self.canvas is not None and any(side % self.multiple for side in self.canvas):
-            raise ValueError(f"canvas = {self.canvas} must have sides that are multiples of multiple = {self.multiple}")
         if self.crop and not (self.crop_from and self.crop_sides[0] <= min(*self.crop_sides, *self.crop_from)):
             raise ValueError(
                 f"crop_sides = {self.crop_sides} must be two rising lengths, the first within crop_from = "
@@ -80,9 +70,30 @@ class DetectionTransforms(TransformSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _canvas_fits(self) -> Self:
+        canvas = self.canvas
+        if canvas is None:
+            return self
+        if canvas[0] > canvas[1]:
+            raise ValueError(f"canvas = {canvas} must be a short side and a long one")
+        if self.evaluation.fit == "short" and canvas[0] != self.seen_side:
+            raise ValueError(
+                f"canvas = {canvas} must have the short side that images have outside training, which is "
+                f"{self.seen_side} (evaluation.size): boxes are learned as shares of what is seen"
+            )
+        if any(side % self.multiple for side in canvas):
+            raise ValueError(f"canvas = {canvas} must have sides that are multiples of multiple = {self.multiple}")
+        return self
+
+    @property
+    def seen_side(self) -> int:
+        """The size of the view outside training, the largest of `short_sides` where the view names none."""
+        return self.evaluation.size or max(self.short_sides)
+
     def preprocessing(self) -> Preprocessing:
         """Returns the view of an image outside training."""
-        view, size = self.evaluation, self.evaluation.size or max(self.short_sides)
+        view, size = self.evaluation, self.seen_side
         return Preprocessing(
             size=(size, max(view.longest, size) if view.fit == "short" else size), fit=view.fit,
             interpolation=view.interpolation, mean=self.mean, std=self.std,
