@@ -69,6 +69,7 @@ BOXES = Example(
         "transforms.short_sides": [48],
         "transforms.longest": 96,
         "transforms.crop": 0.0,
+        "transforms.canvas": None,
         "transforms.evaluation.size": 48,
         "transforms.evaluation.longest": 96,
     },

@@ -25,8 +25,8 @@ SMALL = [
     "model.config.decoder_depth=2", "model.config.ffn_width=32", "model.config.num_queries=8",
     "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "transforms.short_sides=[64]",
     "transforms.longest=100", "transforms.crop_from=[64]", "transforms.crop_sides=[48, 64]",
-    "transforms.evaluation.size=64", "schedule.epochs=2", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
-    "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
+    "transforms.evaluation.size=64", "transforms.canvas=[64, 96]", "schedule.epochs=2", "schedule.warmup_epochs=0",
+    "ema.decay=0", "run.workers=0", "run.precision=fp32", "run.evaluate_every=1", "run.log_every=1",
 ]  # fmt: skip
 
 
