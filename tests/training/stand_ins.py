@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from sparsevision.tasks.classification.task import ClassificationTask
-from sparsevision.training import Parts, Recipe
+from sparsevision.training import Parts, Recipe, train
 from sparsevision.training.distillation import Teacher
+from sparsevision.training.session import Session
 from sparsevision.types import Batch, Preprocessing, Skipped
 
 CLASSES = ("bright", "dark", "striped")
@@ -107,3 +109,33 @@ def final_weights(out: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     return load_file(out / "last" / "state.safetensors")
+
+
+def broken_off_and_resumed(recipe: Recipe, data: Path, out: Path, *, step: int = 3) -> None:
+    """Trains until an error ends it before a step, and again from the state that was kept."""
+
+    class BrokenError(Exception):
+        pass
+
+    finish, steps = Session.finish_step, 0
+
+    def counting(session: Session, *given: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            raise BrokenError
+        return finish(session, *given)
+
+    kept = recipe.with_values({"run.checkpoint_every": 1})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Session, "finish_step", counting)
+        with pytest.raises(BrokenError):
+            train(kept, data=str(data), out=out)
+    train(kept, data=str(data), out=out, resume=True)
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Of two runs: every tensor of their last states is the same to the bit."""
+    ours, theirs = final_weights(one), final_weights(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

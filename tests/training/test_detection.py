@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_ins import assert_same_weights, broken_off_and_resumed
 
 from coco_folder import draw_coco_folder
 from sparsevision.data.loading import make_loader
@@ -58,22 +59,8 @@ def test_training_scores_saves_and_resumes(folder: Path, tmp_path: Path) -> None
     loader = make_loader(task.open(str(folder), "val"), transform, task.collate, batch_size=1)
     assert evaluate_batches(model, task, loader).ap == pytest.approx(whole.best_score)
 
-    class StoppedError(Exception):
-        pass
-
-    def stop_after_one(*_: object) -> None:
-        raise StoppedError
-
-    from sparsevision.training import run
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(run, "score_weights", stop_after_one)
-        with pytest.raises(StoppedError):
-            train(recipe("run.checkpoint_every=1"), data=str(folder), out=tmp_path / "broken")
-    train(recipe("run.checkpoint_every=1"), data=str(folder), out=tmp_path / "broken", resume=True)
-    states = [load_model(tmp_path / name / "best").state_dict() for name in ("whole", "broken")]
-    for name, tensor in states[0].items():
-        assert torch.equal(tensor, states[1][name]), name
+    broken_off_and_resumed(recipe(), folder, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_it_learns_in_bfloat16(folder: Path, tmp_path: Path) -> None:

@@ -1,14 +1,13 @@
-"""A segmenter goes through the same loop: it learns, is scored, survives kill -9, and two processes are as one."""
+"""A segmenter goes through the same loop: it learns, is scored, resumes, and two processes are as one."""
 
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
 import torch
-from stand_ins import final_weights
+from stand_ins import assert_same_weights, broken_off_and_resumed, final_weights
 from whole_process import run_process
 
 from mask_folder import draw_mask_folder
@@ -66,15 +65,10 @@ def test_a_crop_that_would_cut_pixels_off_is_refused(folder: Path) -> None:
         recipe("transforms.evaluation.fit=crop")
 
 
-@pytest.mark.slow
-def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
-    run_process(Path(__file__).stem, folder, tmp_path / "whole", 1)
-    killed = run_process(Path(__file__).stem, folder, tmp_path / "broken", 1, kill_at=3)
-    assert killed == -signal.SIGKILL
-    run_process(Path(__file__).stem, folder, tmp_path / "broken", 1)
-    whole, broken = final_weights(tmp_path / "whole"), final_weights(tmp_path / "broken")
-    assert whole.keys() == broken.keys()
-    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+def test_broken_off_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
+    train(recipe(), data=str(folder), out=tmp_path / "whole")
+    broken_off_and_resumed(recipe(), folder, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
 @pytest.mark.slow

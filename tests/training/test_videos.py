@@ -1,14 +1,11 @@
-"""A model of videos goes through the same loop: it learns, and survives kill -9."""
+"""A model of videos goes through the same loop: it learns, and goes on where it broke off."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
-import torch
-from stand_ins import final_weights
-from whole_process import run_process
+from stand_ins import assert_same_weights, broken_off_and_resumed
 
 from sparsevision.training import read_recipe, train
 from sparsevision.training.recipe import Recipe
@@ -45,10 +42,7 @@ def test_it_learns_where_a_square_goes_which_no_frame_tells(folder: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
-    run_process(Path(__file__).stem, folder, tmp_path / "whole", 1)
-    assert run_process(Path(__file__).stem, folder, tmp_path / "broken", 1, kill_at=3) == -signal.SIGKILL
-    run_process(Path(__file__).stem, folder, tmp_path / "broken", 1)
-    whole, broken = final_weights(tmp_path / "whole"), final_weights(tmp_path / "broken")
-    assert whole.keys() == broken.keys()
-    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+def test_broken_off_it_resumes_to_the_bit(folder: Path, tmp_path: Path) -> None:
+    train(recipe(), data=str(folder), out=tmp_path / "whole")
+    broken_off_and_resumed(recipe(), folder, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
