@@ -440,6 +440,13 @@ def test_scenes_of_both_splits_share_neither_digits_nor_photographs(make_folder:
     assert train.box(0) != val.box(0)
 
 
+def test_a_longer_lesson_of_scenes_can_be_asked_for(make_folder: Make) -> None:
+    longer = open_dataset(f"placed-digits@50000:{make_folder()}", "train")
+    assert len(longer) == 50_000
+    with pytest.raises(DataError, match="does not exist"):
+        open_dataset(f"placed-digits@none:{make_folder()}", "train")
+
+
 def test_a_scene_survives_a_photograph_of_one_pixel(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 import numpy as np
@@ -14,15 +15,15 @@ from sparsevision.data.splitting import open_part
 from sparsevision.errors import ConfigError
 
 UNMARKED = False
-PREFIX = "placed-digits:"
+NAMED = re.compile(r"placed-digits(?:@(?P<scenes>[1-9]\d{0,8}))?:(?P<photographs>.*)", re.DOTALL)
 _TO_LEARN_FROM, _TO_SCORE = 33_000, 2_000
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _LEAST_CONTRAST = 100.0
 
 
 def recognises(spec: str) -> bool:
-    """Returns whether a data set is named "placed-digits:PHOTOGRAPHS"."""
-    return spec.startswith(PREFIX)
+    """Returns whether a data set is named "placed-digits:PHOTOGRAPHS", or with a number to train on "@NUMBER:"."""
+    return NAMED.fullmatch(spec) is not None
 
 
 def splits(spec: str) -> tuple[str, ...]:
@@ -32,13 +33,16 @@ def splits(spec: str) -> tuple[str, ...]:
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens scenes on the photographs of a split; those of train are a lesson in which digits shrink."""
+    named = NAMED.fullmatch(spec)
+    assert named is not None, f"{spec!r} is not recognised here"
     part = split or "all"
-    photographs = open_photographs(spec.removeprefix(PREFIX), part, opening)
+    photographs = open_photographs(named["photographs"], part, opening)
     digits, seed = Digits(part, seed=opening.seed, val_fraction=opening.val_fraction), opening.seed
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
     if split == "val":
         return PlacedDigits(photographs, digits, length=_TO_SCORE, seed=2 * seed + 1)
-    return PlacedDigits(photographs, digits, length=_TO_LEARN_FROM, shrinking=0.7, seed=2 * seed)
+    length = int(named["scenes"] or _TO_LEARN_FROM)
+    return PlacedDigits(photographs, digits, length=length, shrinking=0.7, seed=2 * seed)
 
 
 def open_photographs(spec: str, split: str, opening: Opening) -> Dataset:
