@@ -172,6 +172,8 @@ class TokenNeck(nn.Module):
 def valid_part(maps: Float[Tensor, "batch tokens _ _"], valid: Share) -> Float[Tensor, "batch tokens _ _"]:
     """Returns maps over the image alone, a cell being the nearest one of those that reach into padding."""
     for axis, share in zip((2, 3), valid, strict=True):
+        if share == 1:
+            continue
         cells = maps.shape[axis] * share
         centres = torch.arange(math.ceil(cells), device=maps.device) + 0.5
         maps = maps.index_select(axis, (centres * (cells / len(centres))).long())
@@ -287,6 +289,8 @@ class FPNSegmenter(nn.Module):
         if self.training and self.config.neck == "tokens" and len(images) == 1 and max(height, width) <= STRIDE:
             raise ConfigError("Batch norms cannot learn from one value: train with a larger batch, or larger crops.")
         padded = F.pad(images, (0, -width % STRIDE, 0, -height % STRIDE))
-        valid = (height / padded.shape[2], width / padded.shape[3])
+        # A whole one is said as such: an exported graph knows no quotient of sizes that are the same.
+        sides = zip((height, width), padded.shape[2:], strict=True)
+        valid = cast(Share, tuple(1.0 if side == whole else side / whole for side, whole in sides))
         logits = self.head(self.neck(self.backbone(padded), trace, valid))
         return SegmentationOutput((SegmentationHead("main", logits[..., : -(-height // 4), : -(-width // 4)], 4),))
