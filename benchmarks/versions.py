@@ -47,19 +47,19 @@ NEW = "sparse_detr_nano"
 
 
 class Child:
-    """A version of the package with a model, in a process."""
+    """A version of the package in a process that runs code: it says when it is ready, and answers lines by seconds."""
 
-    def __init__(self, package: Path, model: str, threads: int) -> None:
+    def __init__(self, package: Path, code: str, *words: str, threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, model, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-c", code, *words, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, bufsize=1, env=environment,
         )  # fmt: skip
         self._answer()
 
-    def __call__(self, size: tuple[int, int]) -> float:
+    def __call__(self, *words: object) -> float:
         assert self.process.stdin is not None
-        print(*size, file=self.process.stdin, flush=True)
+        print(*words, file=self.process.stdin, flush=True)
         return float(self._answer())
 
     def _answer(self) -> str:
@@ -76,9 +76,9 @@ def main(
     """Time both."""
     here = Path(__file__).parents[1]
     children = {
-        "before, old weights": Child(before / "src", str(old.resolve()), threads),
-        "now, old weights": Child(here / "src", str(old.resolve()), threads),
-        "now, new weights": Child(here / "src", NEW, threads),
+        "before, old weights": Child(before / "src", CHILD, str(old.resolve()), threads=threads),
+        "now, old weights": Child(here / "src", CHILD, str(old.resolve()), threads=threads),
+        "now, new weights": Child(here / "src", CHILD, NEW, threads=threads),
     }
     turns: Mapping[tuple[str, tuple[int, int]], list[float]] = {
         (name, size): []
@@ -91,7 +91,7 @@ def main(
         order = list(turns)
         random.shuffle(order)
         for name, size in order:
-            turns[name, size].append(children[name](size))
+            turns[name, size].append(children[name](*size))
     small, large = (turns["before, old weights", size] for size in ((256, 341), (320, 427)))
     rows = [
         (
