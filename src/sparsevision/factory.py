@@ -21,7 +21,7 @@ from sparsevision.checkpoints.identity import Identity, identity_of
 from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
 from sparsevision.models.published import count_parameters
-from sparsevision.models.registry import TIMM, variant_named, variants
+from sparsevision.models.registry import TIMM, is_registered, variant_named, variants
 from sparsevision.runtimes import is_exported, open_exported
 from sparsevision.types import Preprocessing
 
@@ -49,8 +49,8 @@ def create_model(
     The model carries an `identity`: its preprocessing, its labels, and the report of what loading did.
 
     Args:
-        name: one of `list_models()`, or "timm/NAME" for a model of timm's.
-        pretrained: take the published weights; they are fetched once and cached.
+        name: one of `list_models()`, with or without a tag of its weights, or "timm/NAME" for a model of timm's.
+        pretrained: take the published weights of the tag, or the first; they are fetched once and cached.
         checkpoint: a file or folder of weights, or a state dict, in any known layout. Its numerics, outputs and, where
             it tells, its whole configuration are used unless other ones are asked for here.
         num_classes: outputs; a head of another size than the weights have starts fresh, as the report lists.
@@ -76,7 +76,9 @@ def create_model(
     variant = variant_named(name)
     if pretrained:
         given = read_checkpoint(released_weights(variant))
-    return assemble(name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config)
+    return assemble(
+        variant.name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config
+    )
 
 
 def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
@@ -103,14 +105,15 @@ def model_of(path: Source) -> tuple[str, Preprocessing | None]:
 
 def is_known(name: str) -> bool:
     """Returns whether a name is that of a registered model, or of timm's."""
-    return name in variants() or (is_timm_model(name) and not Path(name).exists())
+    return is_registered(name) or (is_timm_model(name) and not Path(name).exists())
 
 
 def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
     """Makes a trained model from whatever names one.
 
-    A registered name or "timm/NAME" gives the published weights, "hf-hub:USER/NAME" a model of the Hub, the path of
-    an exported file (.onnx, .xml) its graph, and anything else is the path of a checkpoint.
+    A registered name, with or without a tag of its weights, or "timm/NAME" gives the published weights,
+    "hf-hub:USER/NAME" a model of the Hub, the path of an exported file (.onnx, .xml) its graph, and anything else is
+    the path of a checkpoint.
 
     Raises:
         UnknownNameError: it is neither a model nor a path.
@@ -123,6 +126,8 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
         return open_exported(text)
     if text.startswith(HUB_PREFIX):
         return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]
+    if text.partition(".")[0] in variants() and not Path(text).exists():
+        variant_named(text)  # which says what tags there are
     looks_like_path = os.sep in text or Path(text).suffix or Path(text).exists()
     if not looks_like_path:
         raise UnknownNameError("model or checkpoint", text, variants())
@@ -130,18 +135,24 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/"."""
+    """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/".
+
+    A pattern with a full stop is compared with names that have a tag: "*.*" lists all published weights.
+    """
     if is_timm_model(pattern):
         return timm_models.timm_names(pattern)
-    return sorted(name for name in variants() if fnmatchcase(name, pattern))
+    names = variants()
+    tagged = (f"{name}.{tag}" for name, variant in names.items() for tag in variant.tags)
+    return sorted(name for name in (tagged if "." in pattern else names) if fnmatchcase(name, pattern))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSummary:
     """One row of a table of models.
 
-    `reported` is what the weights' authors report, in percent: top-1 accuracy on ImageNet-1K of a classifier, AP on
-    COCO val2017 of a detector.
+    `tags` are those of the published weights, and `weights` tells where those of the first lie. `reported` is what the
+    weights' authors report, in percent: top-1 accuracy on ImageNet-1K of a classifier, AP on COCO val2017 of a
+    detector.
     """
 
     name: str
@@ -152,6 +163,7 @@ class ModelSummary:
     weights: str
     reported: float | None
     paper: str
+    tags: tuple[str, ...] = ()
 
 
 def fitting_models(pattern: str) -> list[str]:
@@ -179,7 +191,7 @@ def _summary(name: str) -> ModelSummary:
     return ModelSummary(
         name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
         classes=variant.config.num_classes, weights=weights_status(variant),
-        reported=variant.weights.reported if variant.weights else None, paper=variant.paper,
+        reported=variant.weights.reported if variant.weights else None, paper=variant.paper, tags=variant.tags,
     )  # fmt: skip
 
 

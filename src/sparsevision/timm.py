@@ -42,8 +42,10 @@ def _entrypoint(variant: NamedVariant) -> Callable[..., nn.Module]:
                 f"forward_features{units}."
             )
         given = options.get("pretrained_cfg_overlay") or {}
-        if pretrained and not options.get("pretrained_cfg") and not any(given.get(key) for key in _WEIGHT_SOURCES):
-            options["pretrained_cfg_overlay"] = {**given, "file": str(released_weights(variant))}
+        chosen = options.get("pretrained_cfg")  # of timm.create_model("NAME.TAG"), the tag
+        if pretrained and (not chosen or chosen in variant.tags) and not any(given.get(key) for key in _WEIGHT_SOURCES):
+            tagged = variant_named(f"{variant.name}.{chosen}") if chosen else variant
+            options["pretrained_cfg_overlay"] = {**given, "file": str(released_weights(tagged))}
         return build_model_with_cfg(
             partial(_construct, variant.name), variant.name, pretrained, pretrained_filter_fn=_as_ours, **options
         )
@@ -92,7 +94,12 @@ def _settings(variant: NamedVariant) -> dict[str, Any]:
 
 
 _CLASSIFIERS = {name: variant for name, variant in variants().items() if variant.family.answers_timm}
-default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _CLASSIFIERS.items()})
+_TAGGED = {
+    name: variant_named(name)
+    for bare, variant in _CLASSIFIERS.items()
+    for name in ([f"{bare}.{tag}" for tag in variant.tags] or [bare])
+}
+default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _TAGGED.items()})
 __all__ = [*_CLASSIFIERS]
 for _variant in _CLASSIFIERS.values():
     if not is_model(_variant.name):

@@ -68,7 +68,11 @@ def save_detector(folder: Path) -> Path:
     return save_tiny_detector(folder, shown=Preprocessing(size=(128, 224), fit="short"), decoder_depth=1)
 
 
-MODELS = {"classes": save_classifier, "objects": save_detector, "masks": partial(save_tiny_segmenter, name="vt_fpn_nano")}
+MODELS = {
+    "classes": save_classifier,
+    "objects": save_detector,
+    "masks": partial(save_tiny_segmenter, name="vt_fpn_nano"),
+}
 
 
 @pytest.mark.slow

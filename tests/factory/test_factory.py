@@ -138,3 +138,19 @@ def test_a_peers_wrong_option_and_unreachable_weights_are_sentences() -> None:
         create_model(PEER, num_tokens=3)
     with pytest.raises(CheckpointError, match="could not fetch the weights"):
         create_model(PEER, pretrained=True)
+
+
+def test_a_tag_names_one_of_a_models_weights(tmp_path: Path) -> None:
+    assert "sparseformer_nano.caltech101" in list_models("sparseformer_n*.*")
+    assert "sparseformer_nano" not in list_models("*.*")
+    tagged, first = (open_model(name) for name in ("sparseformer_nano.caltech101", "sparseformer_nano"))
+    assert torch.equal(tagged.head.fc.weight, first.head.fc.weight)
+    # What is trained on is no longer what was published.
+    kept = save_checkpoint(
+        tmp_path, tagged, name="sparseformer_nano.caltech101", preprocessing=tagged.identity.preprocessing, labels=None
+    )
+    assert load_model(kept).identity.name == "sparseformer_nano"
+    for make in (open_model, create_model):
+        with pytest.raises(UnknownNameError, match=r"nearest are 'sparseformer_nano\.caltech101'"):
+            make("sparseformer_nano.caltech")
+    assert create_model("timm/resnet18.a1_in1k").num_classes == 1000

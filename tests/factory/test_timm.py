@@ -29,7 +29,7 @@ def test_timm_lists_our_models() -> None:
     # timm's models are classifiers.
     classifiers = [name for name in list_models("sparseformer*") if not {"segmenter", "detector"} & {*name.split("_")}]
     assert timm.list_models("sparseformer*") == classifiers
-    assert "sparseformer_tiny" in timm.list_pretrained("sparseformer*")
+    assert "sparseformer_tiny.imagenet1k" in timm.list_pretrained("sparseformer*")
     assert sparsevision.timm.sparseformer_tiny.__module__ == "sparsevision.timm"
 
 

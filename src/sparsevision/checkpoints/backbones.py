@@ -11,7 +11,7 @@ from sparsevision.checkpoints.loading import fit_channels
 from sparsevision.checkpoints.reading import read_checkpoint
 from sparsevision.checkpoints.timm_models import PREFIX, check_timm_name, is_timm_model, make_bare
 from sparsevision.errors import CheckpointError, ConfigError
-from sparsevision.models.registry import variant_named, variants
+from sparsevision.models.registry import is_registered, variant_named
 
 PRETRAINED = "pretrained"
 
@@ -41,7 +41,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
         raise ConfigError(f"{type(model).__name__} has no backbone to fill: omit model.backbone.")
     named: Any = model
     model_name = named.backbone_name if source == PRETRAINED else source
-    if source == PRETRAINED and model_name not in variants():
+    if source == PRETRAINED and not is_registered(model_name):
         model_name = PREFIX + model_name
     state = _weights(model_name)
     if hasattr(named, "converts") and named.converts(state):
@@ -70,7 +70,7 @@ def fill_backbone(model: nn.Module, source: str) -> int:
 
 def _weights(source: str) -> dict[str, Any]:
     """Returns the tensors of a file, or of the published weights of a model that is named."""
-    if source in variants():
+    if is_registered(source):
         return dict(read_checkpoint(released_weights(variant_named(source))).state)
     if is_timm_model(source):
         check_timm_name(source)

@@ -17,6 +17,7 @@ from sparsevision.checkpoints.identity import config_of, unwrapped
 from sparsevision.checkpoints.timm_models import timm_description
 from sparsevision.errors import CheckpointError
 from sparsevision.files import replacing
+from sparsevision.models.registry import without_tag
 from sparsevision.packing import is_packed
 from sparsevision.types import ClassMetadata, Preprocessing
 
@@ -30,7 +31,7 @@ def save_checkpoint(
     Args:
         target: a folder, or a path that ends in .safetensors for a single file.
         model: the model; wrappers of data parallelism and torch.compile are taken off.
-        name: what `create_model` calls the model.
+        name: what `create_model` calls the model; a tag of published weights, which these are not, is taken off.
         preprocessing: from images to the model's input.
         labels: the outputs' names, as many as the model has outputs; None where outputs have no names (embeddings).
         class_metadata: about the labels besides their names, one number a label.
@@ -54,6 +55,7 @@ def save_checkpoint(
         raise CheckpointError(
             f"The model has {outputs} outputs and was given {len(labels)} labels: they must be as many."
         )
+    name = without_tag(name)
     for_timm = timm_description(name, model, preprocessing, labels)
     text = format_description(name, config_of(model), preprocessing, labels, class_metadata, for_timm)
     state = {key: _stored(key, tensor, dtype) for key, tensor in model.state_dict().items()}

@@ -22,11 +22,13 @@ def models(
 ) -> int:  # fmt: skip
     """List the models, their sizes and their weights; of a single one, its options too.
 
-    The column "reported" has what the authors of the weights report, in percent: a classifier's top-1 accuracy on
-    ImageNet-1K, a detector's average precision (AP) on COCO val2017.
+    The column "weights" tells where those of a model lie, and the tags of all that there are: NAME.TAG names one, and
+    NAME means the first. The column "reported" has what the authors of the weights report, in percent: a classifier's
+    top-1 accuracy on ImageNet-1K, a detector's average precision (AP) on COCO val2017.
 
     Args:
-        pattern: A glob pattern that names must fit; one that begins with "timm/" lists models of timm's.
+        pattern: A glob pattern that names must fit, with a full stop in it names with tags; one that begins with
+            "timm/" lists models of timm's.
         formats: Tell instead what each model is exported as: the sides of its images, the precisions of each format.
         json_: Print one JSON object a line instead of a table.
     """
@@ -48,7 +50,7 @@ def models(
             each.task,
             "" if each.parameters is None else f"{each.parameters:,}",
             "x".join(map(str, each.input_size)),
-            each.weights,
+            f"{each.weights} ({', '.join(each.tags)})" if each.tags else each.weights,
             "" if each.reported is None else f"{each.reported:.1f}",
             each.paper.removeprefix("arXiv "),
         )

@@ -6,7 +6,7 @@ Paths are dotted and imported late, so that a listing imports no network, and a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -96,36 +96,48 @@ class Weights:
 
     `location` is an address, or a file name inside the package's weights folder. `reported` is the top-1 accuracy of a
     classifier and the average precision (AP) of a detector. `sha256` is the file's, in hexadecimal digits, where its
-    authors publish it; a fetched file must have it.
+    authors publish it; a fetched file must have it. `preprocessing` is theirs where it is not the variant's.
     """
 
     location: str
     source: str
     reported: float | None = None
     sha256: str | None = None
+    preprocessing: Preprocessing | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """A model as its family's folder describes it.
 
-    `int8` are the formats of an export in which eight bits were shown to pay: at least 1.3 times as fast for at most
-    one point of the score.
+    `weights` are those that are published for it, by tag: in "sparseformer_nano.caltech101" the tag is "caltech101". A
+    name without a tag means the first. `int8` are the formats of an export in which eight bits were shown to pay: at
+    least 1.3 times as fast for at most one point of the score.
     """
 
     config: Any
     preprocessing: Preprocessing
     paper: str
-    weights: Weights | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
     int8: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedVariant(Variant):
-    """A model with its registered name and its family."""
+class NamedVariant:
+    """A model with its registered name, its family, and one of its weights.
+
+    `tags` are those of all weights that there are for it, and `tag` is that of `weights`.
+    """
 
     name: str
     family: Family
+    config: Any
+    preprocessing: Preprocessing
+    paper: str
+    int8: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tag: str | None = None
+    weights: Weights | None = None
 
 
 def variants() -> Mapping[str, NamedVariant]:
@@ -136,15 +148,44 @@ def variants() -> Mapping[str, NamedVariant]:
 @cache
 def _variants_of(families: tuple[Family, ...]) -> Mapping[str, NamedVariant]:
     return {
-        name: NamedVariant(**vars(variant), name=name, family=family)
+        name: _tagged(name, family, variant, next(iter(variant.weights), None))
         for family in families
         for name, variant in import_module(family.variants).VARIANTS.items()
     }
 
 
+def _tagged(name: str, family: Family, variant: Variant, tag: str | None) -> NamedVariant:
+    weights = None if tag is None else variant.weights[tag]
+    rest = {**vars(variant), "weights": weights}
+    if weights is not None and weights.preprocessing is not None:
+        rest["preprocessing"] = weights.preprocessing
+    return NamedVariant(name=name, family=family, tags=(*variant.weights,), tag=tag, **rest)
+
+
+def is_registered(name: str) -> bool:
+    """Returns whether a name is that of a model here, with or without a tag of its weights."""
+    bare, dot, tag = name.partition(".")
+    return bare in variants() and (not dot or tag in variants()[bare].tags)
+
+
+def without_tag(name: str) -> str:
+    """Returns the name of a model here without the tag of its weights, and any other name as it is."""
+    return name.partition(".")[0] if is_registered(name) else name
+
+
 def variant_named(name: str) -> NamedVariant:
-    """Returns a registered model; raises UnknownNameError with the nearest names where there is none."""
+    """Returns a registered model, with the weights of the name's tag or the first ones.
+
+    Raises UnknownNameError with the nearest names where there is no such model, or no such weights of it.
+    """
     known = variants()
-    if name not in known:
+    bare, dot, tag = name.partition(".")
+    if bare not in known:
         raise UnknownNameError("model", name, known, advice="See `sparsevision models`; timm's models are 'timm/NAME'.")
-    return known[name]
+    found = known[bare]
+    if not dot or tag == found.tag:
+        return found
+    if tag not in found.tags:
+        raise UnknownNameError("model with a tag", name, [f"{bare}.{each}" for each in found.tags] or [bare])
+    described: Variant = import_module(found.family.variants).VARIANTS[bare]
+    return _tagged(bare, found.family, described, tag)

@@ -12,7 +12,7 @@ import timm
 
 from sparsevision.errors import ConfigError
 from sparsevision.factory import is_known, model_of, preprocessing_of, task_of
-from sparsevision.models.registry import variants
+from sparsevision.models.registry import is_registered, variant_named
 from sparsevision.tasks import task_named, task_of_data
 from sparsevision.tasks.registry import DEFAULT_TASK, other_tasks_note
 from sparsevision.training.recipe import Recipe, read_recipe
@@ -131,9 +131,9 @@ def _fitted(recipe: Recipe, backbone: str | None, view: Preprocessing | None) ->
 
 
 def _has_weights(name: str) -> bool:
-    if name not in variants():
+    if not is_registered(name):
         return bool(timm.is_model_pretrained(name.removeprefix("timm/").split(".", 1)[0]))
-    weights = variants()[name].weights
+    weights = variant_named(name).weights
     if weights is None or "://" in weights.location:
         return weights is not None
     return (resources.files("sparsevision") / "weights" / weights.location).is_file()

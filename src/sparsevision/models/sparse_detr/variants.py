@@ -51,12 +51,16 @@ _REPORTED: Mapping[str, Mapping[int, float]] = {
     "r50": {10: 45.3, 20: 45.6, 30: 46.0, 40: 46.2, 50: 46.3},
     "swin_t": {10: 48.2, 20: 48.8, 30: 49.1, 40: 49.2, 50: 49.3},
 }
-_WEIGHTS: Mapping[str, Weights] = {
-    "sparse_detr_nano": Weights(location="sparse_detr_nano.safetensors", source="this project, BCCD")
+_WEIGHTS: Mapping[str, Mapping[str, Weights]] = {
+    "sparse_detr_nano": {"bccd": Weights(location="sparse_detr_nano.safetensors", source="this project, BCCD")}
 } | {
-    f"sparse_detr_{short}_{percent}": Weights(
-        location=f"{_SERVER}sparse_detr_{short.replace('_', '')}_{percent}.pth", source="released", reported=reported
-    )
+    f"sparse_detr_{short}_{percent}": {
+        "coco2017": Weights(
+            location=f"{_SERVER}sparse_detr_{short.replace('_', '')}_{percent}.pth",
+            source="released",
+            reported=reported,
+        )
+    }
     for short, rows in _REPORTED.items()
     for percent, reported in rows.items()
 }
@@ -66,7 +70,7 @@ VARIANTS: Mapping[str, Variant] = {
         config=config,
         preprocessing=_SMALL_INPUT if name.endswith("_nano") else _INPUT,
         paper="arXiv 2111.14330" if name.startswith("sparse_detr_") else "arXiv 2010.04159",
-        weights=_WEIGHTS.get(name),
+        weights=_WEIGHTS.get(name, {}),
     )
     for name, config in CONFIGS.items()
 }

@@ -48,7 +48,11 @@ def _released(name: str, file: str, top1: float | None = None, preprocessing: Pr
         config=CONFIGS[name],
         preprocessing=preprocessing or Preprocessing(),
         paper="arXiv 2312.01987" if preprocessing else "arXiv 2304.03768",
-        weights=Weights(location=f"{file}.pth", source="released", reported=top1),
+        weights={
+            "bootstrapped" if preprocessing else "imagenet1k": Weights(
+                location=f"{file}.pth", source="released", reported=top1
+            )
+        },
     )
 
 
@@ -57,7 +61,9 @@ VARIANTS: Mapping[str, Variant] = {
         config=CONFIGS["sparseformer_nano"],
         preprocessing=Preprocessing(size=(160, 160)),
         paper="arXiv 2304.03768",
-        weights=Weights(location="sparseformer_nano.safetensors", source="this project, Caltech-101"),
+        weights={
+            "caltech101": Weights(location="sparseformer_nano.safetensors", source="this project, Caltech-101"),
+        },
         int8=("openvino",),
     )
 } | {

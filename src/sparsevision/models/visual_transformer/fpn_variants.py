@@ -24,13 +24,17 @@ CONFIGS: Mapping[str, FPNConfig] = {
 }
 _INPUT = Preprocessing(size=(800, 1333), fit="short", interpolation="bilinear")
 _SMALL_INPUT = Preprocessing(size=(360, 1024), fit="short", interpolation="bilinear")
-_WEIGHTS = {"vt_fpn_nano": Weights(location="vt_fpn_nano.safetensors", source="this project, nuclei (BBBC038)")}
+_WEIGHTS = {
+    "vt_fpn_nano": {
+        "nuclei": Weights(location="vt_fpn_nano.safetensors", source="this project, nuclei (BBBC038)"),
+    }
+}
 VARIANTS: Mapping[str, Variant] = {
     name: Variant(
         config=config,
         preprocessing=_SMALL_INPUT if name.endswith("_nano") else _INPUT,
         paper="arXiv 2006.03677" if config.neck == "tokens" else "arXiv 1901.02446",
-        weights=_WEIGHTS.get(name),
+        weights=_WEIGHTS.get(name, {}),
     )
     for name, config in CONFIGS.items()
 }
