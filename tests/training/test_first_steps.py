@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from PIL import Image
@@ -11,6 +12,8 @@ from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
+from sparsevision.training.display import Display
+from sparsevision.training.recipe import Recipe
 from sparsevision.training.recipe_defaults import choose_recipe
 from sparsevision.types import Preprocessing
 
@@ -34,7 +37,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_a_trial_of_two_epochs_on_twelve_images_works(few: str, tmp_path: Path, capsys) -> None:
-    words = ["train", "--data", few, "--out", str(tmp_path / "run"), "--set", "schedule.epochs=2"]
+    words = ["train", "--data", few, "--out", str(tmp_path / "run"), "--epochs", "2", "--device", "cpu"]
     assert main([*words, "--set", "transforms.size=32", "--set", "data.decode_side=none"]) == 0
     said = capsys.readouterr().err
     assert "The warm-up is 0.5 epochs, as 2 do not fit into 2." in said
@@ -98,3 +101,35 @@ def test_one_image_of_each_class_cannot_be_divided(few: str, tmp_path: Path, cap
     said = capsys.readouterr().err
     assert "has one image of each class, so that none can be held out for scoring: give at least one class a" in said
     assert "choose another split" not in said
+
+
+def test_short_options_are_fields_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from sparsevision import training
+
+    started: list[Recipe] = []
+    monkeypatch.setattr(training, "train", lambda recipe, **_: started.append(recipe) or Ended())
+    words = ["train", "--data", "x", "--out", str(tmp_path / "run"), "--epochs", "7", "--lr", "1e-4"]
+    assert main([*words, "--batch-size", "5", "--workers", "0", "--device", "cpu"]) == 0
+    made = started[0]
+    assert (made.schedule.epochs, made.optimiser.lr, made.data.batch) == (7, 1e-4, 5)
+    assert (made.run.workers, made.run.device) == (0, "cpu")
+    # Epochs that are asked for take the place of iterations.
+    assert main([*words, "--recipe", "ade20k_sparseformer"]) == 0
+    assert (started[1].schedule.epochs, started[1].schedule.iterations) == (7, None)
+    assert main([*words, "--set", "schedule.epochs=3"]) == 2
+    assert "--epochs and --set schedule.epochs name the same field: give one of the two." in capsys.readouterr().err
+
+
+class Ended:
+    skipped: ClassVar[dict[str, str]] = {}
+
+
+def test_after_a_few_seconds_a_run_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr("sparsevision.training.display.time.monotonic", lambda: next(clock))
+    with Display() as display:
+        display.expect(900)
+        display.epoch(1, 3, 300, 0)
+        for _ in range(5):
+            display.step()
+    assert capsys.readouterr().err.splitlines() == ["900 steps will take about 30 minutes, apart from scoring."]

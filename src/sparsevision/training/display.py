@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -10,6 +11,8 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_SECONDS_THAT_TELL = 3.0
 
 
 class _Stderr:
@@ -34,6 +37,13 @@ class _Stderr:
         return getattr(sys.stderr, name)
 
 
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 class Display:
     """Shows the run's progress; silent where `quiet`, as on all processes but the first."""
 
@@ -52,6 +62,7 @@ class Display:
         self.draws = not quiet and self.console.is_terminal
         self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.draws)
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
+        self._left, self._first, self._done = 0, 0.0, 0
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -71,9 +82,20 @@ class Display:
         self.progress.reset(self._bar, total=steps, completed=done, visible=True)
         self.progress.update(self._bar, description=f"epoch {number}/{of}")
 
+    def expect(self, steps: int) -> None:
+        """Announces how many steps this start will make, so that their time can be estimated."""
+        self._left = steps
+
     def step(self) -> None:
-        """Moves the bar by one step."""
+        """Moves the bar by one step; once a few seconds tell, says how long all of them will take."""
         self.progress.advance(self._bar)
+        now, self._done = time.monotonic(), self._done + 1
+        if self._done == 1:  # in which everything is warmed up
+            self._first = now
+        elif self._left and now - self._first >= _SECONDS_THAT_TELL:
+            seconds = (now - self._first) / (self._done - 1) * self._left
+            self.say(f"{self._left:,} steps will take about {_spoken(seconds)}, apart from scoring.")
+            self._left = 0
 
     def losses(self, means: Mapping[str, float]) -> None:
         """Shows the losses of the last logging interval beside the bar, or on a line of their own."""

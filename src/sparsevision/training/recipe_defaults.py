@@ -71,7 +71,7 @@ def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | No
     """Returns the recipe with overrides, and sentences about other fields that had to follow.
 
     Starting weights that are named replace those of the recipe, without published ones a default recipe starts from its
-    `backbone`, and a run that is shorter has a shorter warm-up.
+    `backbone`, epochs that are named replace a number of iterations, and a run that is shorter has a shorter warm-up.
     """
     named = {override.partition("=")[0].strip() for override in overrides}
     starts = {"model.checkpoint", "model.backbone"} & named
@@ -79,6 +79,8 @@ def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | No
     if "model.pretrained" in named:
         values = {} if starts else {"model.checkpoint": None}
     warmup = recipe.schedule.warmup_epochs
+    if "schedule.epochs" in named and "schedule.iterations" not in named:
+        values |= {"schedule.iterations": None, "schedule.warmup_iterations": None}
     follows = "schedule.epochs" in named and not any(name.startswith("schedule.warmup") for name in named)
     if follows:
         values["schedule.warmup_epochs"] = 0.0

@@ -132,6 +132,7 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
     """Runs the steps of a session that are left; returns whether it came to the last one."""
     epochs, every = run.epochs, run.recipe.run.evaluate_every
     progress = run.progress
+    run.display.expect(run.recipe.schedule.steps(run.steps_per_epoch) - progress.step)
     while progress.epoch < epochs:
         done = progress.batch // run.recipe.run.accumulation
         run.display.epoch(progress.epoch + 1, epochs, loaders.batches // run.recipe.run.accumulation, done)
@@ -215,10 +216,11 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
         raise MissingExtraError("accelerate", "Training") from None
     # accelerate keeps the first run's precision for the whole process otherwise.
     AcceleratorState._reset_state()
-    if recipe.run.precision == "fp16" and not torch.cuda.is_available():
+    alone = recipe.run.device == "cpu" or not torch.accelerator.is_available()
+    if recipe.run.precision == "fp16" and (alone or not torch.cuda.is_available()):
         raise ConfigError("run.precision=fp16 needs a GPU and there is none: use bf16 or fp32.")
     # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.
-    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision], cpu=not torch.accelerator.is_available())
+    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision], cpu=alone)
 
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
@@ -343,7 +345,8 @@ def _resumed(run: Session) -> str:
     progress = run.progress
     if not progress.step:
         return f"{run.folder.path} has no state to resume from: starting anew."
-    return f"Resuming {run.folder.path} after step {progress.step}, in epoch {progress.epoch + 1} of {run.epochs}."
+    where = f"in epoch {progress.epoch + 1}" if progress.batch else f"after epoch {progress.epoch}"
+    return f"Resuming {run.folder.path} after step {progress.step}, {where} of {run.epochs}."
 
 
 def _summary(run: Session, finished: bool) -> RunSummary:

@@ -40,7 +40,7 @@ from sparsevision.training.state import state_exists, writing
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
 HARMLESS = (
-    "data.spec", "data.cache_mebibytes", "run.workers", "run.checkpoint_every", "run.evaluate_every",
+    "data.spec", "data.cache_mebibytes", "run.workers", "run.device", "run.checkpoint_every", "run.evaluate_every",
     "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile", "run.channels_last",
 )  # fmt: skip
 
