@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -221,3 +221,40 @@ def test_a_small_batch_may_widen_the_clamp_of_point_gradients(
     settings = recipe(**{"optimiser.clamp_for_batch": meant_for, "schedule.epochs": 1})
     fit(settings, lambda _: made(settings), out=tmp_path)
     assert set(told) == {factor}
+
+
+def test_a_tracker_gets_the_recipe_and_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate import tracking
+    from accelerate.utils import LoggerType
+
+    class Kept(tracking.GeneralTracker):
+        name, requires_logging_directory = "trackio", False
+        runs: ClassVar[list[Kept]] = []
+
+        def __init__(self, run_name: str, **options: Any) -> None:
+            super().__init__()
+            self.options, self.logged = (run_name, options), []
+            self.runs.append(self)
+
+        @property
+        def tracker(self) -> Kept:
+            return self
+
+        def store_init_configuration(self, values: dict[str, Any]) -> None:
+            self.settings = values
+
+        def log(self, values: dict[str, float], step: int | None = None, **_: Any) -> None:
+            self.logged.append((step, values))
+
+    monkeypatch.setattr(tracking, "get_available_trackers", lambda: [LoggerType.TRACKIO])
+    monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "trackio", Kept)
+    run(recipe(**{"run.trackers": ["trackio"]}), tmp_path / "mine")
+    [kept] = Kept.runs
+    assert kept.options == ("sparsevision", {"name": "mine"})
+    assert kept.settings["schedule.epochs"] == 2
+    written = read_metrics(tmp_path / "mine")
+    assert [step for step, _ in kept.logged] == [line["step"] for line in written]
+    assert kept.logged[0][1]["train/loss"] == written[0]["loss"]
+    assert "val/ema/top1" in kept.logged[-1][1] | kept.logged[-2][1]
+    with pytest.raises(ConfigError, match="names 'wandb', whose package is not installed"):
+        run(recipe(**{"run.trackers": ["trackio", "wandb"]}), tmp_path / "other")

@@ -102,7 +102,7 @@ def _texts(values: Any) -> Iterator[str]:
 
 def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Path, resume: bool = False) -> RunSummary:
     """Trains what `parts` makes (after everything is seeded) by a recipe; see `train`."""
-    accelerator = make_accelerator(recipe)
+    accelerator = make_accelerator(recipe, out)
     folder = RunFolder(out, writes=accelerator.is_main_process)
     with Display(quiet=not accelerator.is_main_process) as display, one_sentence_for_memory(recipe):
         try:
@@ -120,6 +120,7 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
             origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
             folder.write_data(origin, made.loaders.scored_names, made.loaders.files)
             folder.start_logging(position, run.progress.step)
+            start_trackers(accelerator, recipe, folder.path.name)
             with run.stop:
                 finished = run_epochs(run, made.loaders)
         finally:
@@ -167,7 +168,7 @@ def score_weights(run: Session, loaders: Loaders) -> None:
     run.obey_stop()
     for weights, report in reports.items():
         values = {"epoch": run.progress.epoch + 1, "weights": weights, **report.scalars()}
-        run.folder.log("val", run.progress.step, values)
+        run.log("val", values)
         run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {report.headline()}")
     # Of equals the averaged weights: they were listed last.
     scores = {weights: run.task.score(report) for weights, report in reports.items()}
@@ -207,7 +208,7 @@ def save_weights(run: Session, model: nn.Module, report: Report, folder: Path) -
 # --------------------------------------------------------------------------------------------- putting together
 
 
-def make_accelerator(recipe: Recipe) -> Accelerator:
+def make_accelerator(recipe: Recipe, out: str | Path) -> Accelerator:
     """Joins the processes of the run, on the device that there is, in the recipe's precision."""
     try:
         from accelerate import Accelerator
@@ -219,8 +220,26 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
     alone = recipe.run.device == "cpu" or not torch.accelerator.is_available()
     if recipe.run.precision == "fp16" and (alone or not torch.cuda.is_available()):
         raise ConfigError("run.precision=fp16 needs a GPU and there is none: use bf16 or fp32.")
+    from accelerate import tracking
+
+    available = tracking.get_available_trackers()
+    if missing := [name for name in recipe.run.trackers if name not in map(str, available)]:
+        raise ConfigError(f"run.trackers names {missing[0]!r}, whose package is not installed here: install it.")
     # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.
-    return Accelerator(mixed_precision=PRECISIONS[recipe.run.precision], cpu=alone)
+    precision = PRECISIONS[recipe.run.precision]
+    return Accelerator(mixed_precision=precision, cpu=alone, log_with=[*recipe.run.trackers] or None, project_dir=out)
+
+
+def start_trackers(accelerator: Accelerator, recipe: Recipe, name: str) -> None:
+    """Begins a run of a name in each of the recipe's trackers, with the recipe as its settings."""
+    named = {"wandb": {"name": name}, "trackio": {"name": name}, "mlflow": {"run_name": name}}
+    settings = {
+        f"{section}.{field}": value if isinstance(value, int | float) else str(value)
+        for section, values in recipe.model_dump().items()
+        if isinstance(values, dict)
+        for field, value in values.items()
+    }
+    accelerator.init_trackers("sparsevision", config=settings, init_kwargs=named)
 
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:

@@ -40,8 +40,8 @@ from sparsevision.training.state import state_exists, writing
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
 HARMLESS = (
-    "data.spec", "data.cache_mebibytes", "run.workers", "run.device", "run.checkpoint_every", "run.evaluate_every",
-    "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile", "run.channels_last",
+    "data.spec", "data.cache_mebibytes", "run.workers", "run.device", "run.trackers", "run.checkpoint_every",
+    "run.evaluate_every", "run.time_budget_minutes", "run.gradient_checkpointing", "run.compile", "run.channels_last",
 )  # fmt: skip
 
 
@@ -154,10 +154,8 @@ class RunFolder:
             self._metrics.write(line.encode() + b"\n")
             self._metrics.flush()
             if self._tensorboard is not None:
-                prefix = "/".join([kind, *([values["weights"]] if "weights" in values else [])])
-                for name, value in values.items():
-                    if isinstance(value, int | float) and name != "epoch":
-                        self._tensorboard.add_scalar(f"{prefix}/{name}", value, step)
+                for name, value in scalars(kind, values).items():
+                    self._tensorboard.add_scalar(name, value, step)
 
     def position(self) -> int:
         """Makes the metrics durable and returns how many bytes they have."""
@@ -251,6 +249,13 @@ class RunFolder:
     def _write_whole(path: Path, text: str) -> None:
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
+
+
+def scalars(kind: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers of a line under names for trackers: "train/loss", "val/ema/ap"."""
+    prefix = "/".join([kind, *([values["weights"]] if "weights" in values else [])])
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and name != "epoch"}
+    return {f"{prefix}/{name}": value for name, value in numbers.items()}
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -173,6 +173,7 @@ class RunSection(Section):
     """The execution of a run; nothing here but `seed` and `precision` is meant to change its numbers.
 
     `device` is the accelerator that there is ("auto"), or "cpu"; which of several GPUs is for CUDA_VISIBLE_DEVICES.
+    `trackers` get the numbers beside metrics.jsonl and TensorBoard; their packages must be installed.
     `sync_batch_norm` takes the statistics of batch norms over all devices of a step; a single device needs nothing.
     """
 
@@ -189,3 +190,4 @@ class RunSection(Section):
     checkpoint_every: PositiveInt | None = None
     evaluate_every: PositiveInt = 1
     time_budget_minutes: PositiveFloat | None = None
+    trackers: tuple[Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"], ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from sparsevision.training.distillation import Learner, Teacher
 from sparsevision.training.meters import FiniteWatch, Meter
 from sparsevision.training.optimisation import Schedule
 from sparsevision.training.recipe import Recipe
-from sparsevision.training.run_folder import RunFolder
+from sparsevision.training.run_folder import RunFolder, scalars
 from sparsevision.types import Batch
 
 if TYPE_CHECKING:
@@ -176,9 +176,14 @@ class Session:
         means = self.meter.means(self._sum)
         values = {"epoch": self.progress.epoch + 1, "lr": self.last_lr, **means}
         timing = {"images_per_second": round(rate, 1), "seconds": round(self.seconds(), 1)}
-        self.folder.log("train", self.progress.step, values | timing)
+        self.log("train", values | timing)
         self.display.losses(means)
         self.meter.reset()
+
+    def log(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Writes a line of metrics of the present step, and gives its numbers to the trackers."""
+        self.folder.log(kind, self.progress.step, values)
+        self.accelerator.log(scalars(kind, values), step=self.progress.step)
 
     def write_state(self) -> None:
         """Writes everything that resuming needs, after the log it belongs to."""
