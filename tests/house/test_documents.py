@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -19,6 +20,8 @@ BLOCK = re.compile(
     r"^```(?P<kind>python|console)\n(?P<body>.*?)^```(?:\s*^```text\n(?P<printed>.*?)^```)?", re.MULTILINE | re.DOTALL
 )
 PAGES_THAT_RUN = [page for page in PAGES if BLOCK.search(page.read_text())]
+SHOWN = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+PAGES_THAT_SHOW = [page for page in PAGES if SHOWN.search(page.read_text())]
 # What a test has no time for: a reader's run is the same, only longer.
 SHORTER = {
     "train": "--set schedule.epochs=1 --set schedule.warmup_epochs=0 --set data.batch=6 --set model.backbone=none "
@@ -57,6 +60,23 @@ def _type(body: str) -> None:
             fine = (0, 1) if arguments[0] == "doctor" else (0,)
             shorter = [part for word in arguments for part in SHORTER.get(word, "").split()]
             assert cli.main([*arguments, *(shorter if arguments[0] in SHORTER else ())]) in fine, line
+
+
+@pytest.mark.parametrize("page", PAGES_THAT_SHOW, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_trainings_that_a_page_only_shows_would_start(
+    page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Ended:
+        skipped: ClassVar[dict[str, str]] = {}
+
+    monkeypatch.setattr("sparsevision.training.train", lambda recipe, **_: Ended())
+    with contextlib.chdir(reader):
+        for block in SHOWN.findall(page.read_text()):
+            for line in re.findall(r"^ *(?:torchrun .* -m )?sparsevision (.*)$", block, re.MULTILINE):
+                command, *rest = shlex.split(line)
+                assert command in cli.COMMANDS, line
+                # What other commands take depends on the model.
+                assert command != "train" or cli.main([command, *rest]) == 0, (line, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
