@@ -42,7 +42,7 @@ def main(
         for number, path in enumerate(found):
             (folder / f"{number:05d}.jpg").symlink_to(path)
         for model in MODELS:
-            ways = {"a plain loop": 0, **{f"batch, {count} workers": count for count in sorted({1, workers})}}
+            ways = {"a plain loop": 0, **{f"batch, workers: {count}": count for count in sorted({1, workers})}}
             seconds: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(rounds):
                 for way in random.Random(number).sample([*ways], len(ways)):

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from publishing import publish
 from sparsevision import Predictor
 from sparsevision.data.dataset import Record
-from sparsevision.data.layouts.placed_digits import PREFIX, PlacedDigits
+from sparsevision.data.layouts.placed_digits import PlacedDigits, photographs_of
 from sparsevision.drawing.palette import token_colours
 from sparsevision.evaluation.evaluate import split_seed_of
 from sparsevision.explain import Explanation, save_figure, share_inside
@@ -70,7 +70,7 @@ def main(data: str, looking: str, nil: str, *, out: Path = Path("benchmarks/resu
         name: run_on(Predictor(weights), scenes, records, boxes)
         for name, weights in {"looking": looking, "nil": nil}.items()
     }
-    text, held = report(found["looking"], found["nil"], scenes, Path(data.removeprefix(PREFIX)).absolute())
+    text, held = report(found["looking"], found["nil"], scenes, Path(photographs_of(data)).absolute())
     whole = {"machine": asdict(describe_machine()), **{name: seen.record() for name, seen in found.items()}}
     publish(out, "looking_pays", text, whole)
     save_figure(draw(found["looking"], boxes * scenes.size), out / "looking_pays.png")

@@ -3,8 +3,8 @@
     git worktree add ../before ecc48e9^
     python benchmarks/training_step.py ../before BCCD
 
-A step reads a batch of the training split as an image of a short side of 256 px (before, 256 x 341; with sides at
-multiples of 32, 256 x 352), and does all that one of a training does but for augmentation, in bfloat16, by AdamW. The
+A step is forward, loss, backward, clipping and AdamW in bfloat16, on batches of the training split that were read
+before, of a short side of 256 px (before, 256 x 341; with sides at multiples of 32, 256 x 352). The
 former network is timed under both versions, so that what the code gained and what the smaller network gained are told
 apart. Writes `results/training_step.md` and `.json`.
 """
@@ -62,7 +62,7 @@ def main(
     before: Path, data: Path, *, batch: int = 8, threads: int = 1, rounds: int = 15,
     out: Path = Path("benchmarks/results"),
 ) -> None:  # fmt: skip
-    """Time both."""
+    """Time the earlier version, and this one with the former and with its own network."""
     here = Path(__file__).parents[1]
 
     def child(version: Path, config: dict[str, float]) -> Child:

@@ -47,7 +47,7 @@ NEW = "sparse_detr_nano"
 
 
 class Child:
-    """A version of the package in a process that runs code: it says when it is ready, and answers lines by seconds."""
+    """A version of the package in a process that runs code, which answers each line that it is sent with seconds."""
 
     def __init__(self, package: Path, code: str, *words: str, threads: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": str(threads)}

@@ -74,7 +74,7 @@ def _value(value: Any) -> str:
 def _written(kind: Any, limits: Any = ()) -> str:
     """Says in words which values a type takes."""
     origin, parts = get_origin(kind), get_args(kind)
-    bounds = ", ".join(
+    bounds = " and ".join(
         f"{word} {getattr(limit, name):g}"
         for limit in limits
         for name, word in (("gt", "above"), ("ge", "at least"), ("lt", "below"), ("le", "at most"))
@@ -94,7 +94,7 @@ def _written(kind: Any, limits: Any = ()) -> str:
     else:
         known = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "none"}
         words = known.get(kind, getattr(kind, "__name__", str(kind)))
-    return f"{words}, {bounds}" if bounds else words
+    return f"{words} {bounds}" if bounds else words
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

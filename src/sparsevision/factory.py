@@ -16,7 +16,7 @@ from sparsevision.checkpoints import read_checkpoint, timm_models
 from sparsevision.checkpoints.assembly import assemble, named_by
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.downloads import released_weights, weights_status
-from sparsevision.checkpoints.hub import HubModel
+from sparsevision.checkpoints.hub import HubModel, fetch_from_hub
 from sparsevision.checkpoints.identity import Identity, identity_of
 from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
@@ -51,8 +51,9 @@ def create_model(
     Args:
         name: one of `list_models()`, with or without a tag of its weights, or "timm/NAME" for a model of timm's.
         pretrained: take the published weights of the tag, or the first; they are fetched once and cached.
-        checkpoint: a file or folder of weights, or a state dict, in any known layout. Its numerics, outputs and, where
-            it tells, its whole configuration are used unless other ones are asked for here.
+        checkpoint: a file or folder of weights, "hf-hub:USER/NAME", or a state dict, in any known layout. Its
+            numerics, outputs and, where it tells, its whole configuration are used unless other ones are asked for
+            here.
         num_classes: outputs; a head of another size than the weights have starts fresh, as the report lists.
             0 leaves the features.
         in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
@@ -76,9 +77,7 @@ def create_model(
     variant = variant_named(name)
     if pretrained:
         given = read_checkpoint(released_weights(variant))
-    return assemble(
-        variant.name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config
-    )
+    return assemble(name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config)
 
 
 def load_model(checkpoint: Source | Checkpoint) -> nn.Module:
@@ -126,12 +125,22 @@ def open_model(name_or_path: str | os.PathLike[str]) -> nn.Module:
         return open_exported(text)
     if text.startswith(HUB_PREFIX):
         return HubModel.from_pretrained(text.removeprefix(HUB_PREFIX))  # type: ignore[return-value]
-    if text.partition(".")[0] in variants() and not Path(text).exists():
-        variant_named(text)  # which says what tags there are
-    looks_like_path = os.sep in text or Path(text).suffix or Path(text).exists()
-    if not looks_like_path:
+    if not looks_like_path(text):
         raise UnknownNameError("model or checkpoint", text, variants())
     return load_model(text)
+
+
+def looks_like_path(text: str) -> bool:
+    """Returns whether text that is not a model's name is a path of weights, which may be missing.
+
+    Raises UnknownNameError for a model with a tag that it does not have.
+    """
+    path = Path(text)
+    if path.exists() or len(path.parts) > 1 or path.suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt"):
+        return True
+    if text.partition(".")[0] in variants():
+        variant_named(text)
+    return bool(path.suffix)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -235,7 +244,11 @@ def usable_device(name: str | torch.device) -> torch.device:
 
 
 def _read(source: Source | Checkpoint | None) -> Checkpoint | None:
-    return source if source is None or isinstance(source, Checkpoint) else read_checkpoint(source)
+    if source is None or isinstance(source, Checkpoint):
+        return source
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        return read_checkpoint(fetch_from_hub(source.removeprefix(HUB_PREFIX)))
+    return read_checkpoint(source)
 
 
 def _check_count(field: str, value: int | None, least: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from sparsevision.factory import (
     preprocessing_of,
     summarise_models,
 )
-from sparsevision.models.registry import variants
+from sparsevision.models import registry
+from sparsevision.models.registry import Weights, variants
+from sparsevision.types import Preprocessing
 
 SMALL = {"num_tokens": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 64, "cortex_width": 64}
 PEER = "timm/test_vit"
@@ -154,3 +157,29 @@ def test_a_tag_names_one_of_a_models_weights(tmp_path: Path) -> None:
         with pytest.raises(UnknownNameError, match=r"nearest are 'sparseformer_nano\.caltech101'"):
             make("sparseformer_nano.caltech")
     assert create_model("timm/resnet18.a1_in1k").num_classes == 1000
+
+
+def test_a_second_tag_has_weights_and_a_view_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparsevision.models.sparseformer import variants as module
+
+    torch.manual_seed(1)
+    model, view = create_model("sparseformer_nano", **SMALL), Preprocessing(size=(96, 96), fit="stretch")
+    place = save_checkpoint(
+        tmp_path / "w.safetensors", model, name="sparseformer_nano", preprocessing=view, labels=None
+    )
+    assert place.name == "w.safetensors"  # where a download would be kept
+    other = Weights(location="https://nowhere.test/w.safetensors", source="test", preprocessing=view)
+    monkeypatch.setenv("SPARSEVISION_CACHE", str(tmp_path))
+    nano = module.VARIANTS["sparseformer_nano"]
+    two = replace(nano, weights={**nano.weights, "other": other})
+    monkeypatch.setattr(module, "VARIANTS", {**module.VARIANTS, "sparseformer_nano": two})
+    registry._variants_of.cache_clear()
+    try:
+        assert list_models("sparseformer_nano.*") == ["sparseformer_nano.caltech101", "sparseformer_nano.other"]
+        assert preprocessing_of("sparseformer_nano.other") == view != preprocessing_of("sparseformer_nano")
+        opened = open_model("sparseformer_nano.other")
+        assert torch.equal(opened.head.fc.weight, model.head.fc.weight)
+        assert create_model("sparseformer_nano.other").identity.preprocessing == view
+        assert open_model("sparseformer_nano").identity.preprocessing.size == (128, 128)
+    finally:
+        registry._variants_of.cache_clear()

@@ -113,9 +113,10 @@ def test_short_options_are_fields_of_the_recipe(tmp_path: Path, monkeypatch: pyt
     made = started[0]
     assert (made.schedule.epochs, made.optimiser.lr, made.data.batch) == (7, 1e-4, 5)
     assert (made.run.workers, made.run.device) == (0, "cpu")
-    # Epochs that are asked for take the place of iterations.
+    # Epochs that are asked for take the place of iterations, and the warm-up stays.
     assert main([*words, "--recipe", "ade20k_sparseformer"]) == 0
-    assert (started[1].schedule.epochs, started[1].schedule.iterations) == (7, None)
+    schedule = started[1].schedule
+    assert (schedule.epochs, schedule.iterations, schedule.warmup_iterations) == (7, None, 1500)
     assert main([*words, "--set", "schedule.epochs=3"]) == 2
     assert "--epochs and --set schedule.epochs name the same field: give one of the two." in capsys.readouterr().err
 
@@ -125,11 +126,30 @@ class Ended:
 
 
 def test_after_a_few_seconds_a_run_says_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("sparsevision.training.display.time.monotonic", lambda: next(clock))
+    now = 0.0
+    monkeypatch.setattr("sparsevision.training.display.time.monotonic", lambda: now)
     with Display() as display:
-        display.expect(900)
-        display.epoch(1, 3, 300, 0)
-        for _ in range(5):
-            display.step()
-    assert capsys.readouterr().err.splitlines() == ["900 steps will take about 30 minutes, apart from scoring."]
+        display.expect(900, 20)
+        for epoch in range(4):
+            display.epoch(epoch + 1, 450, 2, 0)
+            for _ in range(2):
+                now += 0.8
+                display.step()
+            now += 100  # of scoring
+    assert capsys.readouterr().err.splitlines() == [
+        "900 steps take about 12 minutes, apart from scoring; this start ends after 20 minutes."
+    ]
+
+
+def test_a_tag_of_weights_is_where_a_run_starts(few: str) -> None:
+    recipe, [said, *_] = choose_recipe("caltech101_nano", data=few, model="sparseformer_nano.caltech101")
+    assert (recipe.model.name, recipe.model.pretrained) == ("sparseformer_nano.caltech101", True)
+    assert recipe.model.config == choose_recipe("caltech101_nano", data=few, model=None)[0].model.config
+    assert "the published ones" in said
+    with pytest.raises(ConfigError, match=r"nearest are 'sparseformer_nano\.caltech101'"):
+        choose_recipe(None, data=few, model="sparseformer_nano.caltec")
+
+
+def test_images_are_decoded_for_the_size_that_is_asked_for(few: str) -> None:
+    recipe, _ = choose_recipe(None, data=few, model=None, overrides=["transforms.size=320"])
+    assert (recipe.transforms.size, recipe.data.decode_side) == (320, 400)

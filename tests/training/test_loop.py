@@ -223,13 +223,16 @@ def test_a_small_batch_may_widen_the_clamp_of_point_gradients(
     assert set(told) == {factor}
 
 
-def test_a_tracker_gets_the_recipe_and_every_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_gets_the_recipe_and_every_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from accelerate import tracking
     from accelerate.utils import LoggerType
 
     class Kept(tracking.GeneralTracker):
         name, requires_logging_directory = "trackio", False
         runs: ClassVar[list[Kept]] = []
+        refuses, ended = False, False
 
         def __init__(self, run_name: str, **options: Any) -> None:
             super().__init__()
@@ -244,7 +247,12 @@ def test_a_tracker_gets_the_recipe_and_every_number(tmp_path: Path, monkeypatch:
             self.settings = values
 
         def log(self, values: dict[str, float], step: int | None = None, **_: Any) -> None:
+            if self.refuses:
+                raise OSError("no route")
             self.logged.append((step, values))
+
+        def finish(self) -> None:
+            self.ended = True
 
     monkeypatch.setattr(tracking, "get_available_trackers", lambda: [LoggerType.TRACKIO])
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "trackio", Kept)
@@ -256,5 +264,13 @@ def test_a_tracker_gets_the_recipe_and_every_number(tmp_path: Path, monkeypatch:
     assert [step for step, _ in kept.logged] == [line["step"] for line in written]
     assert kept.logged[0][1]["train/loss"] == written[0]["loss"]
     assert "val/ema/top1" in kept.logged[-1][1] | kept.logged[-2][1]
-    with pytest.raises(ConfigError, match="names 'wandb', whose package is not installed"):
+    assert kept.ended
+    # One that fails is told once, and one that does not start is a sentence.
+    monkeypatch.setattr(Kept, "refuses", True)
+    assert run(recipe(**{"run.trackers": ["trackio"]}), tmp_path / "failing").finished
+    assert capsys.readouterr().err.count("A tracker failed (OSError: no route): the run goes on without") == 1
+    monkeypatch.setattr(Kept, "store_init_configuration", lambda *_: 1 / 0)
+    with pytest.raises(ConfigError, match=r"does not start \(ZeroDivisionError: division by zero\): log in"):
+        run(recipe(**{"run.trackers": ["trackio"]}), tmp_path / "locked")
+    with pytest.raises(ConfigError, match="names 'wandb', which cannot be used here"):
         run(recipe(**{"run.trackers": ["trackio", "wandb"]}), tmp_path / "other")

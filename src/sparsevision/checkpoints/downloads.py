@@ -153,6 +153,6 @@ def _check(variant: NamedVariant, checkpoint: Checkpoint, address: str) -> None:
     """Finds out on the meta device, without computing anything, whether a file holds the variant's tensors."""
     try:
         with torch.device("meta"):
-            assemble(variant.name, checkpoint)
+            assemble(variant.tagged_name, checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f"The file from {address} is not the weights of {variant.name!r}. {error}") from error

@@ -50,7 +50,7 @@ class HubModel(ModelHubMixin, library_name=LIBRARY, repo_url=REPOSITORY):
         where = Path(pretrained_model_name_or_path).expanduser()
         if not where.is_dir():
             options = {"force_download": force_download, "token": token, "cache_dir": cache_dir, "revision": revision}
-            where = _fetch(str(pretrained_model_name_or_path), local_files_only=local_files_only, **options)
+            where = fetch_from_hub(str(pretrained_model_name_or_path), local_files_only=local_files_only, **options)
         model = assemble(None, read_checkpoint(where), config=config).eval()
         if not isinstance(model, cls):
             raise CheckpointError(f"{str(where)!r} holds a {type(model).__name__}, not a {cls.__name__}.")
@@ -91,7 +91,8 @@ def _blank(family: Family) -> nn.Module:
     return made.__new__(made)
 
 
-def _fetch(repository: str, **options: Any) -> Path:
+def fetch_from_hub(repository: str, **options: Any) -> Path:
+    """Returns the local copy of a repository's model; raises CheckpointError where there is none."""
     try:
         hf_hub_download(repository, CONFIG_FILE, **options)
         return Path(hf_hub_download(repository, WEIGHTS_FILE, **options)).parent

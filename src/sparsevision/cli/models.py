@@ -50,7 +50,7 @@ def models(
             each.task,
             "" if each.parameters is None else f"{each.parameters:,}",
             "x".join(map(str, each.input_size)),
-            f"{each.weights} ({', '.join(each.tags)})" if each.tags else each.weights,
+            f"{each.weights} ({', '.join(each.tags)})" if each.tags and "." not in each.name else each.weights,
             "" if each.reported is None else f"{each.reported:.1f}",
             each.paper.removeprefix("arXiv "),
         )

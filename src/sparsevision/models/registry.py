@@ -139,6 +139,11 @@ class NamedVariant:
     tag: str | None = None
     weights: Weights | None = None
 
+    @property
+    def tagged_name(self) -> str:
+        """The name with the tag, where there is one."""
+        return self.name if self.tag is None else f"{self.name}.{self.tag}"
+
 
 def variants() -> Mapping[str, NamedVariant]:
     """Returns every model of the table by name."""

@@ -62,7 +62,8 @@ class Display:
         self.draws = not quiet and self.console.is_terminal
         self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.draws)
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
-        self._left, self._first, self._done = 0, 0.0, 0
+        self._left, self._timed, self._seconds = 0, 0, 0.0
+        self._since: float | None = None
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -79,22 +80,26 @@ class Display:
 
     def epoch(self, number: int, of: int, steps: int, done: int) -> None:
         """Starts an epoch's bar."""
+        # The first step of all is left out, in which everything is warmed up.
+        self._since = time.monotonic() if self._timed else None
         self.progress.reset(self._bar, total=steps, completed=done, visible=True)
         self.progress.update(self._bar, description=f"epoch {number}/{of}")
 
-    def expect(self, steps: int) -> None:
-        """Announces how many steps this start will make, so that their time can be estimated."""
+    def expect(self, steps: int, minutes: float | None) -> None:
+        """Announces how many steps are left, so that their time can be estimated, and a limit of this start."""
         self._left = steps
+        self._limit = "" if minutes is None else f"; this start ends after {minutes:g} minutes"
 
     def step(self) -> None:
         """Moves the bar by one step; once a few seconds tell, says how long all of them will take."""
         self.progress.advance(self._bar)
-        now, self._done = time.monotonic(), self._done + 1
-        if self._done == 1:  # in which everything is warmed up
-            self._first = now
-        elif self._left and now - self._first >= _SECONDS_THAT_TELL:
-            seconds = (now - self._first) / (self._done - 1) * self._left
-            self.say(f"{self._left:,} steps will take about {_spoken(seconds)}, apart from scoring.")
+        now = time.monotonic()
+        if self._since is not None:
+            self._timed, self._seconds = self._timed + 1, self._seconds + now - self._since
+        self._since = now
+        if self._left and self._seconds >= _SECONDS_THAT_TELL:
+            seconds = self._seconds / self._timed * self._left
+            self.say(f"{self._left:,} steps take about {_spoken(seconds)}, apart from scoring{self._limit}.")
             self._left = 0
 
     def losses(self, means: Mapping[str, float]) -> None:

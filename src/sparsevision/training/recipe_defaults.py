@@ -11,8 +11,8 @@ from typing import Any
 import timm
 
 from sparsevision.errors import ConfigError
-from sparsevision.factory import is_known, model_of, preprocessing_of, task_of
-from sparsevision.models.registry import is_registered, variant_named
+from sparsevision.factory import is_known, looks_like_path, model_of, preprocessing_of, task_of
+from sparsevision.models.registry import is_registered, variant_named, without_tag
 from sparsevision.tasks import task_named, task_of_data
 from sparsevision.tasks.registry import DEFAULT_TASK, other_tasks_note
 from sparsevision.training.recipe import Recipe, read_recipe
@@ -28,8 +28,9 @@ def choose_recipe(
 
     A resumed run without a named recipe takes its own recipe.toml; a new one without takes the default of the task that
     the model (or without one, the data set) is for, with the model's published weights where there are any. `data` and
-    `model` replace the recipe's own; another model leaves the recipe's options for its own behind. A `model` that is
-    the path of weights names its model and is what the run starts from.
+    `model` replace the recipe's own; another model leaves the recipe's options for its own behind. A `model` with the
+    tag of published weights starts from these, and one that is the path of weights, or "hf-hub:USER/NAME", names its
+    model and is what the run starts from.
     """
     path = model if model is not None and _is_path(model) else None
     view = None
@@ -40,8 +41,11 @@ def choose_recipe(
     name = recipe or (str(own) if resumed else task_named(_purpose(model, data)).recipe)
     chosen = read_recipe(name)
     backbone = chosen.model.backbone
-    if model is not None and model != chosen.model.name:
+    if model is not None and without_tag(model) != without_tag(chosen.model.name):
         chosen = chosen.with_values({"model": {"name": model}})
+    if model is not None and model != without_tag(model):  # weights are named
+        start = {"model.pretrained": True, "model.checkpoint": None, "model.backbone": None}
+        chosen = chosen.with_values({"model.name": model, **start})
     if recipe is None and not resumed:
         chosen = chosen.with_values(_fitted(chosen, backbone, view))
     if path is not None:
@@ -80,11 +84,19 @@ def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | No
         values = {} if starts else {"model.checkpoint": None}
     warmup = recipe.schedule.warmup_epochs
     if "schedule.epochs" in named and "schedule.iterations" not in named:
-        values |= {"schedule.iterations": None, "schedule.warmup_iterations": None}
+        values["schedule.iterations"] = None
     follows = "schedule.epochs" in named and not any(name.startswith("schedule.warmup") for name in named)
     if follows:
         values["schedule.warmup_epochs"] = 0.0
+    # Images are decoded as much smaller as before where another size is trained at.
+    side, size = recipe.data.decode_side, getattr(recipe.transforms, "size", None)
+    follows_size = side and size and "transforms.size" in named and "data.decode_side" not in named
+    if follows_size:
+        values["data.decode_side"] = None
     chosen = recipe.with_values(values).with_overrides(overrides)
+    if side and size and follows_size:
+        now = getattr(chosen.transforms, "size", size)
+        chosen = chosen.with_values({"data.decode_side": math.ceil(side * now / size)})
     if "model.pretrained" in named and not starts:
         own = None if chosen.model.pretrained else chosen.model.backbone or backbone
         chosen = chosen.with_values({"model.backbone": own})
@@ -99,7 +111,7 @@ def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | No
 
 def _is_path(model: str) -> bool:
     """Returns whether a model is named by a file or folder of weights, as `predict` takes it."""
-    return not is_known(model) and (Path(model).exists() or len(Path(model).parts) > 1 or bool(Path(model).suffix))
+    return not is_known(model) and looks_like_path(model)
 
 
 def starting_weights(recipe: Recipe) -> str:

@@ -27,6 +27,7 @@ from sparsevision.training.optimisation import Schedule, make_optimiser, paramet
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder
 from sparsevision.training.session import Session
+from sparsevision.training.trackers import Trackers, available_trackers
 from sparsevision.types import Batch
 
 if TYPE_CHECKING:
@@ -120,10 +121,11 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
             origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
             folder.write_data(origin, made.loaders.scored_names, made.loaders.files)
             folder.start_logging(position, run.progress.step)
-            start_trackers(accelerator, recipe, folder.path.name)
+            run.trackers.start(recipe, folder.path.name)
             with run.stop:
                 finished = run_epochs(run, made.loaders)
         finally:
+            Trackers(accelerator, display.say).close()
             folder.close()
         accelerator.end_training()
         return _summary(run, finished)
@@ -133,7 +135,8 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
     """Runs the steps of a session that are left; returns whether it came to the last one."""
     epochs, every = run.epochs, run.recipe.run.evaluate_every
     progress = run.progress
-    run.display.expect(run.recipe.schedule.steps(run.steps_per_epoch) - progress.step)
+    left = run.recipe.schedule.steps(run.steps_per_epoch) - progress.step
+    run.display.expect(left, run.recipe.run.time_budget_minutes)
     while progress.epoch < epochs:
         done = progress.batch // run.recipe.run.accumulation
         run.display.epoch(progress.epoch + 1, epochs, loaders.batches // run.recipe.run.accumulation, done)
@@ -215,31 +218,18 @@ def make_accelerator(recipe: Recipe, out: str | Path) -> Accelerator:
         from accelerate.state import AcceleratorState
     except ImportError:
         raise MissingExtraError("accelerate", "Training") from None
-    # accelerate keeps the first run's precision for the whole process otherwise.
-    AcceleratorState._reset_state()
-    alone = recipe.run.device == "cpu" or not torch.accelerator.is_available()
-    if recipe.run.precision == "fp16" and (alone or not torch.cuda.is_available()):
-        raise ConfigError("run.precision=fp16 needs a GPU and there is none: use bf16 or fp32.")
-    from accelerate import tracking
-
-    available = tracking.get_available_trackers()
-    if missing := [name for name in recipe.run.trackers if name not in map(str, available)]:
-        raise ConfigError(f"run.trackers names {missing[0]!r}, whose package is not installed here: install it.")
-    # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.
-    precision = PRECISIONS[recipe.run.precision]
-    return Accelerator(mixed_precision=precision, cpu=alone, log_with=[*recipe.run.trackers] or None, project_dir=out)
-
-
-def start_trackers(accelerator: Accelerator, recipe: Recipe, name: str) -> None:
-    """Begins a run of a name in each of the recipe's trackers, with the recipe as its settings."""
-    named = {"wandb": {"name": name}, "trackio": {"name": name}, "mlflow": {"run_name": name}}
-    settings = {
-        f"{section}.{field}": value if isinstance(value, int | float) else str(value)
-        for section, values in recipe.model_dump().items()
-        if isinstance(values, dict)
-        for field, value in values.items()
-    }
-    accelerator.init_trackers("sparsevision", config=settings, init_kwargs=named)
+    # accelerate keeps the first run's precision and device for the whole process otherwise.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    on_cpu = recipe.run.device == "cpu" or not torch.accelerator.is_available()
+    if recipe.run.precision == "fp16" and (on_cpu or not torch.cuda.is_available()):
+        raise ConfigError("run.precision=fp16 needs a GPU, and this run has none: use bf16 or fp32.")
+    return Accelerator(
+        mixed_precision=PRECISIONS[recipe.run.precision],
+        # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.
+        cpu=on_cpu,
+        log_with=available_trackers(recipe) or None,
+        project_dir=out,
+    )
 
 
 def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
@@ -321,7 +311,7 @@ def make_session(
     return Session(
         recipe=recipe, task=parts.task, accelerator=accelerator, model=model, learner=prepared, optimiser=optimiser,
         schedule=schedule, ema=ema, teacher=teacher, folder=folder, fingerprint=parts.loaders.fingerprint,
-        display=display, steps_per_epoch=steps_per_epoch,
+        display=display, trackers=Trackers(accelerator, display.say), steps_per_epoch=steps_per_epoch,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from sparsevision.training.meters import FiniteWatch, Meter
 from sparsevision.training.optimisation import Schedule
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.run_folder import RunFolder, scalars
+from sparsevision.training.trackers import Trackers
 from sparsevision.types import Batch
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Session:
     folder: RunFolder
     fingerprint: str
     display: Display
+    trackers: Trackers
     steps_per_epoch: int
     progress: Progress = field(default_factory=Progress)
     meter: Meter = field(default_factory=Meter)
@@ -183,7 +185,7 @@ class Session:
     def log(self, kind: str, values: Mapping[str, Any]) -> None:
         """Writes a line of metrics of the present step, and gives its numbers to the trackers."""
         self.folder.log(kind, self.progress.step, values)
-        self.accelerator.log(scalars(kind, values), step=self.progress.step)
+        self.trackers.log(scalars(kind, values), self.progress.step)
 
     def write_state(self) -> None:
         """Writes everything that resuming needs, after the log it belongs to."""

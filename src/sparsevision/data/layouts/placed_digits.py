@@ -15,7 +15,7 @@ from sparsevision.data.splitting import open_part
 from sparsevision.errors import ConfigError
 
 UNMARKED = False
-NAMED = re.compile(r"placed-digits(?:@(?P<scenes>[1-9]\d{0,8}))?:(?P<photographs>.*)", re.DOTALL)
+_NAMED = re.compile(r"placed-digits(?:@(?P<scenes>[1-9]\d{0,8}))?:.*", re.DOTALL)
 _TO_LEARN_FROM, _TO_SCORE = 33_000, 2_000
 _LUMINANCE = np.array([0.299, 0.587, 0.114])
 _LEAST_CONTRAST = 100.0
@@ -23,7 +23,12 @@ _LEAST_CONTRAST = 100.0
 
 def recognises(spec: str) -> bool:
     """Returns whether a data set is named "placed-digits:PHOTOGRAPHS", or with a number to train on "@NUMBER:"."""
-    return NAMED.fullmatch(spec) is not None
+    return _NAMED.fullmatch(spec) is not None
+
+
+def photographs_of(spec: str) -> str:
+    """Returns the data set of photographs that a name of placed digits has."""
+    return spec.partition(":")[2]
 
 
 def splits(spec: str) -> tuple[str, ...]:
@@ -33,10 +38,10 @@ def splits(spec: str) -> tuple[str, ...]:
 
 def open_split(spec: str, split: str | None, opening: Opening) -> Dataset:
     """Opens scenes on the photographs of a split; those of train are a lesson in which digits shrink."""
-    named = NAMED.fullmatch(spec)
+    named = _NAMED.fullmatch(spec)
     assert named is not None, f"{spec!r} is not recognised here"
     part = split or "all"
-    photographs = open_photographs(named["photographs"], part, opening)
+    photographs = open_photographs(photographs_of(spec), part, opening)
     digits, seed = Digits(part, seed=opening.seed, val_fraction=opening.val_fraction), opening.seed
     # Scene 7 of val is to lie elsewhere than scene 7 of train.
     if split == "val":
