@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -42,6 +42,7 @@ def create_model(
     in_chans: int | None = None,
     *,
     fresh_tokens: bool = False,
+    labels: Sequence[str] | None = None,
     **config: Any,
 ) -> nn.Module:
     """Makes a model by name, with fresh, published or given weights.
@@ -58,6 +59,8 @@ def create_model(
             0 leaves the features.
         in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
         fresh_tokens: initialise tokens and regions anew where `num_tokens` is not what the weights have (Table 4).
+        labels: names of the outputs. Where the weights name theirs, an output gets the weights of the class of its
+            name, and starts fresh where there is none. timm's models have no names, and ignore them.
         config: fields of the model's configuration.
 
     Raises:
@@ -67,7 +70,10 @@ def create_model(
     """
     if pretrained and checkpoint is not None:
         raise ConfigError("pretrained=True and checkpoint= were both given: choose one source of weights.")
+    num_classes = len(labels) if labels is not None and num_classes is None else num_classes
     _check_count("num_classes", num_classes, 0)
+    if labels is not None and len(labels) != num_classes:
+        raise ConfigError(f"There are {len(labels)} labels for num_classes = {num_classes}: they must be as many.")
     _check_count("in_chans", in_chans, 1)
     given = _read(checkpoint)
     if is_timm_model(name):
@@ -77,7 +83,10 @@ def create_model(
     variant = variant_named(name)
     if pretrained:
         given = read_checkpoint(released_weights(variant))
-    return assemble(name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, config=config)
+    return assemble(
+        name, given, num_classes=num_classes, in_chans=in_chans, fresh_tokens=fresh_tokens, labels=labels,
+        config=config,
+    )  # fmt: skip
 
 
 def load_model(checkpoint: Source | Checkpoint) -> nn.Module:

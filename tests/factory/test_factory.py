@@ -183,3 +183,36 @@ def test_a_second_tag_has_weights_and_a_view_of_its_own(tmp_path: Path, monkeypa
         assert open_model("sparseformer_nano").identity.preprocessing.size == (128, 128)
     finally:
         registry._variants_of.cache_clear()
+
+
+def test_outputs_are_taken_by_the_names_of_their_classes() -> None:
+    published = open_model("sparse_detr_nano")
+    turned = create_model("sparse_detr_nano", pretrained=True, labels=("Platelets", "RBC", "WBC"))
+    fewer = create_model("sparse_detr_nano", pretrained=True, labels=("bubble", "WBC"))
+    assert published.identity.labels == ("RBC", "WBC", "Platelets")
+    assert turned.identity.labels == ("Platelets", "RBC", "WBC")
+    assert (turned.identity.report.classes, fewer.identity.report.classes) == ((3, 3), (1, 2))
+    # Thresholds are of the classes that they were chosen for.
+    assert turned.identity.class_metadata.thresholds is None
+    for name in (f"{head}.weight" for head in published.class_heads):
+        theirs, ours, two = (model.state_dict()[name] for model in (published, turned, fewer))
+        assert torch.equal(ours, theirs[[2, 0, 1]])
+        assert torch.equal(two[1], theirs[1])
+        assert not torch.equal(two[0], theirs[0])
+    same = create_model("sparse_detr_nano", pretrained=True, labels=published.identity.labels)
+    assert same.identity == replace(published.identity, report=same.identity.report)
+    with pytest.raises(ConfigError, match="2 labels for num_classes = 3"):
+        create_model("sparse_detr_nano", labels=("a", "b"), num_classes=3)
+
+
+def test_a_background_output_stays_the_last(tmp_path: Path) -> None:
+    small = {"num_tokens": 6, "num_queries": 4, "num_points": 4, "feature_channels": 8, "focusing_width": 16,
+             "cortex_width": 32, "cortex_depth": 2, "head_width": 8}  # fmt: skip
+    first = create_model("sparseformer_detector_nano", labels=("a", "b", "c"), **small)
+    view = Preprocessing(size=(64, 96), fit="short")
+    kept = save_checkpoint(
+        tmp_path, first, name="sparseformer_detector_nano", preprocessing=view, labels=("a", "b", "c")
+    )
+    turned = create_model("sparseformer_detector_nano", checkpoint=kept, labels=("c", "d"))
+    theirs, ours = first.head.classes.weight, turned.head.classes.weight
+    assert torch.equal(ours[[0, 2]], theirs[[2, 3]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -36,23 +36,25 @@ _FREE = (*FREE_FIELDS, "dropout", "drop_path_rate", "frozen_stages")
 
 def assemble(
     name: str | None, checkpoint: Checkpoint | None = None, *, num_classes: int | None = None,
-    in_chans: int | None = None, fresh_tokens: bool = False, config: Mapping[str, Any] | None = None,
+    in_chans: int | None = None, fresh_tokens: bool = False, labels: Sequence[str] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> nn.Module:  # fmt: skip
     """Makes one of our models and fills it, as `create_model` does; without a name, the one that the weights belong to.
 
-    Values that are not given are those of the checkpoint, and then those of the variant.
+    Values that are not given are those of the checkpoint, and then those of the variant. `labels` name the outputs.
     """
     variant = variant_named(name or named_by(checkpoint))
     counts = {"num_classes": num_classes, "in_chans": in_chans}
     asked = {**(config or {}), **{name: count for name, count in counts.items() if count is not None}}
     if checkpoint is None:
-        return _identified(_construct(variant, configured(variant.config, asked)), variant, None, None)
+        return _identified(_construct(variant, configured(variant.config, asked)), variant, None, None, labels)
     checkpoint = _converted(variant, checkpoint, asked)
     as_stored = _stored_config(variant, checkpoint)
     wanted = configured(as_stored, asked)
-    options = {
+    options: dict[str, Any] = {
         "fresh_head": num_classes is not None and num_classes != as_stored.num_classes,
         "fresh_tokens": fresh_tokens,
+        "rows": _rows_by_name(_labels_of(variant, checkpoint, as_stored.num_classes), labels),
         "adapt_channels": getattr(wanted, "in_chans", 3) != getattr(as_stored, "in_chans", 3),
     }
     if checkpoint.config is not None:
@@ -64,7 +66,22 @@ def assemble(
         if not _is_usual(variant, wanted, preprocessing):
             check_cost(probe, preprocessing.input_shape(getattr(wanted, "in_chans", 3)), checkpoint.origin)
     model = _construct(variant, wanted)
-    return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options))
+    return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options), labels)
+
+
+def _labels_of(variant: NamedVariant, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...] | None:
+    """Returns the names of the outputs that weights have, or that a released head is known to have."""
+    if checkpoint.labels is not None or layout_named(checkpoint.layout) is None:
+        return checkpoint.labels
+    return public_classes(naming_of(variant.family).LABEL_SETS.get(outputs))[0]
+
+
+def _rows_by_name(theirs: Sequence[str] | None, ours: Sequence[str] | None) -> list[int | None] | None:
+    """Returns for each of our classes the one of the same name among theirs; None where there is nothing to move."""
+    if theirs is None or ours is None or tuple(theirs) == tuple(ours):
+        return None
+    places = {name: index for index, name in enumerate(theirs)}
+    return [places.get(name) for name in ours]
 
 
 def configured(base: Any, changes: Mapping[str, Any]) -> Any:
@@ -160,12 +177,15 @@ def _construct(variant: NamedVariant, config: Any) -> nn.Module:
 
 
 def _identified(
-    model: Any, variant: NamedVariant, checkpoint: Checkpoint | None, report: LoadReport | None
-) -> nn.Module:
+    model: Any, variant: NamedVariant, checkpoint: Checkpoint | None, report: LoadReport | None,
+    names: Sequence[str] | None,
+) -> nn.Module:  # fmt: skip
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
     labels = checkpoint.labels if checkpoint else None
     metadata = (checkpoint and checkpoint.class_metadata) or ClassMetadata()
-    if report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
+    if names is not None and tuple(names) != labels:
+        labels, metadata = tuple(names), ClassMetadata()
+    elif report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
         labels, metadata = None, ClassMetadata()
     elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
         labels, metadata = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))

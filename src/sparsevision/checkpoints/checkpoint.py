@@ -47,7 +47,8 @@ class LoadReport:
 
     `renamed` are (name in the file, our name); `missing` were absent and tolerated (zeros); `unexpected` were in the
     file and had no use; `fresh` kept the model's initialisation because that was asked for; `adapted` were summed or
-    repeated over the image's channels.
+    repeated over the image's channels. `classes` are how many outputs came from the file's class of the same name, and
+    of how many, where names were compared.
     """
 
     loaded: int = 0
@@ -58,6 +59,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    classes: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.loaded} tensors from {self.origin} (layout {self.layout}, {len(self.renamed)} renamed)"]

@@ -15,7 +15,7 @@ from sparsevision.errors import CheckpointError
 
 def load_into(
     model: nn.Module, checkpoint: Checkpoint, *, fresh_head: bool = False, fresh_tokens: bool = False,
-    adapt_channels: bool = False, allow_nonfinite: bool = False,
+    adapt_channels: bool = False, allow_nonfinite: bool = False, rows: Sequence[int | None] | None = None,
 ) -> LoadReport:  # fmt: skip
     """Copies a checkpoint's tensors into a model; every tensor of either side must have its counterpart.
 
@@ -29,12 +29,15 @@ def load_into(
         fresh_tokens: keep the model's own token embeddings and regions where the checkpoint has another number.
         adapt_channels: sum or repeat the first convolution's weights where the image has another number of channels.
         allow_nonfinite: load NaN and infinite weights too.
+        rows: for each class of the model, the checkpoint's class whose outputs it gets; None keeps the model's own.
 
     Raises:
         CheckpointError: tensors are missing, unexpected, of another shape or type, or not finite.
     """
     own = model.state_dict()
     state = dict(checkpoint.state)
+    if rows is not None:
+        _take_rows(model, own, state, rows)
     kept = _kept_fresh(model, own, state, fresh_head=fresh_head, fresh_tokens=fresh_tokens)
     unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
     for name in unused:
@@ -54,7 +57,30 @@ def load_into(
         renamed=[(originals[name], name) for name in state if originals.get(name, name) != name],
         missing=missing + uncounted, unexpected=[originals.get(name, name) for name in unused],
         fresh=[name for name in own if name in kept], adapted=adapted,
+        classes=None if rows is None else (sum(row is not None for row in rows), len(rows)),
     )  # fmt: skip
+
+
+def _take_rows(
+    model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor], rows: Sequence[int | None]
+) -> None:
+    """Puts the outputs of a checkpoint's classes into the order of the model's, in heads that have one for each."""
+    pairs = [(ours, theirs) for ours, theirs in enumerate(rows) if theirs is not None]
+    for name in [name for name in own if name in state and _is_head(model, name)]:
+        mine, given = own[name], state[name]
+        # Behind the classes' outputs there may be one of the background.
+        behind = mine.shape[0] - len(rows)
+        if behind < 0 or mine.shape[1:] != given.shape[1:] or any(theirs >= len(given) - behind for _, theirs in pairs):
+            continue
+        if mine.is_meta:
+            state[name] = mine
+            continue
+        taken = mine.detach().clone()
+        for ours, theirs in pairs:
+            taken[ours] = given[theirs].to(taken)
+        if behind:
+            taken[-behind:] = given[-behind:].to(taken)
+        state[name] = taken
 
 
 def _kept_fresh(

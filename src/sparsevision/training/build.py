@@ -19,7 +19,7 @@ def make_model(recipe: Recipe, classes: Sequence[str]) -> nn.Module:
     """Makes the network of a recipe with as many outputs as there are classes, with its starting weights."""
     section = recipe.model
     model = create_model(
-        section.name, pretrained=section.pretrained, checkpoint=section.checkpoint, num_classes=len(classes),
+        section.name, pretrained=section.pretrained, checkpoint=section.checkpoint, labels=classes,
         fresh_tokens=section.fresh_tokens, **section.config,
     )  # fmt: skip
     if section.backbone is not None:

@@ -271,6 +271,13 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         model = make_model(recipe.with_values({"model.config": {**asked, **fitted}}), classes)
         values = ", ".join(f"{name} = {value}" for name, value in fitted.items())
         loaders.sentences.append(f"Set by the data: model.config.{values}.")
+    report = getattr(getattr(model, "identity", None), "report", None)
+    if report is not None and report.classes is not None:
+        known, of = report.classes
+        loaders.sentences.append(
+            f"The starting weights know {known} of the {of} classes by name: what tells them is kept; the others start "
+            "fresh."
+        )
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
     return Parts(model, task, loaders, make_teacher(recipe, classes))
 
