@@ -22,8 +22,8 @@ LEARN = f"{DETECT} " + " ".join(
         "model.config.backbone=test_efficientnet", "model.config.backbone_options=[]", "model.config.encoder_depth=1",
         "model.config.decoder_depth=1", "model.config.ffn_width=16", "model.config.num_queries=8",
         "model.config.encoder_heads=none", "data.batch=3", "data.cache_mebibytes=1", "transforms.short_sides=[64]",
-        "transforms.longest=100", "transforms.crop=0", "transforms.evaluation.size=64", "schedule.epochs=1",
-        "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
+        "transforms.longest=100", "transforms.crop=0", "transforms.evaluation.size=64", "transforms.canvas=none",
+        "schedule.epochs=1", "schedule.warmup_epochs=0", "ema.decay=0", "run.workers=0",
     )
 )  # fmt: skip
 
