@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sparsevision import cli
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "docs" / "notebooks").glob("*.ipynb"))
 
@@ -20,19 +20,13 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "docs" / "notebooks").
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
     scope: dict[str, Any] = {}
-    # Where the package's command is, as in a notebook of this environment.
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with contextlib.chdir(tmp_path):
         for cell in json.loads(path.read_text())["cells"]:
             # A reader's training is the same, only longer.
             source = re.sub(r"--epochs \d+", "--epochs 1", "".join(cell["source"]))
             if cell["cell_type"] != "code":
                 continue
-            if source.startswith("!"):
-                ended = subprocess.run(
-                    source.removeprefix("!"), shell=True, check=False, capture_output=True, text=True,
-                    env={**os.environ, "PATH": places},
-                )  # fmt: skip
-                assert ended.returncode == 0, (source, ended.stderr[-2000:])
+            if source.startswith("!sparsevision "):
+                assert cli.main(shlex.split(source)[1:]) == 0, source
             else:
                 exec(compile(source, str(path), "exec"), scope)

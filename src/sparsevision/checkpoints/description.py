@@ -47,7 +47,7 @@ def format_description(
         "preprocessing": asdict(preprocessing), "labels": None if labels is None else list(labels),
     }  # fmt: skip
     if class_metadata not in (None, ClassMetadata()):
-        content["facts"] = asdict(class_metadata)
+        content["facts"] = {name: value for name, value in asdict(class_metadata).items() if value is not None}
     content |= {key: value for key, value in (for_timm or {}).items() if key in _TIMMS}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -87,13 +87,15 @@ def _check_classes(description: Description, origin: str) -> None:
         ("labels", labels, description.config.get("num_classes"), "outputs"),
         ("category_ids", metadata.category_ids, len(labels or ()), "labels"),
         ("thresholds", metadata.thresholds, len(labels or ()), "labels"),
+        ("f1", metadata.f1, len(labels or ()), "labels"),
     )
     for name, values, count, counted in counts:
         if values is not None and len(values) != count:
             given = f"{len(values)} {name} for {str(count)[:40]} {counted}"
             raise CheckpointError(f"{origin!r} has {given}: they must be as many.")
-    if not all(0 <= threshold <= 1 for threshold in metadata.thresholds or ()):
-        raise CheckpointError(f"{origin!r} has thresholds that are not scores: each must be from 0 to 1.")
+    for name in ("thresholds", "f1"):
+        if not all(0 <= value <= 1 for value in getattr(metadata, name) or ()):
+            raise CheckpointError(f"{origin!r} has {name} that are not scores: each must be from 0 to 1.")
 
 
 def _check_numbers(config: Mapping[str, Any], origin: str) -> None:

@@ -59,6 +59,8 @@ def predict(
     weights = model
     if runtime != "pytorch":
         model, options = _in_runtime(model, runtime, options, device, features)
+    import sys
+
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.video import is_live
@@ -91,6 +93,8 @@ def predict(
         shown.end()
     if not stop.signal or shown.number:
         report_skipped(skipped + predictor.skipped, shown.number)
+    for caveat in () if json_ else predictor.task.caveats():
+        print(caveat, file=sys.stderr)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")

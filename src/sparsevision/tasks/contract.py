@@ -243,6 +243,10 @@ class Task(ABC):
         """Returns what a person should know about data sets and a model before training, in sentences."""
         return []
 
+    def caveats(self) -> list[str]:
+        """Returns what a person should know of the results of a model, from what its weights say, in sentences."""
+        return []
+
     @classmethod
     def fitted_config(cls, train: Dataset, val: Dataset, config: Any) -> dict[str, Any]:
         """Returns fields of a model's configuration that follow from the data sets, unless a recipe names them."""

@@ -83,8 +83,12 @@ class DetectionReport:
         return ", ".join(f"{measure.label} {measure.text(getattr(self, measure.name))}" for measure in shown)
 
     def class_metadata(self) -> ClassMetadata:
-        """Returns the data set's own numbers of the classes, and the thresholds that suit these weights."""
-        return ClassMetadata(self.category_ids, tuple(one.threshold for one in self.per_class))
+        """Returns the data set's own numbers of the classes, the thresholds that suit these weights, and how well."""
+        return ClassMetadata(
+            category_ids=self.category_ids,
+            thresholds=tuple(one.threshold for one in self.per_class),
+            f1=tuple(one.f1 or 0.0 for one in self.per_class),
+        )
 
     def tables(self) -> list[Table]:
         """Returns the measures of each class, and how well it is counted."""

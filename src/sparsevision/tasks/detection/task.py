@@ -38,6 +38,8 @@ from sparsevision.tasks.registry import layout_of, task_of_data
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
+# The mean of the classes' F1 scores below which most of what is drawn is wrong or missing.
+POOR_F1 = 0.5
 
 
 class DetectionTask(Task):
@@ -120,6 +122,14 @@ class DetectionTask(Task):
             for name, most in _most_objects(train, val).items()
             if queries is not None and most > queries
         ]
+
+    def caveats(self) -> list[str]:
+        """Tells of thresholds at which training found little right."""
+        found = self.class_metadata.f1
+        if not found or sum(found) / len(found) >= POOR_F1:
+            return []
+        score = sum(found) / len(found)
+        return [f"At its thresholds the model had an F1 score of {score:.2f} on val: expect wrong and missing objects."]
 
     @classmethod
     def fitted_config(cls, train: Dataset, val: Dataset, config: Any) -> dict[str, Any]:
