@@ -60,7 +60,7 @@ def create_model(
         in_chans: channels of the image; the first convolution's weights are summed or repeated to fit.
         fresh_tokens: initialise tokens and regions anew where `num_tokens` is not what the weights have (Table 4).
         labels: names of the outputs. Where the weights name theirs, an output gets the weights of the class of its
-            name, and starts fresh where there is none. timm's models have no names, and ignore them.
+            name, and starts fresh where there is none.
         config: fields of the model's configuration.
 
     Raises:
@@ -78,8 +78,9 @@ def create_model(
     given = _read(checkpoint)
     if is_timm_model(name):
         return make_timm_model(
-            name, given, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, config=config
-        )
+            name, given, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, labels=labels,
+            config=config,
+        )  # fmt: skip
     variant = variant_named(name)
     if pretrained:
         given = read_checkpoint(released_weights(variant))

@@ -385,12 +385,13 @@ class ClassMetadata:
     """Values of each class besides its name, which weights carry.
 
     `category_ids` are the numbers that the data set itself uses; `thresholds` are the minimum scores of a detection,
-    chosen where precision and recall balance best, and `f1` is that balance: the F1 score there, from 0 to 1.
+    chosen where precision and recall balance best, and `f1` is that balance: the F1 score there, from 0 to 1,
+    None for a class that was not shown.
     """
 
     category_ids: tuple[int, ...] | None = None
     thresholds: tuple[float, ...] | None = None
-    f1: tuple[float, ...] | None = None
+    f1: tuple[float | None, ...] | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------- tables

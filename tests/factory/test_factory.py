@@ -216,3 +216,42 @@ def test_a_background_output_stays_the_last(tmp_path: Path) -> None:
     turned = create_model("sparseformer_detector_nano", checkpoint=kept, labels=("c", "d"))
     theirs, ours = first.head.classes.weight, turned.head.classes.weight
     assert torch.equal(ours[[0, 2]], theirs[[2, 3]])
+
+
+def test_a_head_that_tells_no_classes_apart_keeps_its_outputs(tmp_path: Path) -> None:
+    config = {"first_stage": "class_agnostic", "width": 32, "num_heads": 4, "ffn_width": 32, "encoder_depth": 1,
+              "decoder_depth": 1, "encoder_heads": "none", "backbone": "test_efficientnet",
+              "backbone_options": ()}  # fmt: skip
+    first = create_model("sparse_detr_nano", labels=("a", "b", "c"), **config)
+    view = Preprocessing(size=(64, 96), fit="short")
+    kept = save_checkpoint(tmp_path, first, name="sparse_detr_nano", preprocessing=view, labels=("a", "b", "c"))
+    turned = create_model("sparse_detr_nano", checkpoint=kept, labels=("c", "b"))
+    assert turned.agnostic_heads == ("proposal_head.classes",)
+    pairs = [(model.proposal_head.classes.weight, model.decoder_heads[0].classes.weight) for model in (first, turned)]
+    (proposal, decoder), (theirs, moved) = pairs
+    assert torch.equal(theirs, proposal[:2])
+    assert torch.equal(moved, decoder[[2, 1]])
+
+
+def test_synsets_name_the_outputs_of_a_released_model(tmp_path: Path) -> None:
+    from sparsevision.checkpoints.labels import imagenet_labels, imagenet_synsets, rows_by_name
+
+    assert rows_by_name(imagenet_labels(), imagenet_synsets()) is None
+    assert rows_by_name(imagenet_labels(), imagenet_synsets()[4:6]) == [4, 5]
+    assert rows_by_name(("a", "b"), ("b", "c")) == [1, None]
+
+
+def test_released_image_weights_still_start_a_model_of_videos() -> None:
+    image = create_model("sparseformer_nano", num_classes=1000)
+    released = replace(read_checkpoint(image.state_dict()), layout="v1", model_name=None, config=None, labels=None)
+    model = create_model("video_sparseformer_nano", checkpoint=released, labels=("left", "right"))
+    assert (model.num_classes, model.identity.labels) == (2, ("left", "right"))
+
+
+def test_timms_models_take_outputs_by_name_too(tmp_path: Path) -> None:
+    first = create_model("timm/test_vit", labels=("a", "b"))
+    view = preprocessing_of("timm/test_vit")
+    kept = save_checkpoint(tmp_path, first, name="timm/test_vit", preprocessing=view, labels=("a", "b"))
+    turned = create_model("timm/test_vit", checkpoint=kept, labels=("b", "a"))
+    assert torch.equal(turned.head.weight, first.head.weight[[1, 0]])
+    assert turned.identity.labels == ("b", "a")

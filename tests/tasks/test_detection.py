@@ -286,13 +286,13 @@ def test_nothing_scored_is_a_report_of_nothing() -> None:
 
 
 def test_thresholds_that_find_little_are_told() -> None:
-    def told(*f1: float) -> list[str]:
-        return DetectionTask(CLASSES, ClassMetadata(thresholds=(0.2, 0.3, 0.4), f1=f1 or None)).caveats()
+    def told(*f1: float | None, **options: float) -> list[str]:
+        return DetectionTask(CLASSES, ClassMetadata(thresholds=(0.2, 0.3, 0.4), f1=f1 or None)).caveats(**options)
 
     assert told(0.2, 0.1, 0.3) == [
-        "At its thresholds the model had an F1 score of 0.20 on val: expect wrong and missing objects."
+        "At its thresholds the model had a mean F1 of 0.20 on val: expect wrong and missing objects."
     ]
-    assert told(0.9, 0.1, 0.8) == told() == []
+    assert told(0.9, 0.1, 0.8) == told() == told(0.2, 0.1, 0.3, threshold=0.5) == told(None, 0.8, None) == []
 
 
 def _task_with(thresholds: tuple[float, ...] | None) -> DetectionTask:

@@ -15,7 +15,7 @@ from sparsevision.checkpoints.checkpoint import Checkpoint, LoadReport
 from sparsevision.checkpoints.cost import check_cost
 from sparsevision.checkpoints.hub import with_hub
 from sparsevision.checkpoints.identity import Identity
-from sparsevision.checkpoints.labels import public_classes
+from sparsevision.checkpoints.labels import public_classes, rows_by_name
 from sparsevision.checkpoints.layouts import (
     FREE_FIELDS,
     disagreements,
@@ -51,10 +51,11 @@ def assemble(
     checkpoint = _converted(variant, checkpoint, asked)
     as_stored = _stored_config(variant, checkpoint)
     wanted = configured(as_stored, asked)
+    theirs, _ = _known_classes(variant, checkpoint, as_stored.num_classes)
     options: dict[str, Any] = {
         "fresh_head": num_classes is not None and num_classes != as_stored.num_classes,
         "fresh_tokens": fresh_tokens,
-        "rows": _rows_by_name(_labels_of(variant, checkpoint, as_stored.num_classes), labels),
+        "rows": None if labels is None or theirs is None else rows_by_name(theirs, labels),
         "adapt_channels": getattr(wanted, "in_chans", 3) != getattr(as_stored, "in_chans", 3),
     }
     if checkpoint.config is not None:
@@ -69,19 +70,13 @@ def assemble(
     return _identified(model, variant, checkpoint, load_into(model, checkpoint, **options), labels)
 
 
-def _labels_of(variant: NamedVariant, checkpoint: Checkpoint, outputs: int) -> tuple[str, ...] | None:
-    """Returns the names of the outputs that weights have, or that a released head is known to have."""
+def _known_classes(
+    variant: NamedVariant, checkpoint: Checkpoint, outputs: int
+) -> tuple[tuple[str, ...] | None, ClassMetadata]:
+    """Returns names and metadata of the outputs that weights have, or that a released head is known to have."""
     if checkpoint.labels is not None or layout_named(checkpoint.layout) is None:
-        return checkpoint.labels
-    return public_classes(naming_of(variant.family).LABEL_SETS.get(outputs))[0]
-
-
-def _rows_by_name(theirs: Sequence[str] | None, ours: Sequence[str] | None) -> list[int | None] | None:
-    """Returns for each of our classes the one of the same name among theirs; None where there is nothing to move."""
-    if theirs is None or ours is None or tuple(theirs) == tuple(ours):
-        return None
-    places = {name: index for index, name in enumerate(theirs)}
-    return [places.get(name) for name in ours]
+        return checkpoint.labels, checkpoint.class_metadata or ClassMetadata()
+    return public_classes(getattr(naming_of(variant.family), "LABEL_SETS", {}).get(outputs))
 
 
 def configured(base: Any, changes: Mapping[str, Any]) -> Any:
@@ -181,16 +176,16 @@ def _identified(
     names: Sequence[str] | None,
 ) -> nn.Module:  # fmt: skip
     preprocessing = (checkpoint and checkpoint.preprocessing) or variant.preprocessing
-    labels = checkpoint.labels if checkpoint else None
-    metadata = (checkpoint and checkpoint.class_metadata) or ClassMetadata()
-    if names is not None and tuple(names) != labels:
-        labels, metadata = tuple(names), ClassMetadata()
-    elif report is not None and any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads):
-        labels, metadata = None, ClassMetadata()
-    elif labels is None and checkpoint is not None and layout_named(checkpoint.layout) is not None:
-        labels, metadata = public_classes(naming_of(variant.family).LABEL_SETS.get(model.config.num_classes))
+    known: tuple[tuple[str, ...] | None, ClassMetadata] = (None, ClassMetadata())
+    if checkpoint is not None and not (report is not None and _has_fresh_head(model, report)):
+        known = _known_classes(variant, checkpoint, model.config.num_classes)
+    labels, metadata = known if names is None or tuple(names) == known[0] else (tuple(names), ClassMetadata())
     model.identity = Identity(
         name=variant.name, preprocessing=preprocessing, labels=labels, report=report, class_metadata=metadata
     )
     model.default_cfg = timm_settings(variant)
     return model
+
+
+def _has_fresh_head(model: Any, report: LoadReport) -> bool:
+    return any(name.startswith(f"{head}.") for name in report.fresh for head in model.class_heads)

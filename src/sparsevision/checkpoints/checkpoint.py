@@ -64,5 +64,7 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [f"{self.loaded} tensors from {self.origin} (layout {self.layout}, {len(self.renamed)} renamed)"]
         kinds = ("missing", "unexpected", "fresh", "adapted")
+        if self.classes is not None:
+            lines.append("  outputs: {} of {} by the names of their classes".format(*self.classes))
         lines += [f"  {kind}: {', '.join(names)}" for kind in kinds if (names := getattr(self, kind))]
         return "\n".join(lines)

@@ -94,7 +94,7 @@ def _check_classes(description: Description, origin: str) -> None:
             given = f"{len(values)} {name} for {str(count)[:40]} {counted}"
             raise CheckpointError(f"{origin!r} has {given}: they must be as many.")
     for name in ("thresholds", "f1"):
-        if not all(0 <= value <= 1 for value in getattr(metadata, name) or ()):
+        if not all(value is None or 0 <= value <= 1 for value in getattr(metadata, name) or ()):
             raise CheckpointError(f"{origin!r} has {name} that are not scores: each must be from 0 to 1.")
 
 

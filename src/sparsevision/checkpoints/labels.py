@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,22 @@ def imagenet_labels() -> tuple[str, ...]:
 def imagenet_synsets() -> tuple[str, ...]:
     """Returns the WordNet numbers that ImageNet's folders are named after, in the same order."""
     return tuple(_table().label_names())
+
+
+def synonyms_of(labels: Sequence[str]) -> list[tuple[str, ...]]:
+    """Returns other names that the classes of a public label set go by, each in their order."""
+    return [imagenet_synsets()] if len(labels) == 1000 and tuple(labels) == imagenet_labels() else []
+
+
+def rows_by_name(theirs: Sequence[str], ours: Sequence[str]) -> list[int | None] | None:
+    """Returns for each of our classes the one of the same name among theirs; None where there is nothing to move."""
+    # Of several names that their classes go by, the ones that ours are in.
+    places = max(
+        ({name: index for index, name in enumerate(names)} for names in (theirs, *synonyms_of(theirs))),
+        key=lambda places: len({*ours} & places.keys()),
+    )
+    rows = [places.get(name) for name in ours]
+    return None if rows == [*range(len(theirs))] else rows
 
 
 @cache

@@ -36,9 +36,12 @@ def load_into(
     """
     own = model.state_dict()
     state = dict(checkpoint.state)
-    if rows is not None:
+    known = [] if rows is None else [row for row in rows if row is not None]
+    if rows is not None and known:
         _take_rows(model, own, state, rows)
     kept = _kept_fresh(model, own, state, fresh_head=fresh_head, fresh_tokens=fresh_tokens)
+    if rows is not None and not known:
+        kept.update(name for name in own if _is_head(model, name))
     unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
     for name in unused:
         del state[name]
@@ -57,29 +60,35 @@ def load_into(
         renamed=[(originals[name], name) for name in state if originals.get(name, name) != name],
         missing=missing + uncounted, unexpected=[originals.get(name, name) for name in unused],
         fresh=[name for name in own if name in kept], adapted=adapted,
-        classes=None if rows is None else (sum(row is not None for row in rows), len(rows)),
+        classes=None if rows is None else (len(known), len(rows)),
     )  # fmt: skip
 
 
 def _take_rows(
     model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor], rows: Sequence[int | None]
 ) -> None:
-    """Puts the outputs of a checkpoint's classes into the order of the model's, in heads that have one for each."""
+    """Puts the outputs of a checkpoint's classes into the order of the model's, in heads that have one for each.
+
+    What does not look like such a head is left as it is, to be refused.
+    """
     pairs = [(ours, theirs) for ours, theirs in enumerate(rows) if theirs is not None]
+    last = max(theirs for _, theirs in pairs)
+    agnostic = tuple(f"{head}." for head in getattr(model, "agnostic_heads", ()))
     for name in [name for name in own if name in state and _is_head(model, name)]:
         mine, given = own[name], state[name]
         # Behind the classes' outputs there may be one of the background.
-        behind = mine.shape[0] - len(rows)
-        if behind < 0 or mine.shape[1:] != given.shape[1:] or any(theirs >= len(given) - behind for _, theirs in pairs):
+        behind = len(mine) - len(rows)
+        alike = given.ndim == mine.ndim > 0 and given.is_floating_point() and mine.shape[1:] == given.shape[1:]
+        if behind < 0 or not alike or last >= len(given) - behind:
             continue
-        if mine.is_meta:
-            state[name] = mine
-            continue
+        # A head that tells no classes apart has the same outputs in any order.
+        moved = [(row, row) for row in range(min(len(mine), len(given)))] if name.startswith(agnostic) else pairs
         taken = mine.detach().clone()
-        for ours, theirs in pairs:
-            taken[ours] = given[theirs].to(taken)
-        if behind:
-            taken[-behind:] = given[-behind:].to(taken)
+        if not taken.is_meta:
+            for ours, theirs in moved:
+                taken[ours] = given[theirs].to(taken)
+            if behind:
+                taken[-behind:] = given[-behind:].to(taken)
         state[name] = taken
 
 

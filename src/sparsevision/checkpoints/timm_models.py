@@ -17,7 +17,7 @@ from torch import nn
 from sparsevision.checkpoints.checkpoint import Checkpoint
 from sparsevision.checkpoints.cost import check_cost
 from sparsevision.checkpoints.identity import Identity
-from sparsevision.checkpoints.labels import imagenet_labels
+from sparsevision.checkpoints.labels import imagenet_labels, rows_by_name
 from sparsevision.checkpoints.loading import load_into
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, first_line
 from sparsevision.models.registry import NamedVariant, variants
@@ -34,7 +34,7 @@ def is_timm_model(name: str) -> bool:
 
 def make_timm_model(
     name: str, checkpoint: Checkpoint | None = None, *, pretrained: bool = False, num_classes: int | None = None,
-    in_chans: int | None = None, config: Mapping[str, Any] | None = None,
+    in_chans: int | None = None, labels: Sequence[str] | None = None, config: Mapping[str, Any] | None = None,
 ) -> nn.Module:  # fmt: skip
     """Makes timm's model of the name after "timm/", as `create_model` does, from timm's weights or a checkpoint."""
     check_timm_name(name)
@@ -45,6 +45,8 @@ def make_timm_model(
     except ConfigError as error:
         assert checkpoint is not None
         raise CheckpointError(f"The configuration in {checkpoint.origin} is refused. {error}") from error
+    theirs = checkpoint.labels if checkpoint else None
+    rows = None if labels is None or theirs is None else rows_by_name(theirs, labels)
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}
@@ -52,20 +54,20 @@ def make_timm_model(
     if checkpoint is not None and checkpoint.config is not None:
         # A description may ask for more than its weights fill; nothing is allocated before that is ruled out.
         probe = _shapes_of(bare, options, checkpoint.origin)
-        load_into(probe, checkpoint, fresh_head=num_classes is not None, allow_nonfinite=True)
+        load_into(probe, checkpoint, fresh_head=num_classes is not None, allow_nonfinite=True, rows=rows)
         usual = set(options) <= {"num_classes", "in_chans"} and checkpoint.preprocessing == timm_preprocessing(name)
         if checkpoint.preprocessing is not None and not usual:
             check_cost(probe, checkpoint.preprocessing.input_shape(options.get("in_chans", 3)), checkpoint.origin)
     model: Any = make_bare(bare, pretrained=pretrained, **options)
     report = None
     if checkpoint is not None:
-        report = load_into(model, checkpoint, fresh_head=num_classes is not None)
-    labels = checkpoint.labels if checkpoint else None
+        report = load_into(model, checkpoint, fresh_head=num_classes is not None, rows=rows)
+    known = checkpoint.labels if checkpoint and not (report and report.fresh) else None
     if pretrained and num_classes is None and getattr(model, "num_classes", None) == 1000:
-        labels = imagenet_labels()
+        known = imagenet_labels()
     preprocessing = (checkpoint and checkpoint.preprocessing) or timm_preprocessing(name)
-    labels = None if report and report.fresh else labels
-    model.identity = Identity(name=name, preprocessing=preprocessing, labels=labels, report=report, options=options)
+    names = known if labels is None else tuple(labels)
+    model.identity = Identity(name=name, preprocessing=preprocessing, labels=names, report=report, options=options)
     return model
 
 

@@ -93,7 +93,7 @@ def predict(
         shown.end()
     if not stop.signal or shown.number:
         report_skipped(skipped + predictor.skipped, shown.number)
-    for caveat in () if json_ else predictor.task.caveats():
+    for caveat in () if json_ else predictor.task.caveats(**asked):
         print(caveat, file=sys.stderr)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)

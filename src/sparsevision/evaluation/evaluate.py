@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparsevision.checkpoints.labels import imagenet_labels, imagenet_synsets
+from sparsevision.checkpoints.labels import synonyms_of
 from sparsevision.data.loading import make_loader
 from sparsevision.data.preprocessing import batch_for, least_decoded_side
 from sparsevision.data.subset import labelled_as
@@ -94,9 +94,8 @@ class Evaluation:
         kind = task_named(task_of(identity.name))
         chosen = split or default_split(kind, checkpoint, data)
         dataset = kind.open(data, chosen, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
-        synonyms = [imagenet_synsets()] if len(labels) == 1000 and labels == imagenet_labels() else []
         self.task: Task = kind(labels, identity.class_metadata)
-        self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms)
+        self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms_of(labels))
         self.model: Any = model.to(self.device)
 
     def report(

@@ -243,8 +243,8 @@ class Task(ABC):
         """Returns what a person should know about data sets and a model before training, in sentences."""
         return []
 
-    def caveats(self) -> list[str]:
-        """Returns what a person should know of the results of a model, from what its weights say, in sentences."""
+    def caveats(self, **options: Any) -> list[str]:
+        """Returns what a person should know of results with some options, from what the weights say, in sentences."""
         return []
 
     @classmethod

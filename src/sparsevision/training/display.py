@@ -64,6 +64,7 @@ class Display:
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
         self._left, self._timed, self._seconds = 0, 0, 0.0
         self._since: float | None = None
+        self._warm = False
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -81,7 +82,7 @@ class Display:
     def epoch(self, number: int, of: int, steps: int, done: int) -> None:
         """Starts an epoch's bar."""
         # The first step of all is left out, in which everything is warmed up.
-        self._since = time.monotonic() if self._timed else None
+        self._since = time.monotonic() if self._warm else None
         self.progress.reset(self._bar, total=steps, completed=done, visible=True)
         self.progress.update(self._bar, description=f"epoch {number}/{of}")
 
@@ -96,7 +97,7 @@ class Display:
         now = time.monotonic()
         if self._since is not None:
             self._timed, self._seconds = self._timed + 1, self._seconds + now - self._since
-        self._since = now
+        self._since, self._warm = now, True
         if self._left and self._seconds >= _SECONDS_THAT_TELL:
             seconds = self._seconds / self._timed * self._left
             self.say(f"{self._left:,} steps take about {_spoken(seconds)}, apart from scoring{self._limit}.")

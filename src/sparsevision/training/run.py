@@ -274,10 +274,8 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
     report = getattr(getattr(model, "identity", None), "report", None)
     if report is not None and report.classes is not None:
         known, of = report.classes
-        loaders.sentences.append(
-            f"The starting weights know {known} of the {of} classes by name: what tells them is kept; the others start "
-            "fresh."
-        )
+        rest = "" if known == of else "; the other classes start fresh" if known else ": all start fresh"
+        loaders.sentences.append(f"Of {of} classes {known} are known to the starting weights by name{rest}.")
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
     return Parts(model, task, loaders, make_teacher(recipe, classes))
 

@@ -172,6 +172,13 @@ class SparseDETR(nn.Module):
         return tuple(f"{name}.classes" for name in heads)
 
     @property
+    def agnostic_heads(self) -> tuple[str, ...]:
+        """The layers of `class_heads` that tell objects from what is none, and no classes apart."""
+        if self.config.first_stage == "class_specific":
+            return ()
+        return tuple(name for name in self.class_heads if name.startswith(("proposal_head.", "objectness.")))
+
+    @property
     def backbone_name(self) -> str:
         """The classifier that the backbone is of, by timm's name."""
         return self.backbone.name

@@ -87,7 +87,7 @@ class DetectionReport:
         return ClassMetadata(
             category_ids=self.category_ids,
             thresholds=tuple(one.threshold for one in self.per_class),
-            f1=tuple(one.f1 or 0.0 for one in self.per_class),
+            f1=tuple(one.f1 for one in self.per_class),
         )
 
     def tables(self) -> list[Table]:

@@ -123,13 +123,13 @@ class DetectionTask(Task):
             if queries is not None and most > queries
         ]
 
-    def caveats(self) -> list[str]:
+    def caveats(self, **options: Any) -> list[str]:
         """Tells of thresholds at which training found little right."""
-        found = self.class_metadata.f1
-        if not found or sum(found) / len(found) >= POOR_F1:
+        found = [f1 for f1 in self.class_metadata.f1 or () if f1 is not None]
+        score = sum(found) / max(len(found), 1)
+        if not found or score >= POOR_F1 or options.get("threshold") is not None:
             return []
-        score = sum(found) / len(found)
-        return [f"At its thresholds the model had an F1 score of {score:.2f} on val: expect wrong and missing objects."]
+        return [f"At its thresholds the model had a mean F1 of {score:.2f} on val: expect wrong and missing objects."]
 
     @classmethod
     def fitted_config(cls, train: Dataset, val: Dataset, config: Any) -> dict[str, Any]:
