@@ -12,7 +12,6 @@ apart. Writes `results/training_step.md` and `.json`.
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import cyclopts
@@ -21,7 +20,7 @@ from claims import milliseconds
 from publishing import publish
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
-from sparsevision.measure.speed import ratio_of_medians
+from sparsevision.measure.speed import Settings, ratio_of_medians, time_interleaved
 from versions import Child
 
 # Runs in a child: makes a detector as a recipe would, and answers each line with the seconds of a step.
@@ -74,19 +73,14 @@ def main(
         "now, the former network": child(here, FORMER),
         "now": child(here, {}),
     }
-    turns: dict[str, list[float]] = {name: [] for name in children}
-    for each in children.values():
-        each()  # the first step does not count
-    for number in range(rounds):
-        for name in random.Random(number).sample([*children], len(children)):
-            turns[name].append(children[name]())
+    turns = time_interleaved(children, Settings(rounds=rounds, turn_seconds=0))
     rows = [
         (name, milliseconds(seconds), str(ratio_of_medians(turns["before"], seconds)))
         for name, seconds in turns.items()
     ]
     how = (
         f"{describe_machine()}.\n\n`sparse_detr_nano`, steps of {batch} images on {threads} threads, bfloat16; "
-        f"{rounds} rounds in random order, medians with quartiles, ratios of medians with a 90 % bootstrap interval."
+        f"{rounds} rounds, medians with quartiles, ratios of medians with a 90 % bootstrap interval."
     )
     table = markdown_table(("version", "ms a step", "times as fast as before"), rows)
     record = [{"version": name, "seconds": seconds} for name, seconds in turns.items()]

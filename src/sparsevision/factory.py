@@ -160,9 +160,8 @@ def list_models(pattern: str = "*") -> list[str]:
     """
     if is_timm_model(pattern):
         return timm_models.timm_names(pattern)
-    names = variants()
-    tagged = (f"{name}.{tag}" for name, variant in names.items() for tag in variant.tags)
-    return sorted(name for name in (tagged if "." in pattern else names) if fnmatchcase(name, pattern))
+    tagged = (name for variant in variants().values() for name in variant.tagged_names)
+    return sorted(name for name in (tagged if "." in pattern else variants()) if fnmatchcase(name, pattern))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,9 +95,7 @@ def _settings(variant: NamedVariant) -> dict[str, Any]:
 
 _CLASSIFIERS = {name: variant for name, variant in variants().items() if variant.family.answers_timm}
 _TAGGED = {
-    name: variant_named(name)
-    for bare, variant in _CLASSIFIERS.items()
-    for name in ([f"{bare}.{tag}" for tag in variant.tags] or [bare])
+    name: variant_named(name) for bare, variant in _CLASSIFIERS.items() for name in (variant.tagged_names or (bare,))
 }
 default_cfgs = generate_default_cfgs({name: _settings(variant) for name, variant in _TAGGED.items()})
 __all__ = [*_CLASSIFIERS]

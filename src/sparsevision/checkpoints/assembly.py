@@ -51,11 +51,12 @@ def assemble(
     checkpoint = _converted(variant, checkpoint, asked)
     as_stored = _stored_config(variant, checkpoint)
     wanted = configured(as_stored, asked)
-    theirs, _ = _known_classes(variant, checkpoint, as_stored.num_classes)
+    # Looked up where they are needed alone: the names of a public label set lie in other libraries.
+    theirs = None if labels is None else _known_classes(variant, checkpoint, as_stored.num_classes)[0]
     options: dict[str, Any] = {
         "fresh_head": num_classes is not None and num_classes != as_stored.num_classes,
         "fresh_tokens": fresh_tokens,
-        "rows": None if labels is None or theirs is None else rows_by_name(theirs, labels),
+        "rows": rows_by_name(theirs, labels),
         "adapt_channels": getattr(wanted, "in_chans", 3) != getattr(as_stored, "in_chans", 3),
     }
     if checkpoint.config is not None:

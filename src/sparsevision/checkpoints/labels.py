@@ -52,8 +52,10 @@ def synonyms_of(labels: Sequence[str]) -> list[tuple[str, ...]]:
     return [imagenet_synsets()] if len(labels) == 1000 and tuple(labels) == imagenet_labels() else []
 
 
-def rows_by_name(theirs: Sequence[str], ours: Sequence[str]) -> list[int | None] | None:
+def rows_by_name(theirs: Sequence[str] | None, ours: Sequence[str] | None) -> list[int | None] | None:
     """Returns for each of our classes the one of the same name among theirs; None where there is nothing to move."""
+    if theirs is None or ours is None:
+        return None
     # Of several names that their classes go by, the ones that ours are in.
     places = max(
         ({name: index for index, name in enumerate(names)} for names in (theirs, *synonyms_of(theirs))),

@@ -45,8 +45,7 @@ def make_timm_model(
     except ConfigError as error:
         assert checkpoint is not None
         raise CheckpointError(f"The configuration in {checkpoint.origin} is refused. {error}") from error
-    theirs = checkpoint.labels if checkpoint else None
-    rows = None if labels is None or theirs is None else rows_by_name(theirs, labels)
+    rows = rows_by_name(checkpoint.labels if checkpoint else None, labels)
     classes = num_classes if num_classes is not None else stored.get("num_classes", _outputs(name, checkpoint))
     asked = {"num_classes": classes, "in_chans": in_chans or stored.get("in_chans")}
     options = {**stored, **{key: value for key, value in asked.items() if value is not None}, **(config or {})}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -59,8 +60,6 @@ def predict(
     weights = model
     if runtime != "pytorch":
         model, options = _in_runtime(model, runtime, options, device, features)
-    import sys
-
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.video import is_live
@@ -106,8 +105,6 @@ def _in_runtime(
     features: Path | None,
 ) -> tuple[str, dict[str, str]]:  # fmt: skip
     """Returns the file that a runtime runs in the model's place, and the options that are not fixed in it."""
-    import sys
-
     from sparsevision.export.fastest import choose_runtime
     from sparsevision.factory import open_model
     from sparsevision.inference.options import options_of, resolve_options
@@ -132,8 +129,6 @@ def _inputs(predictor: Predictor, given: Sequence[str], skipped: list[Skipped], 
 
     Raises ConfigError for a source without an end where whole videos are seen.
     """
-    import sys
-
     from sparsevision.inference.clips import clips_of, in_windows
     from sparsevision.inference.sources import find_images
     from sparsevision.inference.video import is_live, with_frames

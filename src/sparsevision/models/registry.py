@@ -140,6 +140,11 @@ class NamedVariant:
     weights: Weights | None = None
 
     @property
+    def tagged_names(self) -> tuple[str, ...]:
+        """The name with each tag that there is."""
+        return tuple(f"{self.name}.{tag}" for tag in self.tags)
+
+    @property
     def tagged_name(self) -> str:
         """The name with the tag, where there is one."""
         return self.name if self.tag is None else f"{self.name}.{self.tag}"
@@ -191,6 +196,6 @@ def variant_named(name: str) -> NamedVariant:
     if not dot or tag == found.tag:
         return found
     if tag not in found.tags:
-        raise UnknownNameError("model with a tag", name, [f"{bare}.{each}" for each in found.tags] or [bare])
+        raise UnknownNameError("model with a tag", name, found.tagged_names or (bare,))
     described: Variant = import_module(found.family.variants).VARIANTS[bare]
     return _tagged(bare, found.family, described, tag)

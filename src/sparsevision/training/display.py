@@ -62,9 +62,8 @@ class Display:
         self.draws = not quiet and self.console.is_terminal
         self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.draws)
         self._bar = self.progress.add_task("", total=None, losses="", visible=False)
-        self._left, self._timed, self._seconds = 0, 0, 0.0
-        self._since: float | None = None
-        self._warm = False
+        self._left, self._limit, self._timed, self._seconds = 0, "", 0, 0.0
+        self._since: float | None = None  # until the first step, in which everything is warmed up
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -81,8 +80,8 @@ class Display:
 
     def epoch(self, number: int, of: int, steps: int, done: int) -> None:
         """Starts an epoch's bar."""
-        # The first step of all is left out, in which everything is warmed up.
-        self._since = time.monotonic() if self._warm else None
+        if self._since is not None:  # what came between epochs is none of a step's time
+            self._since = time.monotonic()
         self.progress.reset(self._bar, total=steps, completed=done, visible=True)
         self.progress.update(self._bar, description=f"epoch {number}/{of}")
 
@@ -97,7 +96,7 @@ class Display:
         now = time.monotonic()
         if self._since is not None:
             self._timed, self._seconds = self._timed + 1, self._seconds + now - self._since
-        self._since, self._warm = now, True
+        self._since = now
         if self._left and self._seconds >= _SECONDS_THAT_TELL:
             seconds = self._seconds / self._timed * self._left
             self.say(f"{self._left:,} steps take about {_spoken(seconds)}, apart from scoring{self._limit}.")

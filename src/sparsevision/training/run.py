@@ -18,6 +18,7 @@ from sparsevision.data.preprocessing import least_decoded_side
 from sparsevision.data.subset import divided
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.evaluation.evaluate import evaluate_batches, nothing_read
+from sparsevision.factory import identity_of
 from sparsevision.tasks import Measure, Report, Task
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
@@ -106,12 +107,13 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
     accelerator = make_accelerator(recipe, out)
     folder = RunFolder(out, writes=accelerator.is_main_process)
     with Display(quiet=not accelerator.is_main_process) as display, one_sentence_for_memory(recipe):
+        trackers = Trackers(accelerator, display.say)
         try:
             folder.open(recipe, resume=resume)
             accelerator.wait_for_everyone()
             seed_everything(recipe.run.seed)
             made = parts(accelerator)
-            run = make_session(recipe, made, accelerator, folder, display)
+            run = make_session(recipe, made, accelerator, folder, display, trackers)
             seed_everything(recipe.run.seed + accelerator.process_index)
             position = run.restore() if resume else 0
             if resume:
@@ -121,11 +123,11 @@ def fit(recipe: Recipe, parts: Callable[[Accelerator], Parts], *, out: str | Pat
             origin = {"classes": len(made.task.classes), "fingerprint": made.loaders.fingerprint, **made.loaders.origin}
             folder.write_data(origin, made.loaders.scored_names, made.loaders.files)
             folder.start_logging(position, run.progress.step)
-            run.trackers.start(recipe, folder.path.name)
+            trackers.start(recipe, folder.path.name)
             with run.stop:
                 finished = run_epochs(run, made.loaders)
         finally:
-            Trackers(accelerator, display.say).close()
+            trackers.close()
             folder.close()
         accelerator.end_training()
         return _summary(run, finished)
@@ -271,9 +273,9 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         model = make_model(recipe.with_values({"model.config": {**asked, **fitted}}), classes)
         values = ", ".join(f"{name} = {value}" for name, value in fitted.items())
         loaders.sentences.append(f"Set by the data: model.config.{values}.")
-    report = getattr(getattr(model, "identity", None), "report", None)
-    if report is not None and report.classes is not None:
-        known, of = report.classes
+    identity = identity_of(model)
+    if identity is not None and identity.report is not None and identity.report.classes is not None:
+        known, of = identity.report.classes
         rest = "" if known == of else "; the other classes start fresh" if known else ": all start fresh"
         loaders.sentences.append(f"Of {of} classes {known} are known to the starting weights by name{rest}.")
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
@@ -281,7 +283,7 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
 
 
 def make_session(
-    recipe: Recipe, parts: Parts, accelerator: Accelerator, folder: RunFolder, display: Display
+    recipe: Recipe, parts: Parts, accelerator: Accelerator, folder: RunFolder, display: Display, trackers: Trackers
 ) -> Session:
     """Puts model, teacher, optimiser, schedule and average together, on the device."""
     model: Any = parts.model.to(accelerator.device)
@@ -316,7 +318,7 @@ def make_session(
     return Session(
         recipe=recipe, task=parts.task, accelerator=accelerator, model=model, learner=prepared, optimiser=optimiser,
         schedule=schedule, ema=ema, teacher=teacher, folder=folder, fingerprint=parts.loaders.fingerprint,
-        display=display, trackers=Trackers(accelerator, display.say), steps_per_epoch=steps_per_epoch,
+        display=display, trackers=trackers, steps_per_epoch=steps_per_epoch,
     )  # fmt: skip
 
 
