@@ -6,7 +6,7 @@
 A step is forward, loss, backward, clipping and AdamW in bfloat16, on batches of the training split that were read
 before, of a short side of 256 px (before, 256 x 341; with sides at multiples of 32, 256 x 352). The
 former network is timed under both versions, so that what the code gained and what the smaller network gained are told
-apart. Writes `results/training_step.md` and `.json`.
+apart; and the present one with its denoising queries, which make a step slower and the model better, and without. Writes `results/training_step.md` and `.json`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ for number, _ in enumerate(sys.stdin):
     batch = batches[number % len(batches)]
     began = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16):
-        output = model(batch.images, **({} if batch.sizes is None else {"sizes": batch.sizes}))
+        given = {} if batch.sizes is None else {"sizes": batch.sizes}
+        if getattr(model, "reads_targets", False):
+            given["targets"] = batch.targets
+        output = model(batch.images, **given)
         loss = torch.stack([*task.loss(output, batch, task.count(batch)).values()]).sum()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
@@ -70,7 +73,8 @@ def main(
 
     children = {
         "before": child(before, FORMER),
-        "now, the former network": child(here, FORMER),
+        "now, the former network": child(here, FORMER | {"denoising": 0}),
+        "now, without denoising queries": child(here, {"denoising": 0}),
         "now": child(here, {}),
     }
     turns = time_interleaved(children, Settings(rounds=rounds, turn_seconds=0))

@@ -318,7 +318,8 @@ def test_aliases_of_one_head_are_one_head(refined: bool, tmp_path: Path) -> None
     torch.manual_seed(0)
     options = {"queries": "learned", "selection": "all", "boxes": "refined" if refined else "direct", "num_classes": 3,
                "heads": "own" if refined else "shared", "encoder_depth": 1, "decoder_depth": 3, "ffn_width": 64,
-               "encoder_heads": "none", "backbone": "test_efficientnet", "backbone_options": ()}  # fmt: skip
+               "encoder_heads": "none", "backbone": "test_efficientnet", "backbone_options": (),
+               "denoising": 0}  # fmt: skip
     model = create_model("deformable_detr_nano", **options)
     state = released_names(model, refined)
     save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / "plain.safetensors")

@@ -23,7 +23,7 @@ from sparsevision.tasks.detection.matching import GAMMA
 
 SMALL: dict[str, Any] = {
     "backbone": "test_efficientnet", "backbone_options": (), "encoder_depth": 2, "decoder_depth": 3, "ffn_width": 32,
-    "width": 64, "num_queries": 7, "num_classes": 3, "dropout": 0.0,
+    "width": 64, "num_queries": 7, "num_classes": 3, "dropout": 0.0, "denoising": 0,
 }  # fmt: skip
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 TARGETS = [
@@ -148,14 +148,15 @@ def test_denoising_without_objects_adds_nothing() -> None:
     assert all(each.grad is None or each.grad.isfinite().all() for each in model.parameters())
 
 
-@pytest.mark.parametrize("option", [{"denoising": 12}, {"selection": "salience"}])
-def test_training_without_the_targets_that_it_reads_is_refused(option: dict[str, Any]) -> None:
-    model = network(**option)
-    assert model.reads_targets
-    with pytest.raises(ConfigError, match="training builds something of the targets"):
-        model(IMAGES)
+def test_training_without_targets_leaves_denoising_out_and_refuses_salience() -> None:
     assert not network().reads_targets
-    assert len(model.eval()(IMAGES).heads) == 1
+    denoising, salience = network(denoising=12), network(selection="salience")
+    assert denoising.reads_targets
+    assert salience.reads_targets
+    assert len(denoising(IMAGES).heads) == len(network()(IMAGES).heads)
+    with pytest.raises(ConfigError, match="learned from the targets' boxes"):
+        salience(IMAGES)
+    assert len(salience.eval()(IMAGES).heads) == 1
 
 
 def test_given_assignments_are_not_matched() -> None:

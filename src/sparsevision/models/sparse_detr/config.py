@@ -68,7 +68,8 @@ class SparseDETRConfig:
         numerics: "released" or "clean".
         look_forward: "once", or "twice": in training, the loss of a layer's boxes also reaches the layer before.
         query_groups: groups of queries in training, each matched with all objects; predictions come from the first.
-        denoising: about how many disturbed objects training gives the decoder to put right; 0 for none.
+        denoising: about how many disturbed objects training gives the decoder to put right, where the model is called
+            with `targets`; 0 for none.
     """
 
     backbone: str = "resnet50"
@@ -120,7 +121,10 @@ class SparseDETRConfig:
                 "look_forward='twice' is for boxes that are refined from layer to layer: use boxes='refined'."
             )
         if not self.two_stage and (self.query_groups > 1 or self.denoising):
-            raise ConfigError("query_groups and denoising start from boxes: they need queries='tokens' or 'boxes'.")
+            raise ConfigError(
+                "query_groups and denoising start from boxes: they need queries='tokens' or 'boxes'; with "
+                "queries='learned' set query_groups=1 and denoising=0."
+            )
 
     def for_objects(self, most: int) -> dict[str, int]:
         """Returns fields with which images of so many objects can be trained on; none where they can as it is."""

@@ -212,7 +212,7 @@ class SparseDETR(nn.Module):
         """Detects objects in normalised images; boxes are (cx, cy, w, h) as fractions of the valid image.
 
         `targets`, in training, hold each image's "labels" and "boxes", crowds left out, for networks that read them
-        (`reads_targets`).
+        (`reads_targets`). Without them nothing is disturbed for `denoising`, and a "salience" selection cannot learn.
         """
         run = self.run(images, sizes=sizes, targets=targets, keep_ratio=keep_ratio, selection=selection)
         if trace is not None:
@@ -228,8 +228,10 @@ class SparseDETR(nn.Module):
     ) -> DetectionPass:  # fmt: skip
         """Computes one pass and returns all of its parts."""
         self._check(images, keep_ratio, selection)
-        if self.training and self.reads_targets and targets is None:
-            raise ConfigError("This model's training builds something of the targets: give them, or call eval() first.")
+        if self.training and self.salience is not None and targets is None:
+            raise ConfigError(
+                "selection='salience' is learned from the targets' boxes: give targets, or call eval() first."
+            )
         pyramid, boxes = self.neck(self.backbone(images), images, sizes)
         way = selection or self.config.selection
         scores, objectness = self._scores(pyramid, boxes, way)

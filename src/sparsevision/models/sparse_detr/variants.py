@@ -24,7 +24,7 @@ KEPT_PERCENT = (10, 20, 30, 40, 50)
 _NANO = replace(
     _SPARSE, backbone="mobilenetv2_100", backbone_options=(("pad_type", "same"),), frozen_stages="none",
     width=128, num_heads=4, encoder_depth=3, decoder_depth=3, ffn_width=256, num_queries=100, num_classes=3,
-    dropout=0.0, keep_ratio=0.3, numerics="clean",
+    dropout=0.0, denoising=60, keep_ratio=0.3, numerics="clean",
 )  # fmt: skip
 
 CONFIGS: Mapping[str, SparseDETRConfig] = (
