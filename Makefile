@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help demo test lint docs browser clean
 help:
-	@echo "make demo   recognise real photographs with the shipped weights, and draw where the model looked"
+	@echo "make demo   what the shipped models make of real photographs, and where they looked"
 	@echo "make test   all tests: the quick ones, then the slow ones"
 	@echo "make lint   ruff, its formatter, mypy --strict"
 	@echo "make docs   the documentation, into docs/_build/html"

@@ -4,9 +4,10 @@
     python benchmarks/training_step.py ../before BCCD
 
 A step is forward, loss, backward, clipping and AdamW in bfloat16, on batches of the training split that were read
-before, of a short side of 256 px (before, 256 x 341; with sides at multiples of 32, 256 x 352). The
-former network is timed under both versions, so that what the code gained and what the smaller network gained are told
-apart; and the present one with its denoising queries, which make a step slower and the model better, and without. Writes `results/training_step.md` and `.json`.
+before, of a short side of 256 px (before, 256 x 341; with sides at multiples of 32, 256 x 352). The former network is
+timed under both versions, so that what the code gained and what the smaller network gained are told apart; and the
+present one with its denoising queries, which make a step slower and the model better, and without. Writes
+`results/training_step.md` and `.json`.
 """
 
 from __future__ import annotations

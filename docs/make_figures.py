@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sparsevision import Predictor
-from sparsevision.cli.demo import photographs
+from sparsevision.cli.demo import found_scenes
 from sparsevision.data import Dataset, Record
 from sparsevision.explain import ControlSweep, Explanation, comparison_figure, save_animation
 from sparsevision.explain.animations.control_values import sweep_animation
@@ -85,8 +85,8 @@ def main(
 
 
 def illustrate(predictor: Predictor, out: Path) -> None:
-    """Draws the pagoda among the photographs of `sparsevision demo`."""
-    [pagoda] = explain_images(predictor, [path for path in photographs() if Path(path).stem == "china"])
+    """Draws the pagoda among the scenes of `sparsevision demo`."""
+    [pagoda] = explain_images(predictor, [path for scene, path in found_scenes() if scene.name == "pagoda"])
     figures = {"stages": stages_figure, "tokens": partial(tokens_figure, top_tokens=3), "disturbed": disturbed_figure}
     for kind, draw in figures.items():
         save(shot(draw(pagoda), dpi=150), out / f"pagoda-{kind}.jpg")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
+from sparsevision.cli.demo import SCENES, found_scenes
 from sparsevision.evaluation.faithfulness import measure_faithfulness
 from sparsevision.factory import create_model, preprocessing_of
 from sparsevision.tasks import open_dataset
@@ -126,8 +128,35 @@ def test_the_demo_says_what_it_saw_and_what_it_knows(checkpoint, data, tmp_path,
     assert (tmp_path / "0.gif").is_file()
 
 
-def test_the_demo_finds_photographs_on_this_machine():
-    from sparsevision.cli.demo import photographs
+def test_the_demo_shows_every_shipped_model_and_a_failure(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "shown")]) == 0
+    said = capsys.readouterr().out
+    page = (tmp_path / "shown" / "index.html").read_text(encoding="utf-8")
+    assert [scene for scene, _ in found_scenes()] == list(SCENES)
+    for scene in SCENES:
+        assert scene.shows in said
+        assert (tmp_path / "shown" / scene.name / "page.html").is_file()
+        assert f'href="{scene.name}/page.html"' in page
+        assert scene.model in page
+    assert "a pagoda, which it gets wrong" in said
+    assert "a motorbike, which it gets wrong" not in said
+    assert (tmp_path / "shown" / "blood-cells" / "blood-cells.gif").is_file()
+    assert main(["demo", "--out", str(tmp_path / "shown")]) == 0
 
-    names = [path.rsplit("/", 1)[-1] for path in photographs()]
-    assert names == ["motorcycle_left.png", "coffee.png", "chelsea.png", "china.jpg"]
+
+def test_the_demo_names_what_it_cannot_show_and_keeps_others_files(tmp_path, capsys, monkeypatch):
+    scenes = [scene for scene in SCENES if scene.name == "nuclei"]
+    missing = replace(scenes[0], name="x", package="no_such_package", shows="a whale")
+    without = replace(scenes[0], name="y", needs="no_such_package", shows="a shark")
+    monkeypatch.setattr("sparsevision.cli.demo.SCENES", (*scenes, missing, without))
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    assert "Left out: a whale; a shark." in capsys.readouterr().out
+    (tmp_path / "nuclei" / "page.html").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 2
+    assert "page.html' exists already" in capsys.readouterr().err
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "index.html").write_text("mine")
+    assert main(["demo", "--out", str(other)]) == 2
+    assert (other / "index.html").read_text() == "mine"
+    assert [path.name for path in other.iterdir()] == ["index.html"]

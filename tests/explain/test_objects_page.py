@@ -27,7 +27,7 @@ def page_file(make_sweep, make_objects, tmp_path) -> Path:
         make_sweep(name=f"/home/somebody/{HOSTILE_NAME}", labels=(HOSTILE_LABEL, "red")),
         make_objects(name="dense.jpg", labels=(), chooses=False),
     ]
-    return save_page(sweeps, tmp_path / "page.html", title="Where & <why>", model="nano")
+    return save_page(sweeps, tmp_path / "page.html", title="Where & <why>")
 
 
 def content(path: Path) -> dict[str, Any]:

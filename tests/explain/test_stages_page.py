@@ -25,7 +25,7 @@ def page_file(make_explanation, tmp_path) -> Path:
         make_explanation(Image.effect_noise((240, 160), 60).convert("RGB"), name="first.jpg"),
         make_explanation(name=f"/home/somebody/{HOSTILE_NAME}", labels=(HOSTILE_LABEL, "ferry", "lotus")),
     ]
-    return save_page(explanations, tmp_path / "page.html", title="Where & <why>", model="nano")
+    return save_page(explanations, tmp_path / "page.html", title="Where & <why>")
 
 
 def test_the_page_holds_everything_and_refers_to_nothing_else(page_file):

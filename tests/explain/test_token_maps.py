@@ -103,7 +103,7 @@ def page_file(make_maps: MakeExplanation, tmp_path: Path) -> Path:
         make_maps("first.jpg"),
         make_maps("/home/somebody/second.jpg", interaction=False),
     ]
-    return save_page(explanations, tmp_path / "page.html", model="vt")
+    return save_page(explanations, tmp_path / "page.html")
 
 
 def test_the_page_holds_every_map_and_refers_to_nothing_else(page_file: Path) -> None:

@@ -19,7 +19,9 @@ from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import CheckpointError, ConfigError
 from sparsevision.export import FORMATS, ExportOptions, export_model
+from sparsevision.factory import open_model
 from sparsevision.runtimes import open_exported
+from sparsevision.runtimes.runtime import OpenVinoRuntime
 from sparsevision.types import Preprocessing
 from tiny_detector import save_tiny_detector
 from video_folder import draw_video_folder
@@ -141,6 +143,43 @@ def test_a_detector_updates_as_many_tokens_as_in_pytorch_at_any_size(
         assert kept[0].grids == kept[1].grids
         shapes.add(kept[0].grids)
     assert len(shapes) >= 3
+
+
+@pytest.mark.parametrize("way", ["onnx", "openvino"])
+def test_of_tokens_with_equal_scores_the_same_are_updated(
+    way: str, detector: Path, tmp_path: Path, photographs: list[Path]
+) -> None:
+    model = open_model(detector)
+    torch.nn.init.zeros_(model.scorer.mlp[-1].weight)
+    path = tmp_path / f"model{FORMATS[way].suffix}"
+    export_model(model, path, ExportOptions(format=way, trace=True))
+    view = open_exported(path).identity.preprocessing
+    for predictor in (Predictor(model, "cpu", preprocessing=view), Predictor(path)):
+        kept = predictor(photographs[0], trace="kept").trace.kept["encoder"].indices
+        numbers = [sorted(level[level >= 0].tolist()) for level in kept]
+        assert numbers[0] == list(range(len(numbers[0])))
+        assert not any(numbers[1:])
+
+
+def test_openvino_prepares_a_graph_for_a_size_that_comes_often(
+    detector: Path, tmp_path: Path, photographs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_model(detector, tmp_path / "model.xml", ExportOptions(format="openvino"))
+    predictor = Predictor(tmp_path / "model.xml")
+    runtime, often = predictor.model.runtime, OpenVinoRuntime.OFTEN
+    assert runtime.fixed == {}
+    results = [predictor(photographs[0], threshold=0.0) for _ in range(often + 1)]
+    assert len(runtime.fixed) == 1
+    assert results[0].agreement(results[-1]) == 1
+    assert results[0].scores == pytest.approx(results[-1].scores, abs=1e-4)
+    for photograph in photographs[1:]:
+        predictor(photograph)
+    assert len(runtime.fixed) == 1
+    monkeypatch.setattr(OpenVinoRuntime, "MOST_FIXED", 1)
+    for _ in range(often):
+        predictor(photographs[1])
+    assert len(runtime.fixed) == 1
+    assert predictor(photographs[0], threshold=0.0).agreement(results[0]) == 1
 
 
 def test_a_trace_is_that_of_pytorch(detector: Path, exported_detector: Path, photographs: list[Path]) -> None:

@@ -19,7 +19,7 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder: images, recipe, models; boxes, masks and videos. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
-    from sparsevision.cli.demo import photographs as real_photographs
+    from sparsevision.cli.demo import found_scenes
     from sparsevision.factory import preprocessing_of
     from sparsevision.training import read_recipe
 
@@ -43,7 +43,7 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     shutil.copy(folder / "cat.jpg", folder / "bird.jpg")
     (folder / "photographs").mkdir()
-    for path in real_photographs():
+    for _, path in found_scenes():
         shutil.copy(path, folder / "photographs")
     _add_boxes(folder)
     draw_mask_folder(folder / "cells")

@@ -53,6 +53,8 @@ def test_the_wheel_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     assert all(name.startswith(("sparsevision/", "sparsevision-")) for name in names)
     assert any(name.endswith("/recipes/caltech101_nano.toml") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert {"sparsevision/demo_images/blood-cells.jpg", "sparsevision/demo_images/README.md"} <= {*names}
+    assert "sparsevision/explain/panels/overview.css" in names
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 40_000_000
 
 

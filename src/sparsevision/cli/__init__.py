@@ -17,7 +17,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.stopping import stopping_in_order
 
 COMMANDS = {
-    "demo": "Recognise photographs with the shipped weights and draw where the model looked.",
+    "demo": "Show what the shipped models make of photographs, and where they looked.",
     "train": "Train a model on a data set: needs only --data, --model and --out.",
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
     "predict": "Classify images, or find and count objects in images and videos.",

@@ -157,15 +157,24 @@ def _count(models: Sequence[str], sizes: Sequence[Size], paths: Sequence[Path]) 
     from sparsevision.measure.cases import size_text
     from sparsevision.measure.report import markdown_table
 
-    rows = []
-    for model, size in product(models, sizes):
-        parameters, count = cost_of(model, size)
-        macs = (f"{value / 1e9:.3f}" for value in (count.total, count.without_mixing))
-        rows.append((model, size_text(size), f"{parameters:,}", *macs))
+    counted = [(model, size_text(size), *cost_of(model, size)) for model, size in product(models, sizes)]
     columns = ("model", "size", "parameters", "multiply-adds G", "without mixing G")
+    rows = [
+        (model, size, f"{parameters:,}", *(f"{value / 1e9:.3f}" for value in (count.total, count.without_mixing)))
+        for model, size, parameters, count in counted
+    ]
     print_table(_numbers(columns, rows))
-    records = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1)
-    _write(paths, records, "\n".join(markdown_table(columns, rows)))
+    records = [
+        {**dict(zip(columns, row, strict=True)), "parts": dict(count.by_part)}
+        for row, (*_, count) in zip(rows, counted, strict=True)
+    ]
+    parts = [
+        (model, size, part, f"{macs / 1e9:.3f}")
+        for model, size, _, count in counted
+        for part, macs in count.by_part.items()
+    ]
+    tables = (markdown_table(columns, rows), markdown_table(("model", "size", "part", "multiply-adds G"), parts))
+    _write(paths, json.dumps(records, indent=1), "\n\n".join("\n".join(table) for table in tables))
     return 0
 
 

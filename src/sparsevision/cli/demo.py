@@ -1,42 +1,122 @@
-"""`sparsevision demo`: photographs that are already on the machine, recognised and explained."""
+"""`sparsevision demo`: what the shipped models make of photographs, each explained, and one page over all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from sparsevision.cli.names import printable, report_skipped
 from sparsevision.cli.tables import print_table
-from sparsevision.errors import DataError
 from sparsevision.types import Table
 
-if TYPE_CHECKING:
-    from sparsevision.types import Result
-
 _MODEL = "sparseformer_nano"
-# Photographs inside other packages, by package and path, and what they show; the last one the model gets wrong.
-_PHOTOGRAPHS = (
-    ("skimage", "data/motorcycle_left.png", "a motorbike"),
-    ("skimage", "data/coffee.png", "a cup"),
-    ("skimage", "data/chelsea.png", "a cat, not among its classes"),
-    ("sklearn", "datasets/images/china.jpg", "a pagoda"),
-)
+_PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A photograph inside a package, what it shows, and the model that sees it, with `options` of that.
+
+    `label` is the class that is right, of a classifier; `needs` is a package without which the result cannot be told.
+    """
+
+    name: str
+    model: str
+    package: str
+    inside: str
+    shows: str
+    label: str | None = None
+    animated: bool = False
+    needs: str = "sparsevision"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+SCENES = (
+    Scene("motorbike", _MODEL, "skimage", "data/motorcycle_left.png", "a motorbike", "Motorbikes"),
+    Scene(
+        "blood-cells", "sparse_detr_nano", "sparsevision", "demo_images/blood-cells.jpg",
+        "blood: 14 red cells, 1 white, 3 platelets", animated=True,
+    ),
+    Scene(
+        "nuclei", "vt_fpn_nano", "sparsevision", "demo_images/nuclei.jpg", "54 nuclei under a microscope",
+        needs="scipy", options={"min_area": 10},
+    ),
+    Scene("pagoda", _MODEL, "sklearn", "datasets/images/china.jpg", "a pagoda", "pagoda"),
+)  # fmt: skip
 
 
 def demo(
     *images: str, out: Path = Path("demo-output"), overwrite: Annotated[bool, Parameter(negative="")] = False
 ) -> int:
-    """Recognise photographs with the shipped weights and draw where the model looked.
+    """Show what the shipped models make of photographs, and where they looked.
 
     Args:
-        images: Files, folders or glob patterns. Default: photographs that come with scikit-learn and scikit-image.
+        images: Files, folders or glob patterns for the classifier. Default: photographs that come with this package,
+            with scikit-learn and with scikit-image, for all shipped models.
         out: The folder that is written. What `demo` wrote there before is replaced.
         overwrite: Replace other files there, too. Files that are read are never replaced.
     """
+    return _of_own(images, out, overwrite) if images else _of_all(out, overwrite)
+
+
+def found_scenes() -> list[tuple[Scene, str]]:
+    """Returns the scenes that this machine can show and the paths of their photographs, importing no package."""
+    found = []
+    for scene in SCENES:
+        spec = find_spec(scene.package) if find_spec(scene.needs) else None
+        paths = [Path(place) / scene.inside for place in spec.submodule_search_locations or ()] if spec else []
+        found += [(scene, str(path)) for path in paths if path.is_file()]
+    return found
+
+
+def _of_all(out: Path, overwrite: bool) -> int:
+    """Explains every scene in a folder of its own, and writes the page over them."""
+    from sparsevision.explain import ExplanationWriter
+    from sparsevision.explain.overview import Card, save_overview
+    from sparsevision.files import OutputFolder
+    from sparsevision.inference import Predictor
+    from sparsevision.inference.explaining import explain_sweep
+
+    scenes = found_scenes()
+    folder = OutputFolder(out, "demo", overwrite=overwrite)
+    folder.check(_PAGE)
+    writers = [
+        ExplanationWriter(out / scene.name, animate=scene.animated, page=True, command="demo", overwrite=overwrite)
+        for scene, _ in scenes
+    ]
+    predictors = {name: Predictor(name, "cpu") for name in dict.fromkeys(scene.model for scene, _ in scenes)}
+    cards = []
+    for (scene, path), writer in zip(scenes, writers, strict=True):
+        [sweep] = explain_sweep(predictors[scene.model], [path], **scene.options)
+        writer.write(sweep)
+        writer.write_page()
+        wrong = scene.label is not None and getattr(sweep.result, "labels", ())[:1] != (scene.label,)
+        cards.append(
+            Card(
+                image=sweep.result.annotate(sweep.own.image), model=sweep.own.model, result=sweep.result.summary(),
+                title=f"{scene.shows}, which it gets wrong" if wrong else scene.shows,
+                page=f"{scene.name}/{writer.PAGE}",
+                animation=next((file for file in writer.written if file.suffix == ".gif"), None),
+            )
+        )  # fmt: skip
+    with folder.writing(_PAGE) as page:
+        save_overview(cards, page, title="What the shipped models make of photographs")
+    shown = [scene for scene, _ in scenes]
+    if missing := [scene.shows for scene in SCENES if scene not in shown]:
+        print(f"Left out: {'; '.join(missing)}. To see them: pip install 'sparsevision[demo]'.")
+    rows = tuple((card.title, card.result, card.model) for card in cards)
+    print_table(Table(columns=("photograph of", "result", "model"), rows=rows, heading="Photographs and results"))
+    print(f"Open {printable(str(page))} in a browser: its cards lead to where the models looked, step by step.")
+    return 0
+
+
+def _of_own(images: Sequence[str], out: Path, overwrite: bool) -> int:
+    """Lets the classifier see a user's images."""
     from sparsevision.explain import ExplanationWriter
     from sparsevision.inference import Predictor
     from sparsevision.inference.explaining import explain_images
@@ -44,42 +124,14 @@ def demo(
 
     predictor = Predictor(_MODEL, "cpu")
     inputs = inputs_in(out, images)
-    writer = ExplanationWriter(out, page=True, command="demo", overwrite=overwrite, inputs=inputs)
-    results: list[Result] = []
-    for explanation in explain_images(predictor, images or photographs(), top_k=3):
-        # All figures once; each takes a second.
-        writer.figure, writer.animate = (None, False) if results else ("all", True)
-        writer.write(explanation)
-        results.append(explanation.result)
-    report_skipped(predictor.skipped, len(results))
-    writer.write_page(model=_MODEL)
-    shown = {} if images else {Path(inside).name: what for _, inside, what in _PHOTOGRAPHS}
-    _print(results, shown, predictor.labels, writer.written)
-    return 0
-
-
-def photographs() -> list[str]:
-    """Returns the photographs without importing the packages that hold them."""
-    found = []
-    for package, inside, _ in _PHOTOGRAPHS:
-        spec = find_spec(package)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        found += [str(path) for place in places if (path := Path(place) / inside).is_file()]
-    if not found:
-        raise DataError("No photographs were found on this machine: give your own, as in `sparsevision demo cat.jpg`.")
-    return found
-
-
-def _print(
-    results: Sequence[Result], shown: Mapping[str, str], classes: Sequence[str], written: Sequence[Path]
-) -> None:
-    columns = ("image", "shows", "result") if shown else ("image", "result")
+    writer = ExplanationWriter(out, animate=True, page=True, command="demo", overwrite=overwrite, inputs=inputs)
     rows = []
-    for result in results:
-        name = Path(result.name).name
-        rows.append((name, *([shown[name]] if shown else []), result.summary()))
-    heading = "Content of the images, and the model's results"
-    note = f"The model has {len(classes)} classes: {', '.join(classes)}."
-    print_table(Table(columns=columns, rows=tuple(rows), heading=heading, note=note))
-    print("Written:", *(f"  {printable(str(path))}" for path in written), sep="\n")
-    print(f"Open {printable(str(written[-1]))} in a browser to step through the stages.")
+    for explanation in explain_images(predictor, images, top_k=3):
+        writer.write(explanation)
+        rows.append((Path(explanation.result.name).name, explanation.result.summary()))
+    report_skipped(predictor.skipped, len(rows))
+    writer.write_page()
+    note = f"The model has {len(predictor.labels)} classes: {', '.join(predictor.labels)}."
+    print_table(Table(columns=("image", "result"), rows=tuple(rows), heading="Images and results", note=note))
+    print(f"Open {printable(str(writer.written[-1]))} in a browser to step through the stages.")
+    return 0

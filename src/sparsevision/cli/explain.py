@@ -127,7 +127,7 @@ def _draw(
             print(printable(str(each.result)))
             number += 1
         if number and writer.page:
-            writer.write_page(model=Path(model).name)
+            writer.write_page()
     if not stop.signal or number:
         report_skipped(predictor.skipped, number)
     for path in writer.written:

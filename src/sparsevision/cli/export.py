@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from sparsevision.cli.demo import photographs
+from sparsevision.cli.demo import found_scenes
 from sparsevision.cli.names import report_skipped, split_options
 from sparsevision.cli.sizes import parse_size
 from sparsevision.cli.tables import show_status
@@ -52,7 +52,7 @@ def export(
         precision: fp16 halves an OpenVINO file. int8 is faster, where a model is offered in it, and loses up to one
             point of the score; it is fitted to --calibration.
         images: Files, folders or glob patterns to compare with, 20 of them at most, evenly spaced. Default: those of
-            --calibration, or photographs that come with scikit-learn and scikit-image.
+            --calibration, or the photographs of `sparsevision demo`.
         calibration: Files, folders or glob patterns of images of the kind that the model is for, of which 100 are
             taken, for --precision int8.
         overwrite: Replace files that exist already.
@@ -84,7 +84,7 @@ def export(
         trace=trace, precision=precision, controls=fixed,
     )  # fmt: skip
     skipped: list[Skipped] = []
-    shown = images or calibration or photographs()
+    shown = images or calibration or [path for _, path in found_scenes()]
     compared = _spread(find_images(shown, sys.stdin.buffer, skipped), _COMPARED)
     fitted = _spread(find_images(calibration or (), sys.stdin.buffer, skipped), _CALIBRATED)
     with show_status("starting") as status:

@@ -51,6 +51,7 @@ class Explanation:
     Attributes:
         options: the controls and choices of the model, whose values in this run are its `settings`, by name.
         seconds: the time of the prediction, if it was measured.
+        model: what predicted, for headings.
         clip: of a video, the frames that the model saw, of which the image is one.
         rerun: explains another image with the same model and settings.
     """
@@ -60,6 +61,7 @@ class Explanation:
     options: tuple[Control | Choice, ...] = ()
     settings: Mapping[str, float | str] = field(default_factory=dict)
     seconds: float | None = None
+    model: str = ""
     clip: ClipFrames | None = None
     rerun: Callable[[Image.Image], Explanation] | None = field(default=None, compare=False, repr=False)
 

@@ -34,14 +34,14 @@ _SHELL = "sparsevision.explain.panels"
 
 
 def save_page(
-    explained: Sequence[Explanation | ControlSweep], path: Path | str, *, title: str = TITLE, model: str = "",
+    explained: Sequence[Explanation | ControlSweep], path: Path | str, *, title: str = TITLE,
     options: Mapping[str, Any] | None = None,
 ) -> Path:  # fmt: skip
     """Writes a self-contained page about one or more images, each explained once or with the values of a control.
 
     The page makes no request, runs under a content security policy that allows only its own script, and shows names
-    and labels as text whatever they hold. `title` is its heading, over the name of the `model`; `options` are those of
-    panels, by name. Raises ConfigError without an image.
+    and labels as text whatever they hold. `title` is its heading, over the name of each image's model; `options` are
+    those of panels, by name. Raises ConfigError without an image.
     """
     sweeps = [each if isinstance(each, ControlSweep) else ControlSweep(explanations=(each,)) for each in explained]
     if not sweeps:
@@ -49,7 +49,6 @@ def save_page(
     panels = panels_for(frozenset().union(*(sweep.has for sweep in sweeps)))
     kinds = [kind for _, kind in panels]
     content = {
-        "model": model,
         "gamma": DENSITY_GAMMA,
         "unit": _UNIT,
         "scale": (255 * DENSITY_MAP(np.linspace(0, 1, 128))[:, :3]).round().astype(int).tolist(),
@@ -81,6 +80,7 @@ def _image(sweep: ControlSweep, panels: Sequence[PanelKind], options: Mapping[st
     name = PurePath(own.result.name).name  # pages are passed on; folders are private
     return {
         "name": name,
+        "model": own.model,
         "caption": next(iter(scored(own.result)[0]), name) if "scores" in own.has else name,
         "width": width,
         "height": height,
@@ -114,20 +114,30 @@ def _facts(explanation: Explanation) -> dict[str, str]:
 
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
     parts = [_divided(_read(module.rpartition(".")[0], f"{kind.name}.html"), kind) for module, kind in panels]
-    style = "".join([_read(_SHELL, "colors.css"), _read(_SHELL, "page.css"), *(part["style"] for part in parts)])
-    script = "".join([_read(_SHELL, "page.js"), *(part["script"] for part in parts), "page.start();\n"])
+    style = "".join([shell_file("colors.css"), shell_file("page.css"), *(part["style"] for part in parts)])
+    script = "".join([shell_file("page.js"), *(part["script"] for part in parts), "page.start();\n"])
     values = {
         "title": html.escape(title),
         "style": style,
         "script": script,
-        "style_hash": _source_hash(style),
-        "script_hash": _source_hash(script),
+        "style_hash": source_hash(style),
+        "script_hash": source_hash(script),
         "below": "".join(part["below"] for part in parts),
         "side": "".join(part["side"] for part in parts),
         # No "<" can close the script element or open a comment in it.
         "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read(_SHELL, "page.html"))
+    return filled(shell_file("page.html"), values)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Returns a template with each {{name}} replaced; values are not searched for names."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def shell_file(name: str) -> str:
+    """Returns the text of a file that pages have in common."""
+    return _read(_SHELL, name)
 
 
 def _divided(text: str, kind: PanelKind) -> dict[str, str]:
@@ -152,6 +162,6 @@ def _read(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def _source_hash(text: str) -> str:
+def source_hash(text: str) -> str:
     """Returns the digest by which a content security policy names an inline style or script."""
     return "sha256-" + as_text(hashlib.sha256(text.encode()).digest())

@@ -74,10 +74,10 @@ class ExplanationWriter:
         if self.page:
             self._sweeps.append(sweep)
 
-    def write_page(self, *, model: str = "") -> None:
+    def write_page(self) -> None:
         """Writes the page about all images that were written with `page`."""
         with self._folder.writing(self.PAGE) as path:
-            self.written.append(save_page(self._sweeps, path, model=model, options=self.options))
+            self.written.append(save_page(self._sweeps, path, options=self.options))
 
     def _chosen(self, explanation: Explanation) -> list[FigureKind]:
         """Returns the figures to draw."""

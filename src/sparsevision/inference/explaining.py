@@ -95,7 +95,9 @@ def _explanation(
         return _explanation(predictor, version, predictor(version, trace=True, **options), options)
 
     settings = {option.name: options.get(option.name, option.default) for option in offered}
-    given: dict[str, Any] = {"result": result, "options": offered, "settings": settings, "seconds": seconds}
+    given: dict[str, Any] = {
+        "result": result, "options": offered, "settings": settings, "seconds": seconds, "model": predictor.title,
+    }  # fmt: skip
     if isinstance(shown, ClipFrames):
         return Explanation(image=shown.images[len(shown.images) // 2], clip=shown, **given)
     return Explanation(image=shown, rerun=rerun, **given)

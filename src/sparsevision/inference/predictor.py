@@ -8,14 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, overload
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from sparsevision.checkpoints.checkpoint import WEIGHTS_FILE
 from sparsevision.errors import CheckpointError, ConfigError, UnknownNameError, UnreadableImageError
-from sparsevision.factory import DEFAULT_TASK, identity_of, open_model, task_of, usable_device
+from sparsevision.factory import DEFAULT_TASK, identity_of, is_known, open_model, task_of, usable_device
 from sparsevision.inference.clips import ClipReader
 from sparsevision.inference.images import ImageInput, ImageReader
 from sparsevision.inference.options import checked_options, checked_value, options_of
@@ -101,6 +103,18 @@ class Predictor:
             if kind.things == "videos"
             else ImageReader(self.preprocessing)
         )
+
+    @property
+    def title(self) -> str:
+        """What predicts, for a heading: the model's name, with the run or the file that it comes from."""
+        identity = identity_of(self.model)
+        name = identity.name if identity else type(self.model).__name__
+        if self._source is None or is_known(self._source):
+            return name
+        path = Path(self._source).absolute()
+        inner = (WEIGHTS_FILE, "best", "last")
+        origin = next((part for part in reversed(path.parts) if part not in inner), path.name)
+        return f"{name} ({origin})"
 
     @property
     def options(self) -> Mapping[str, Option]:

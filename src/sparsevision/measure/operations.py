@@ -48,13 +48,19 @@ def count_macs(model: nn.Module, input_shape: tuple[int, ...]) -> OperationCount
             functional_call(model, stand_ins, (images,))
     by_module = counter.get_flop_counts()
     by_kind = _halved(by_module.get("Global", {}))
-    parts = {name: _halved(by_module.get(f"{type(model).__name__}.{name}", {})) for name, _ in model.named_children()}
-    by_part = {name: sum(count for kind, count in part.items() if kind not in _TALLIED) for name, part in parts.items()}
+    by_part = {name: _part(by_module, f"{type(model).__name__}.{name}", part) for name, part in model.named_children()}
     sampled, normalised = (sum(by_kind.pop(kind, 0) for kind in kinds) for kinds in (_SAMPLING, _NORMS))
     return OperationCount(
         total=sum(by_kind.values()), mixing=_mixing_products(model, by_module), by_kind=by_kind, by_part=by_part,
         sampled=sampled, normalised=normalised,
     )  # fmt: skip
+
+
+def _part(by_module: Mapping[str, Mapping[Any, int]], name: str, part: nn.Module) -> int:
+    """Returns the multiply-adds of a part of the model; of one that is never called itself, of those inside."""
+    if name not in by_module:
+        return sum(_part(by_module, f"{name}.{inside}", child) for inside, child in part.named_children())
+    return sum(count for kind, count in _halved(by_module[name]).items() if kind not in _TALLIED)
 
 
 def _tallies() -> dict[Any, Any]:

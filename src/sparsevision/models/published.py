@@ -13,8 +13,8 @@ class OperationCount:
 
     `total` is everything counted; `mixing` the batched products whose two factors the network generates, which are in
     `total` too (some counters know no rule for them, and papers leave them out); `by_kind` splits the total by
-    operator, and `by_part` by the network's own parts. Not in the total are `sampled`, the numbers that bilinear
-    sampling reads, and `normalised`, those that layer and group norms produce.
+    operator, and `by_part` by the network's own parts, of which one that another calls counts in both. Not in the total
+    are `sampled`, the numbers that bilinear sampling reads, and `normalised`, those that layer and group norms produce.
     """
 
     total: int

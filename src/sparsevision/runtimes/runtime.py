@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,24 +53,47 @@ class OnnxRuntime(Runtime):
 
 
 class OpenVinoRuntime(Runtime):
-    """A file that OpenVINO runs on the CPU, in the precision that it has: by itself it would take half where it can."""
+    """A file that OpenVINO runs on the CPU, in the precision that it has: by itself it would take half where it can.
+
+    A graph whose sides are open runs up to twice as fast once it is compiled for the images' shape, which takes as long
+    as some images: it is done for shapes that come `OFTEN`, and `MOST_FIXED` of these graphs are kept.
+    """
 
     title = "OpenVINO"
+    OFTEN: ClassVar[int] = 16
+    MOST_FIXED: ClassVar[int] = 4
 
     def __init__(self, path: Path, threads: int) -> None:
         openvino = import_extra("openvino", "Running an OpenVINO file")
-        core = openvino.Core()
-        model = core.read_model(path)
-        keys = (key for key in (DESCRIPTION, GRAPH) if model.has_rt_info([key]))
-        self.texts = {key: str(model.get_rt_info([key]).astype(str)) for key in keys}
-        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        self.compiled = core.compile_model(model, "CPU", settings)
+        self.core = openvino.Core()
+        self.model = self.core.read_model(path)
+        keys = (key for key in (DESCRIPTION, GRAPH) if self.model.has_rt_info([key]))
+        self.texts = {key: str(self.model.get_rt_info([key]).astype(str)) for key in keys}
+        self.settings = {
+            "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY",
+        }  # fmt: skip
+        self.open = self.core.compile_model(self.model, "CPU", self.settings)
+        self.seen: Counter[tuple[int, ...]] = Counter()
+        self.fixed: dict[tuple[int, ...], Any] = {}
 
     def run(self, images: NDArray[Any]) -> Arrays:
         """Returns the outputs of a batch, in the graph's order."""
-        found = self.compiled(images)
+        compiled = self._compiled_for(images.shape)
+        found = compiled(images)
         # Copies: the library's own memory is written again by the next call.
-        return [np.array(found[output]) for output in self.compiled.outputs]
+        return [np.array(found[output]) for output in compiled.outputs]
+
+    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+        if not self.model.is_dynamic():
+            return self.open
+        if shape not in self.fixed:
+            self.seen[shape] += 1
+            if self.seen[shape] < self.OFTEN or len(self.fixed) == self.MOST_FIXED:
+                return self.open
+            model = self.model.clone()
+            model.reshape(list(shape))
+            self.fixed[shape] = self.core.compile_model(model, "CPU", self.settings)
+        return self.fixed[shape]
 
 
 RUNTIMES: Mapping[str, type[Runtime]] = {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime}

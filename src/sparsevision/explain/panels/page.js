@@ -270,7 +270,7 @@ const page = (() => {
     [...at("images").children].forEach((node, i) => node.setAttribute("aria-current", String(i === index)));
     for (const panel of panels) panel.picker?.keep(null);
     way.index = view()?.first ? view().first(content(view())) : way.index;
-    at("summary").textContent = [data.model, ...panels.flatMap((panel) => (content(panel) && panel.summary?.(content(panel))) || [])].filter(Boolean).join(" · ");
+    at("summary").textContent = [image.model, ...panels.flatMap((panel) => (content(panel) && panel.summary?.(content(panel))) || [])].filter(Boolean).join(" · ");
     listKeys();
     choose(image.start);
   };

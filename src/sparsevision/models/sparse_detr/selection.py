@@ -96,11 +96,16 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
 
 
 def select(scores: Scores, counts: Counts | int) -> TokenSelection:
-    """Chooses each image's best tokens, of all levels together; one number is that of every image."""
+    """Chooses each image's best tokens, of all levels together; one number is that of every image.
+
+    Of equal scores the first ones: tokens at the image's border, which the first stage blanks, all have the same, and
+    runtimes of exported graphs would choose others than PyTorch's topk.
+    """
+    ranked = scores.sort(dim=1, descending=True, stable=True).indices
     if not isinstance(counts, Tensor):
-        return TokenSelection(scores.topk(counts, dim=1).indices)
+        return TokenSelection(ranked[:, :counts])
     most = int(counts.max())
-    indices = scores.topk(most, dim=1).indices
+    indices = ranked[:, :most]
     return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 
 
