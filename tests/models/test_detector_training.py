@@ -15,7 +15,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.measure.operations import count_macs
 from sparsevision.models.sparse_detr.config import SparseDETRConfig
 from sparsevision.models.sparse_detr.network import SparseDETR
-from sparsevision.models.sparse_detr.selection import dense_attention_map, salience, salience_losses
+from sparsevision.models.sparse_detr.selection import dense_attention_map, salience, salience_losses, without_ties
 from sparsevision.models.sparse_detr.training_queries import disturbed_objects
 from sparsevision.outputs import DetectionHead
 from sparsevision.tasks.detection.criterion import VARIFOCAL_ALPHA, SetCriterion
@@ -259,3 +259,13 @@ def test_geometry_that_is_kept_serves_every_way_of_running() -> None:
     with torch.device("meta"):
         shapes = network().eval()
     assert shapes(IMAGES.to("meta")).heads[0].boxes.shape == (2, 7, 4)
+
+
+def test_equal_scores_of_blank_tokens_are_told_apart_by_their_rounding() -> None:
+    scores = torch.tensor([[0.5, -0.3, -0.3, 0.2, -0.3, -0.3]])
+    blank = torch.tensor([[False, True, True, False, True, False]])
+    found = without_ties(scores, blank)
+    assert torch.equal(found[~blank], scores[~blank])
+    torch.testing.assert_close(found, scores, rtol=1e-6, atol=0)
+    assert found[0, 5] > found[0, 1] > found[0, 2] > found[0, 4]
+    assert without_ties(scores.bfloat16(), blank).dtype == torch.float32

@@ -83,10 +83,6 @@ class OpenVino(Format):
             try:
                 write_onnx(graph, {}, through)
                 model = openvino.convert_model(through)
-                # As ONNX defines it and OpenVINO does not by itself: of equal values the first one first.
-                for operator in model.get_ops():
-                    if operator.get_type_name() == "TopK":
-                        operator.set_attribute("stable", True)
                 if precision.name == "int8":
                     model = _in_eight_bits(model, precision.calibration)
                 for key, text in texts.items():
@@ -152,18 +148,12 @@ def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
 def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:
     """Writes a graph as ONNX, weights included."""
     import_extra("onnx", "Exporting to ONNX")
-    operators = import_extra("onnxscript", "Exporting to ONNX").opset20
-
-    def stable_sort(values: Any, stable: bool | None, dim: int = -1, descending: bool = False) -> Any:
-        """PyTorch has no rule for it. ONNX defines that of equal values TopK takes the first one first."""
-        count = operators.Gather(operators.Shape(values), operators.Constant(value_ints=[dim]))
-        return operators.TopK(values, count, axis=dim, largest=int(descending), sorted=1)
-
+    import_extra("onnxscript", "Exporting to ONNX")
     try:
         with _quietly():
             made: Any = torch.onnx.export(
                 graph.program, dynamo=True, opset_version=OPSET, input_names=[INPUT], output_names=list(graph.outputs),
-                verbose=False, custom_translation_table={torch.ops.aten.sort.stable: stable_sort},
+                verbose=False,
             )  # fmt: skip
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         raise ConfigError(f"PyTorch cannot write this model as ONNX: {first_line(error)}.") from error

@@ -239,7 +239,7 @@ class SparseDETR(nn.Module):
         chosen: TokenSelection | None = None
         if scores is not None:
             ratio = self.config.keep_ratio if keep_ratio is None else keep_ratio
-            ranked, padding = scores.detach(), pyramid.padding
+            ranked, padding = selecting.without_ties(scores.detach(), boxes[..., 0].isinf()), pyramid.padding
             if padding is None:
                 counts = selecting.whole_budget(ranked.shape[1], ratio)
             else:

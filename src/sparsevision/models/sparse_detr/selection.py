@@ -95,17 +95,22 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
     return min(int(np.float32(tokens) * np.float32(keep_ratio)) + 1, tokens)
 
 
-def select(scores: Scores, counts: Counts | int) -> TokenSelection:
-    """Chooses each image's best tokens, of all levels together; one number is that of every image.
+def without_ties(scores: Scores, blank: Padding) -> Scores:
+    """Lowers the scores of `blank` tokens, each by its rounding more than the one before it.
 
-    Of equal scores the first ones: tokens at the image's border, which the first stage blanks, all have the same, and
-    runtimes of exported graphs would choose others than PyTorch's topk.
+    The first stage blanks what has no proposal, so that these tokens all have one score. If the budget ends among them,
+    which of them are updated would be up to the runtime, and an exported graph would give other answers.
     """
-    ranked = scores.sort(dim=1, descending=True, stable=True).indices
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return scores - scores.abs() * (blank.cumsum(dim=1) * blank) * (2 * torch.finfo(scores.dtype).eps)
+
+
+def select(scores: Scores, counts: Counts | int) -> TokenSelection:
+    """Chooses each image's best tokens, of all levels together; one number is that of every image."""
     if not isinstance(counts, Tensor):
-        return TokenSelection(ranked[:, :counts])
+        return TokenSelection(scores.topk(counts, dim=1).indices)
     most = int(counts.max())
-    indices = ranked[:, :most]
+    indices = scores.topk(most, dim=1).indices
     return TokenSelection(indices, torch.arange(most, device=scores.device) < counts.unsqueeze(1))
 
 

@@ -35,6 +35,7 @@ VARIANTS: Mapping[str, Variant] = {
         preprocessing=_SMALL_INPUT if name.endswith("_nano") else _INPUT,
         paper="arXiv 2006.03677" if config.neck == "tokens" else "arXiv 1901.02446",
         weights=_WEIGHTS.get(name, {}),
+        int8=("openvino",) if name == "vt_fpn_nano" else (),
     )
     for name, config in CONFIGS.items()
 }
