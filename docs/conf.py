@@ -30,6 +30,10 @@ myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 
+default_role = "code"
+# Not the dashes, which would spoil the names of options.
+smartquotes_action = "qe"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 # Shapes stand in jaxtyping's strings, which are no references.

@@ -18,7 +18,7 @@ from typing import Any
 import cyclopts
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sparsevision import Predictor
 from sparsevision.cli.demo import found_scenes
@@ -44,6 +44,12 @@ from sparsevision.tasks.segmentation.result import SegmentationResult
 
 FIGURES = Path(__file__).parent / "_static" / "figures"
 CAR = "val/car_side/image_0018.jpg"
+CARD = (640, 320)
+# Of the front page's cards, the parts of figures that they show, as shares of their sides.
+PARTS = {
+    "classify": ("pagoda-stages.jpg", (0.17, 0.09, 1.0, 0.42)),
+    "videos": ("moving-clip.jpg", (0.1, 0.03, 1.0, 0.35)),
+}
 _GUTTER = 14
 
 
@@ -78,10 +84,24 @@ def main(
             save(shot(attention_figure(explanation), dpi=200), out / f"vt-{name}.jpg")
     predictor = Predictor(model, "cpu")
     illustrate(predictor, out)
+    cards(out)
     val = open_dataset(data, "val")
     spaced = [val.names[index] for index in np.linspace(0, len(val) - 1, 12).astype(int)]
     contact_sheets(list(explain_images(predictor, [str(Path(data) / name) for name in spaced])), out)
     save(shot(mistakes_figure(surest_mistakes(predictor, val, 18)), dpi=150), out / "mistakes.jpg")
+
+
+def cards(out: Path) -> None:
+    """Cuts the images of the front page's cards: results of `sparsevision demo`, and parts of figures."""
+    scenes = {scene.name: (scene, path) for scene, path in found_scenes()}
+    for card, name in {"detect": "blood-cells", "segment": "nuclei"}.items():
+        scene, path = scenes[name]
+        drawn = Predictor(scene.model, "cpu")(path, **scene.options).annotate(Image.open(path).convert("RGB"))
+        save(ImageOps.fit(drawn, CARD), out / f"card-{card}.jpg")
+    for card, (figure, part) in PARTS.items():
+        whole = Image.open(FIGURES / figure)
+        box = [share * side for share, side in zip(part, whole.size * 2, strict=True)]
+        save(ImageOps.fit(whole.crop([round(each) for each in box]), CARD), out / f"card-{card}.jpg")
 
 
 def illustrate(predictor: Predictor, out: Path) -> None:

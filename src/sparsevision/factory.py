@@ -156,7 +156,7 @@ def looks_like_path(text: str) -> bool:
 def list_models(pattern: str = "*") -> list[str]:
     """Lists the models whose names fit a glob pattern; those of timm only where the pattern begins with "timm/".
 
-    A pattern with a full stop is compared with names that have a tag: "*.*" lists all published weights.
+    A pattern with a full stop is compared with names that have a tag: `*.*` lists all published weights.
     """
     if is_timm_model(pattern):
         return timm_models.timm_names(pattern)

@@ -37,7 +37,9 @@ class Scene:
 
 
 SCENES = (
-    Scene("motorbike", _MODEL, "skimage", "data/motorcycle_left.png", "a motorbike", "Motorbikes"),
+    Scene(
+        "motorbike", _MODEL, "skimage", "data/motorcycle_left.png", "a motorbike", "Motorbikes", options={"top_k": 3},
+    ),
     Scene(
         "blood-cells", "sparse_detr_nano", "sparsevision", "demo_images/blood-cells.jpg",
         "blood: 14 red cells, 1 white, 3 platelets", animated=True,
@@ -46,7 +48,9 @@ SCENES = (
         "nuclei", "vt_fpn_nano", "sparsevision", "demo_images/nuclei.jpg", "54 nuclei under a microscope",
         needs="scipy", options={"min_area": 10},
     ),
-    Scene("pagoda", _MODEL, "sklearn", "datasets/images/china.jpg", "a pagoda", "pagoda"),
+    Scene(
+        "pagoda", _MODEL, "sklearn", "datasets/images/china.jpg", "a pagoda", "pagoda", options={"top_k": 3},
+    ),
 )  # fmt: skip
 
 
