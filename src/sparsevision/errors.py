@@ -93,7 +93,8 @@ class RunStoppedError(SparseVisionError):
 
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or the error's name where it has none, to stand in a sentence."""
-    text = str(error).strip().split("\n")[0]
+    # Some libraries colour their messages.
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().split("\n")[0]
     return (text or type(error).__name__)[:200].rstrip(".")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,17 @@ from mask_folder import draw_mask_folder, save_tiny_segmenter
 from tiny_detector import save_tiny_detector
 from video_folder import draw_video_folder, save_tiny_teller
 
+PHOTOGRAPHS = (
+    ("skimage", "data/motorcycle_left.png"), ("skimage", "data/coffee.png"), ("skimage", "data/chelsea.png"),
+    ("sklearn", "datasets/images/china.jpg"),
+)  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder: images, recipe, models; boxes, masks and videos. Copy it before writing there."""
     from sparsevision import create_model
     from sparsevision.checkpoints import save_checkpoint
-    from sparsevision.cli.demo import found_scenes
     from sparsevision.factory import preprocessing_of
     from sparsevision.training import read_recipe
 
@@ -43,8 +48,9 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     shutil.copy(folder / "cat.jpg", folder / "bird.jpg")
     (folder / "photographs").mkdir()
-    for _, path in found_scenes():
-        shutil.copy(path, folder / "photographs")
+    for package, inside in PHOTOGRAPHS:
+        [place] = find_spec(package).submodule_search_locations
+        shutil.copy(Path(place) / inside, folder / "photographs")
     _add_boxes(folder)
     draw_mask_folder(folder / "cells")
     for name in ("fpn_nano", "vt_fpn_nano"):
