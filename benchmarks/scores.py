@@ -25,14 +25,15 @@ CLASS = ("name", "objects", "found", "count_error", "threshold", "f1", "ap", "ap
 def main(model: str, data: str, *, split: str = "val", out: Path = Path("benchmarks/results")) -> None:
     """Score a shipped model or a run folder on one split."""
     name = Path(model).name
-    rows = [row for row in published(out, "scores") if (row["model"], row["split"]) != (name, split)]
+    shown = f"{data.partition(':')[0]}:PHOTOGRAPHS" if ":" in data else Path(data).name
+    key = (name, shown, split)
+    rows = [row for row in published(out, "scores") if (row["model"], row["data"], row["split"]) != key]
     report, _ = evaluate(model, data, split=split)
     opened = open_model(model)
     rows.append(
         {
             "model": name, "network": opened.identity.name.partition(".")[0], "split": split, "images": report.images,
-            "data": "".join((*data.partition(":")[:2], "PHOTOGRAPHS")) if ":" in data else Path(data).name,
-            "parameters": count_parameters(opened), "report": report.to_dict(),
+            "data": shown, "parameters": count_parameters(opened), "report": report.to_dict(),
             "measures": {key: value for key, value in report.scalars().items() if isinstance(value, float)},
         }
     )  # fmt: skip
@@ -50,7 +51,7 @@ def told(rows: list[dict[str, Any]]) -> list[str]:
             ("measure", "value"), [(key, cell(key, value)) for key, value in row["measures"].items()]
         )
         classes = row["report"].get("per_class")
-        if isinstance(classes, list) and "count_error" in classes[0]:
+        if isinstance(classes, list) and classes and "count_error" in classes[0]:
             cells = [[cell(key, one[key]) for key in CLASS] for one in classes]
             lines += ["", *markdown_table(CLASS, cells)]
     return lines

@@ -99,7 +99,7 @@ def cards(out: Path) -> None:
         drawn = Predictor(scene.model, "cpu")(path, **scene.options).annotate(Image.open(path).convert("RGB"))
         save(ImageOps.fit(drawn, CARD), out / f"card-{card}.jpg")
     for card, (figure, part) in PARTS.items():
-        whole = Image.open(FIGURES / figure)
+        whole = Image.open(out / figure if (out / figure).is_file() else FIGURES / figure)
         box = [share * side for share, side in zip(part, whole.size * 2, strict=True)]
         save(ImageOps.fit(whole.crop([round(each) for each in box]), CARD), out / f"card-{card}.jpg")
 

@@ -9,10 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from sparsevision import Predictor
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.cli.demo import SCENES, found_scenes
+from sparsevision.errors import ConfigError
 from sparsevision.evaluation.faithfulness import measure_faithfulness
+from sparsevision.explain.overview import Card, save_overview
 from sparsevision.factory import create_model, preprocessing_of
 from sparsevision.tasks import open_dataset
 from sparsevision.training import read_recipe
@@ -160,3 +163,26 @@ def test_the_demo_names_what_it_cannot_show_and_keeps_others_files(tmp_path, cap
     assert main(["demo", "--out", str(other)]) == 2
     assert (other / "index.html").read_text() == "mine"
     assert [path.name for path in other.iterdir()] == ["index.html"]
+
+
+def test_pages_name_model_and_run_and_no_private_folder(checkpoint, tmp_path, monkeypatch):
+    (tmp_path / "anna" / "mine").mkdir(parents=True)
+    shutil.copytree(checkpoint, tmp_path / "anna" / "mine" / "best")
+    monkeypatch.chdir(tmp_path / "anna")
+    assert Predictor("sparseformer_nano", "cpu").title.startswith("sparseformer_nano")
+    for given in ("mine", "mine/best", "mine/best/model.safetensors", tmp_path / "anna" / "mine" / "best"):
+        assert Predictor(given, "cpu").title == "sparseformer_nano (mine)"
+    monkeypatch.chdir(tmp_path / "anna" / "mine" / "best")
+    assert Predictor("model.safetensors", "cpu").title == "sparseformer_nano"
+    assert Predictor("../best", "cpu").title == "sparseformer_nano"
+
+
+def test_an_overview_shows_names_as_text_and_needs_a_card(tmp_path):
+    hostile = "<script>alert(1)</script>\"'"
+    card = Card(image=Image.new("RGB", (8, 8)), title=hostile, model=hostile, result=hostile, page="a b/<i>.html")
+    text = save_overview([card], tmp_path / "index.html", title=hostile).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert 'href="a%20b/%3Ci%3E.html"' in text
+    assert "alert(1)" in text
+    with pytest.raises(ConfigError, match="at least one card"):
+        save_overview([], tmp_path / "none.html", title="")

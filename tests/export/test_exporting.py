@@ -182,16 +182,27 @@ def test_openvino_prepares_a_graph_for_a_size_that_comes_often(
 ) -> None:
     model = open_exported(updated[2])
     runtime, often = model.runtime, OpenVinoRuntime.OFTEN
+
+    def raising(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
     images, others = updated[0][..., :128, :160], updated[0][..., :128, :96]
-    found = [model(images).heads[0].logits for _ in range(often + 1)]
-    assert len(runtime.fixed) == 1
+    found = [model(images).heads[0].logits for _ in range(often - 1)]
+    assert not runtime.fixed
+    found += [model(images).heads[0].logits for _ in range(2)]
+    assert list(runtime.fixed) == [images.shape]
+    assert runtime.fixed[images.shape] is not runtime.open
     torch.testing.assert_close(found[0], found[-1], atol=1e-4, rtol=1e-4)
-    model(others)
-    assert len(runtime.fixed) == 1
+    # What was used last is kept.
     monkeypatch.setattr(OpenVinoRuntime, "MOST_FIXED", 1)
     for _ in range(often):
         model(others)
-    assert len(runtime.fixed) == 1
+    assert list(runtime.fixed) == [others.shape]
+    # A shape that cannot be fixed goes on as before.
+    monkeypatch.setattr(runtime.core, "compile_model", raising)
+    for _ in range(often):
+        model(images)
+    assert runtime.fixed[images.shape] is runtime.open
 
 
 def test_a_trace_is_that_of_pytorch(detector: Path, exported_detector: Path, photographs: list[Path]) -> None:

@@ -144,3 +144,21 @@ def test_what_sampling_and_norms_produce_is_told_beside():
     count = count_macs(Reads(), (3, 12, 8))
     assert (count.total, count.sampled, count.normalised) == (0, 3 * 2 * 5, 3 * 2 * 5)
     assert count.by_kind == {}
+
+
+def test_parts_that_are_never_called_themselves_have_what_is_inside_them() -> None:
+    class Stacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 1)
+            self.blocks = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())])
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features = self.stem(images)
+            for block in self.blocks:
+                features = block(features)
+            return features
+
+    count = count_macs(Stacked(), (3, 8, 8))
+    assert count.by_part == {"stem": 3 * 4 * 64, "blocks": 4 * 4 * 64 + 4 * 4 * 9 * 36}
+    assert sum(count.by_part.values()) == count.total

@@ -151,3 +151,14 @@ def test_the_keep_ratio_is_one_field(short: str, percent: int) -> None:
     groups = parameter_groups(model, recipe.optimiser)
     assert {group["weight_decay"] for group in groups} == {1e-4}
     assert {group["lr_scale"] for group in groups} == {1.0, 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "disturbed"),
+    [("bccd_nano", 60), ("objects_nano", 60), ("digit_scenes_nano", 0), ("coco_subset_nano", 0),
+     ("nuclei_detector_nano", 0), ("coco_sparse_detr_r50", 0), ("coco_deformable_detr", 0)],
+)  # fmt: skip
+def test_detectors_have_denoising_queries_where_their_figures_are_with_them(name: str, disturbed: int) -> None:
+    model = read_recipe(name).model
+    with torch.device("meta"):
+        assert create_model(model.name, **model.config).config.denoising == disturbed

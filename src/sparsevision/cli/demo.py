@@ -94,9 +94,12 @@ def _of_all(out: Path, overwrite: bool) -> int:
         for scene, _ in scenes
     ]
     predictors = {name: Predictor(name, "cpu") for name in dict.fromkeys(scene.model for scene, _ in scenes)}
-    cards = []
+    cards, shown = [], []
     for (scene, path), writer in zip(scenes, writers, strict=True):
-        [sweep] = explain_sweep(predictors[scene.model], [path], **scene.options)
+        sweep = next(explain_sweep(predictors[scene.model], [path], **scene.options), None)
+        if sweep is None:  # the photograph is damaged
+            continue
+        shown.append(scene)
         writer.write(sweep)
         writer.write_page()
         wrong = scene.label is not None and getattr(sweep.result, "labels", ())[:1] != (scene.label,)
@@ -110,7 +113,6 @@ def _of_all(out: Path, overwrite: bool) -> int:
         )  # fmt: skip
     with folder.writing(_PAGE) as page:
         save_overview(cards, page, title="What the shipped models make of photographs")
-    shown = [scene for scene, _ in scenes]
     if missing := [scene.shows for scene in SCENES if scene not in shown]:
         print(f"Left out: {'; '.join(missing)}. To see them: pip install 'sparsevision[demo]'.")
     rows = tuple((card.title, card.result, card.model) for card in cards)
@@ -128,9 +130,10 @@ def _of_own(images: Sequence[str], out: Path, overwrite: bool) -> int:
 
     predictor = Predictor(_MODEL, "cpu")
     inputs = inputs_in(out, images)
-    writer = ExplanationWriter(out, animate=True, page=True, command="demo", overwrite=overwrite, inputs=inputs)
-    rows = []
+    writer = ExplanationWriter(out, page=True, command="demo", overwrite=overwrite, inputs=inputs)
+    rows: list[tuple[str, str]] = []
     for explanation in explain_images(predictor, images, top_k=3):
+        writer.animate = not rows  # a GIF takes a second
         writer.write(explanation)
         rows.append((Path(explanation.result.name).name, explanation.result.summary()))
     report_skipped(predictor.skipped, len(rows))

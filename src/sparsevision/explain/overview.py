@@ -50,7 +50,7 @@ def save_overview(cards: Sequence[Card], path: Path, *, title: str) -> Path:
 
 def _card(card: Card) -> str:
     title, model, result = (html.escape(text) for text in (card.title, card.model, card.result))
-    pictures = [(data_uri(reduced(card.image, _LONGEST), quality=88), f"The result over the photograph of {title}")]
+    pictures = [(data_uri(reduced(card.image, _LONGEST), quality=88), "The photograph with the result")]
     if card.animation is not None:
         pictures.append(("data:image/gif;base64," + as_text(card.animation.read_bytes()), "Animation of the same"))
     shown = "".join(f'<img src="{source}" alt="{alt}">' for source, alt in pictures)

@@ -111,10 +111,9 @@ class Predictor:
         name = identity.name if identity else type(self.model).__name__
         if self._source is None or is_known(self._source):
             return name
-        path = Path(self._source).absolute()
-        inner = (WEIGHTS_FILE, "best", "last")
-        origin = next((part for part in reversed(path.parts) if part not in inner), path.name)
-        return f"{name} ({origin})"
+        # The last part of the path that was given, for folders around it are private.
+        parts = [part for part in Path(self._source).parts if part not in (WEIGHTS_FILE, "best", "last", "/", "..")]
+        return f"{name} ({parts[-1]})" if parts else name
 
     @property
     def options(self) -> Mapping[str, Option]:

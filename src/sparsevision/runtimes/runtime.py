@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -56,12 +57,13 @@ class OpenVinoRuntime(Runtime):
     """A file that OpenVINO runs on the CPU, in the precision that it has: by itself it would take half where it can.
 
     A graph whose sides are open runs up to twice as fast once it is compiled for the images' shape, which takes as long
-    as some images: it is done for shapes that come `OFTEN`, and `MOST_FIXED` of these graphs are kept.
+    as some images: it is done for shapes that come `OFTEN`, and the `MOST_FIXED` used last of these graphs are kept.
     """
 
     title = "OpenVINO"
     OFTEN: ClassVar[int] = 16
     MOST_FIXED: ClassVar[int] = 4
+    MOST_SEEN: ClassVar[int] = 256
 
     def __init__(self, path: Path, threads: int) -> None:
         openvino = import_extra("openvino", "Running an OpenVINO file")
@@ -74,26 +76,39 @@ class OpenVinoRuntime(Runtime):
         }  # fmt: skip
         self.open = self.core.compile_model(self.model, "CPU", self.settings)
         self.seen: Counter[tuple[int, ...]] = Counter()
-        self.fixed: dict[tuple[int, ...], Any] = {}
+        self.fixed: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self.lock = Lock()
 
     def run(self, images: NDArray[Any]) -> Arrays:
-        """Returns the outputs of a batch, in the graph's order."""
-        compiled = self._compiled_for(images.shape)
-        found = compiled(images)
-        # Copies: the library's own memory is written again by the next call.
-        return [np.array(found[output]) for output in compiled.outputs]
+        """Returns the outputs of a batch, in the graph's order; threads take turns."""
+        with self.lock:
+            compiled = self._compiled_for(images.shape)
+            found = compiled(images)
+            # Copies: the library's own memory is written again by the next call.
+            return [np.array(found[output]) for output in compiled.outputs]
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
         if not self.model.is_dynamic():
             return self.open
         if shape not in self.fixed:
+            if len(self.seen) > self.MOST_SEEN:
+                self.seen.clear()
             self.seen[shape] += 1
-            if self.seen[shape] < self.OFTEN or len(self.fixed) == self.MOST_FIXED:
+            if self.seen[shape] < self.OFTEN:
                 return self.open
-            model = self.model.clone()
-            model.reshape(list(shape))
-            self.fixed[shape] = self.core.compile_model(model, "CPU", self.settings)
+            self.fixed[shape] = self._fixed_to(shape)
+            if len(self.fixed) > self.MOST_FIXED:
+                self.fixed.popitem(last=False)
+        self.fixed.move_to_end(shape)
         return self.fixed[shape]
+
+    def _fixed_to(self, shape: tuple[int, ...]) -> Any:
+        model = self.model.clone()
+        try:
+            model.reshape(list(shape))
+            return self.core.compile_model(model, "CPU", self.settings)
+        except RuntimeError:
+            return self.open  # which has done well so far
 
 
 RUNTIMES: Mapping[str, type[Runtime]] = {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime}

@@ -96,7 +96,7 @@ def whole_budget(tokens: int, keep_ratio: float) -> int:
 
 
 def without_ties(scores: Scores, blank: Padding) -> Scores:
-    """Lowers the scores of `blank` tokens, each by its rounding more than the one before it.
+    """Lowers the scores of `blank` tokens, each by two units of rounding more than the one before it.
 
     The first stage blanks what has no proposal, so that these tokens all have one score. If the budget ends among them,
     which of them are updated would be up to the runtime, and an exported graph would give other answers.
