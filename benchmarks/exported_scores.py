@@ -29,7 +29,7 @@ from sparsevision.export.support import support_of
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.report import markdown_table
 from sparsevision.measure.speed import Settings, after_rest, ratio_of_medians, time_interleaved, use_threads
-from sparsevision.runtimes.runtime import OpenVinoRuntime
+from sparsevision.runtimes import ExportedModel
 from sparsevision.tasks import open_dataset
 
 MOST = 0.001
@@ -120,8 +120,8 @@ def _call(path: str) -> Callable[[], object]:
         with torch.inference_mode():
             return predictor.model(images)
 
-    for _ in range(OpenVinoRuntime.OFTEN):  # then it has its graph for this size
-        call()
+    if isinstance(predictor.model, ExportedModel):
+        predictor.model.runtime.prepare(tuple(images.shape))
     return call
 
 

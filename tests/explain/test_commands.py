@@ -175,6 +175,11 @@ def test_pages_name_model_and_run_and_no_private_folder(checkpoint, tmp_path, mo
     monkeypatch.chdir(tmp_path / "anna" / "mine" / "best")
     assert Predictor("model.safetensors", "cpu").title == "sparseformer_nano"
     assert Predictor("../best", "cpu").title == "sparseformer_nano"
+    shutil.copytree(checkpoint, tmp_path / "run")
+    Image.new("RGB", (40, 30)).save(tmp_path / "grey.png")
+    command = ["explain", str(tmp_path / "grey.png"), "--model", str(tmp_path / "run"), "--page", "--figure", "none"]
+    assert main([*command, "--out", str(tmp_path / "shown")]) == 0
+    assert '"model":"sparseformer_nano (run)"' in (tmp_path / "shown" / "page.html").read_text(encoding="utf-8")
 
 
 def test_an_overview_shows_names_as_text_and_needs_a_card(tmp_path):

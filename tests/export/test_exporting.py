@@ -198,6 +198,8 @@ def test_openvino_prepares_a_graph_for_a_size_that_comes_often(
     for _ in range(often):
         model(others)
     assert list(runtime.fixed) == [others.shape]
+    runtime.prepare((1, 3, 96, 96))
+    assert list(runtime.fixed) == [(1, 3, 96, 96)]
     # A shape that cannot be fixed goes on as before.
     monkeypatch.setattr(runtime.core, "compile_model", raising)
     for _ in range(often):

@@ -14,7 +14,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.files import replacing
 
 from .explanation import reduced
-from .page import as_text, data_uri, filled, shell_file, source_hash
+from .page import as_text, data_uri, document, filled, shell_file
 
 _LONGEST = 720  # pixels of an embedded image
 
@@ -38,13 +38,9 @@ def save_overview(cards: Sequence[Card], path: Path, *, title: str) -> Path:
     """Writes the page, which holds pictures and animations itself. Raises ConfigError without a card."""
     if not cards:
         raise ConfigError("An overview needs at least one card; received none.")
-    style = shell_file("colors.css") + shell_file("overview.css")
-    values = {
-        "title": html.escape(title), "style": style, "style_hash": source_hash(style),
-        "cards": "".join(map(_card, cards)),
-    }  # fmt: skip
+    body = filled("overview.html", {"title": html.escape(title), "cards": "".join(map(_card, cards))})
     with replacing(path) as part:
-        part.write_text(filled(shell_file("overview.html"), values), encoding="utf-8")
+        part.write_text(document(title, body, shell_file("overview.css")), encoding="utf-8")
     return path
 
 

@@ -114,25 +114,35 @@ def _facts(explanation: Explanation) -> dict[str, str]:
 
 def _rendered(title: str, panels: Sequence[tuple[str, PanelKind]], content: Mapping[str, Any]) -> str:
     parts = [_divided(_read(module.rpartition(".")[0], f"{kind.name}.html"), kind) for module, kind in panels]
-    style = "".join([shell_file("colors.css"), shell_file("page.css"), *(part["style"] for part in parts)])
+    style = "".join([shell_file("page.css"), *(part["style"] for part in parts)])
     script = "".join([shell_file("page.js"), *(part["script"] for part in parts), "page.start();\n"])
     values = {
         "title": html.escape(title),
-        "style": style,
         "script": script,
-        "style_hash": source_hash(style),
-        "script_hash": source_hash(script),
         "below": "".join(part["below"] for part in parts),
         "side": "".join(part["side"] for part in parts),
         # No "<" can close the script element or open a comment in it.
         "data": json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
-    return filled(shell_file("page.html"), values)
+    return document(title, filled("page.html", values), style, script)
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """Returns a template with each {{name}} replaced; values are not searched for names."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+def document(title: str, body: str, style: str, script: str = "") -> str:
+    """Returns a page that loads nothing, under a policy that allows its own style and script and data in it alone."""
+    style = shell_file("colors.css") + style
+    values = {
+        "title": html.escape(title),
+        "style": style,
+        "style_hash": _source_hash(style),
+        "script_source": f" script-src '{_source_hash(script)}';" if script else "",
+        "body": body,
+    }
+    return filled("shell.html", values)
+
+
+def filled(name: str, values: Mapping[str, str]) -> str:
+    """Returns a file that pages have in common, each {{name}} in it replaced; values are not searched for names."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], shell_file(name))
 
 
 def shell_file(name: str) -> str:
@@ -162,6 +172,6 @@ def _read(package: str, name: str) -> str:
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
-def source_hash(text: str) -> str:
+def _source_hash(text: str) -> str:
     """Returns the digest by which a content security policy names an inline style or script."""
     return "sha256-" + as_text(hashlib.sha256(text.encode()).digest())

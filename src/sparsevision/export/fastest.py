@@ -32,7 +32,6 @@ from sparsevision.inference import Predictor
 from sparsevision.measure.machine import describe_machine
 from sparsevision.measure.speed import Settings, after_rest, time_interleaved
 from sparsevision.runtimes import is_exported, open_exported
-from sparsevision.runtimes.runtime import OpenVinoRuntime
 
 RuntimeName = Literal["pytorch", "auto", "onnxruntime", "openvino"]
 # The package that runs a format's files; the file has the format's suffix.
@@ -131,12 +130,7 @@ def _noise() -> np.ndarray:
 def _fastest(model: str, folder: Path, make: Callable[[Format], Path], progress: Progress) -> Chosen:
     """Reads which way was the fastest, or finds it out: anew on another processor, or with other packages."""
     installed = [package for package in _PACKAGES if find_spec(package) is not None]
-    around = (
-        OpenVinoRuntime.OFTEN,
-        str(describe_machine()),
-        torch.get_num_threads(),
-        [(each, version(each)) for each in installed],
-    )
+    around = (str(describe_machine()), torch.get_num_threads(), [(each, version(each)) for each in installed])
     record = folder / f"fastest_{hashlib.sha256(repr(around).encode()).hexdigest()[:16]}.json"
     if not record.is_file():
         calls = dict(_calls(model, [FORMATS[_PACKAGES[each]] for each in installed], make))
@@ -161,10 +155,10 @@ def _calls(
     yield PYTORCH, partial(_run, predictor.model, images)
     for way in ways:
         try:
-            call = partial(_run, open_exported(make(way)), images)
-            # Until OpenVINO has its graph for this size, as in a run of many images.
-            for _ in range(OpenVinoRuntime.OFTEN):
-                call()
+            exported = open_exported(make(way))
+            exported.runtime.prepare(tuple(images.shape))  # as in a run of many images
+            call = partial(_run, exported, images)
+            call()
         except SparseVisionError:
             continue  # a model that a format does not take is run by the others
         yield way.name, call

@@ -33,6 +33,10 @@ class Runtime(ABC):
     def run(self, images: NDArray[Any]) -> Arrays:
         """Returns the outputs of a batch, in the graph's order."""
 
+    @abstractmethod
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Gets ready for many batches of one shape."""
+
 
 class OnnxRuntime(Runtime):
     """A file that ONNX Runtime runs on the CPU."""
@@ -51,6 +55,9 @@ class OnnxRuntime(Runtime):
         """Returns the outputs of a batch, in the graph's order."""
         outputs: Arrays = self.session.run(None, {self.input: images})
         return outputs
+
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Does nothing: a session runs every shape alike."""
 
 
 class OpenVinoRuntime(Runtime):
@@ -96,19 +103,25 @@ class OpenVinoRuntime(Runtime):
             self.seen[shape] += 1
             if self.seen[shape] < self.OFTEN:
                 return self.open
-            self.fixed[shape] = self._fixed_to(shape)
-            if len(self.fixed) > self.MOST_FIXED:
-                self.fixed.popitem(last=False)
+            self._fix(shape)
         self.fixed.move_to_end(shape)
         return self.fixed[shape]
 
-    def _fixed_to(self, shape: tuple[int, ...]) -> Any:
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Compiles a graph of open sides for a shape, as if it had come often."""
+        with self.lock:
+            if self.model.is_dynamic() and shape not in self.fixed:
+                self._fix(shape)
+
+    def _fix(self, shape: tuple[int, ...]) -> None:
         model = self.model.clone()
         try:
             model.reshape(list(shape))
-            return self.core.compile_model(model, "CPU", self.settings)
+            self.fixed[shape] = self.core.compile_model(model, "CPU", self.settings)
         except RuntimeError:
-            return self.open  # which has done well so far
+            self.fixed[shape] = self.open  # which has done well so far
+        if len(self.fixed) > self.MOST_FIXED:
+            self.fixed.popitem(last=False)
 
 
 RUNTIMES: Mapping[str, type[Runtime]] = {".onnx": OnnxRuntime, ".xml": OpenVinoRuntime}
