@@ -1,10 +1,10 @@
 """Makes the figures of these pages with the weights that the package brings: `python docs/make_figures.py CALTECH101`.
 
 With `--cells BCCD` those of the detector, too, on the test split of the blood cells, with `--nuclei NUCLEI` those of
-the segmenter; with `--recurrent RUN` and `--filters RUN` those of trained Visual Transformers' tokens. Photographs that
-come with scikit-learn and scikit-image illustrate; contact sheets show images of a split, evenly spaced in its order
-and not chosen, and the mistakes: those that the classifier is surest of, and the images that the detector and the
-segmenter count worst.
+the segmenter, with `--scenes placed-digits:CALTECH101` the animation of digits on photographs; with `--recurrent RUN`
+and `--filters RUN` those of trained Visual Transformers' tokens. Photographs that come with scikit-learn and
+scikit-image illustrate; contact sheets show images of a split, evenly spaced in its order and not chosen, and the
+mistakes: those that the classifier is surest of, and the images that the detector and the segmenter count worst.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sparsevision.cli.demo import found_scenes
 from sparsevision.data import Dataset, Record
 from sparsevision.explain import ControlSweep, Explanation, comparison_figure, save_animation
 from sparsevision.explain.animations.control_values import sweep_animation
-from sparsevision.explain.animations.stages import stages_animation
+from sparsevision.explain.animations.stages import STEPS, stages_animation
 from sparsevision.explain.figures.annotated import annotated_figure
 from sparsevision.explain.figures.attention import attention_figure
 from sparsevision.explain.figures.disturbed import disturbed_figure
@@ -34,6 +34,8 @@ from sparsevision.explain.figures.owners import owners_figure
 from sparsevision.explain.figures.saliency import saliency_figure
 from sparsevision.explain.figures.stages import stages_figure
 from sparsevision.explain.figures.tokens import tokens_figure
+from sparsevision.explain.gif import captioned
+from sparsevision.explain.kinds import Animation
 from sparsevision.explain.overlays import INK, write
 from sparsevision.explain.sheet import Sheet
 from sparsevision.inference.explaining import explain_images, explain_sweep
@@ -69,6 +71,7 @@ def main(
     model: str = "sparseformer_nano",
     cells: str | None = None,
     nuclei: str | None = None,
+    scenes: str | None = None,
     recurrent: str | None = None,
     filters: str | None = None,
     out: Path = FIGURES,
@@ -78,6 +81,8 @@ def main(
         illustrate_detector(Predictor("sparse_detr_nano", "cpu"), cells, out)
     if nuclei is not None:
         illustrate_segmenter(Predictor("vt_fpn_nano", "cpu"), nuclei, out)
+    if scenes is not None:
+        illustrate_looking(Predictor("sparseformer_nano.placed_digits", "cpu"), scenes, out)
     for name, run in {"recurrent": recurrent, "filter": filters}.items():
         if run is not None:
             [explanation] = explain_images(Predictor(run, "cpu"), [str(Path(data) / CAR)])
@@ -126,6 +131,22 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
         true = [true_result(record, test.classes) for record in records]
         images = [record.image for record in records]
         save(shot(comparison_figure(images, found, true), dpi=130), out / f"cells-{kind}.jpg")
+
+
+def illustrate_looking(predictor: Predictor, scenes: str, out: Path) -> None:
+    """Animates six scenes of the val split at once, evenly spaced and not chosen."""
+    val: Any = open_dataset(scenes, "val", side=256)
+    records = [val.read(index) for index in np.linspace(0, len(val) - 1, 6).round().astype(int).tolist()]
+    seen = [Explanation(image=each.image, result=predictor(each.image, trace=True)) for each in records]
+    animations = [stages_animation(alone(each), longest=val.size) for each in seen]
+    titles, step, frames = [stage.title for stage in seen[0].stages], val.size + _GUTTER // 2, []
+    for number, parts in enumerate(zip(*(each.frames for each in animations), strict=True)):
+        sheet = Image.new("RGB", (3 * step - _GUTTER // 2, 2 * step - _GUTTER // 2))
+        for place, part in enumerate(parts):
+            sheet.paste(part.crop((0, 0, val.size, val.size)), (place % 3 * step, place // 3 * step))
+        frames.append(captioned(sheet, titles, number / STEPS))
+    first = animations[0]
+    save_animation(Animation(frames=frames, durations=first.durations, palette=first.palette), out / "looking.gif")
 
 
 def illustrate_segmenter(predictor: Predictor, nuclei: str, out: Path) -> None:

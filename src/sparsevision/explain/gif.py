@@ -11,6 +11,7 @@ from sparsevision.files import replacing
 
 from .kinds import Animation
 
+COLOURS = 255  # of a palette: the last of a GIF's 256 marks the pixels that stay as they are, most of them
 HOLD_MS = 900  # of a frame that stands still
 BAND = 26  # pixels below the image for the caption
 _LIT, _UNLIT = (235, 235, 235), (90, 90, 90)
@@ -22,7 +23,7 @@ def save_animation(animation: Animation, path: Path | str) -> Path:
     first, *others = [frame.quantize(palette=animation.palette, dither=none) for frame in animation.frames]
     with replacing(Path(path)) as part:
         first.save(
-            part, save_all=True, append_images=others, duration=list(animation.durations), loop=0, optimize=False,
+            part, save_all=True, append_images=others, duration=list(animation.durations), loop=0, optimize=True,
             disposal=1,
         )  # fmt: skip
     return Path(path)

@@ -7,7 +7,7 @@ from PIL import Image
 from ..clip import drawn_frame
 from ..control_sweep import ControlSweep
 from ..explanation import reduced
-from ..gif import captioned
+from ..gif import COLOURS, captioned
 from ..kinds import Animation, AnimationKind
 from ..overlays import dimmed
 
@@ -25,7 +25,7 @@ def clip_animation(sweep: ControlSweep, *, longest: int = 320) -> Animation:
     several = Image.new("RGB", (frames[0].width, frames[0].height * min(len(frames), 4)))
     for place, number in enumerate(clip.picked(4)):
         several.paste(frames[number], (0, place * frames[0].height))
-    palette = several.quantize(256, dither=Image.Dither.NONE)
+    palette = several.quantize(COLOURS, dither=Image.Dither.NONE)
     return Animation(frames=frames, durations=[clip.milliseconds] * len(frames), palette=palette)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..control_sweep import ControlSweep
 from ..explanation import Explanation, reduced
-from ..gif import HOLD_MS, captioned
+from ..gif import COLOURS, HOLD_MS, captioned
 from ..kinds import Animation, AnimationKind
 from ..level_overlays import kept_pixels
 
@@ -23,7 +23,7 @@ def sweep_animation(sweep: ControlSweep, *, longest: int = 480) -> Animation:
     frames = [captioned(_annotated(each, longest), captions, index) for index, each in enumerate(sweep.explanations)]
     # One palette for all frames, so that still parts do not flicker.
     together = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames]))
-    palette = together.quantize(256, dither=Image.Dither.NONE)
+    palette = together.quantize(COLOURS, dither=Image.Dither.NONE)
     durations = [HOLD_MS] * (len(frames) - 1) + [2 * HOLD_MS]
     return Animation(frames=frames, durations=durations, palette=palette)
 

@@ -14,7 +14,7 @@ from sparsevision.drawing.palette import token_colours
 
 from ..control_sweep import ControlSweep
 from ..explanation import Explanation, Floats, reduced
-from ..gif import HOLD_MS, captioned
+from ..gif import COLOURS, HOLD_MS, captioned
 from ..kinds import Animation, AnimationKind
 from ..overlays import dimmed, shaded
 
@@ -66,8 +66,8 @@ def _common_palette(frames: Sequence[Image.Image], colours: Floats) -> Image.Ima
     tokens = (255 * colours[:160]).round().astype(np.uint8)
     greys = np.repeat(np.linspace(0, 120, 64).round().astype(np.uint8)[:, None], 3, 1)
     fixed = np.concatenate([greys, tokens, np.array([[235] * 3, [180] * 3], np.uint8)])
-    # The rest of 256 goes to the dots' smoothed edges, taken from the frame where they lie widest.
-    rest = 256 - len(fixed)
+    # The rest goes to the dots' smoothed edges, taken from the frame where they lie widest.
+    rest = COLOURS - len(fixed)
     edges = np.asarray(frames[0].quantize(rest, dither=Image.Dither.NONE).getpalette(), np.uint8).reshape(-1, 3)
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([fixed, edges[:rest]]).tobytes())
