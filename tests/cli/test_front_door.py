@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,15 @@ def test_version_and_the_list_of_commands() -> None:
     assert _sparsevision("--version", capture_output=True).stdout.strip() == __version__
     listed = _sparsevision("--help", capture_output=True).stdout
     assert all(name in listed for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_commands_help_is_all_that_its_function_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    function = getattr(import_module(f"sparsevision.cli.{name}"), name)
+    for paragraph in inspect.getdoc(function).partition("Args:")[0].strip().split("\n\n"):
+        assert " ".join(paragraph.replace("`", "").split()) in said
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")

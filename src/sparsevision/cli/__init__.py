@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": "Show what the shipped models make of photographs, and where they looked.",
     "train": "Train a model on a data set: needs only --data, --model and --out.",
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
-    "predict": "Classify images, or find and count objects in images and videos.",
+    "predict": "Classify images or their pixels, or find and count objects in images and videos.",
     "explain": "Draw what a model sampled and read, stage by stage; or measure its faithfulness.",
     "batch": "Predict very many images on all cores or on a cluster, into Parquet files.",
     "export": "Write a model for ONNX Runtime or OpenVINO, and compare it with PyTorch.",
@@ -32,7 +32,7 @@ COMMANDS = {
 app = App(
     name="sparsevision", help="Recognition that spends its computation where the image needs it.",
     help_epilogue="`sparsevision COMMAND --help` tells more. Any command takes --debug, which shows whole tracebacks.",
-    help_format="plaintext", version=__version__, suppress_keyboard_interrupt=False,
+    help_format="markdown", version=__version__, suppress_keyboard_interrupt=False,
 )  # fmt: skip
 for _name, _help in COMMANDS.items():
     app.command(f"{__name__}.{_name}:{_name}", name=_name, help=_help)
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_not_empty(tokens)
         with stopping_in_order(), _plain_warnings():
+            _tell_all(tokens)
             status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
             sys.stdout.flush()
     except BaseException as failure:
@@ -65,6 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return report(failure, tokens, debug=debug)
     return status if isinstance(status, int) else 0
+
+
+def _tell_all(tokens: Sequence[str]) -> None:
+    """Lets a command whose help is asked for say all that it has to say, instead of its line in the list."""
+    if tokens and tokens[0] in COMMANDS and not {"--help", "-h"}.isdisjoint(tokens):
+        command = app[tokens[0]]
+        command.help = None
+        command.help_epilogue = "Any command takes --debug, which shows whole tracebacks."
 
 
 def _check_not_empty(tokens: Sequence[str]) -> None:

@@ -24,8 +24,9 @@ def doctor(
     """Examine this machine, and a data set before training on it; status 1 if a fault was found.
 
     Args:
-        data: A folder of class folders, tar shards, or "digits"; or images with boxes in COCO's, YOLO's or Pascal VOC's
-            layout: every image is decoded, duplicates across the splits are looked for, and annotations are examined.
+        data: A folder of class folders, of images or of videos; images with boxes in COCO's, YOLO's or Pascal VOC's
+            layout; images with masks; tar shards; or "digits": every image is decoded, duplicates across the splits are
+            looked for, and annotations are examined.
         task: What the data set is for. Default: as its layout tells.
         json: Print JSON instead of tables.
     """

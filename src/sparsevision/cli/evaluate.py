@@ -39,9 +39,8 @@ def evaluate(
 
     Args:
         checkpoint: A run folder, a checkpoint folder or file, or a model's name for its published weights.
-        data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
-            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS"; for a model of videos class
-            folders, shards or lists of them.
+        data: A folder of class folders (with train/ and val/ or without), of images or of videos; images with boxes in
+            COCO's, YOLO's or Pascal VOC's layout; images with masks; tar shards; "digits"; "digit-scenes:PHOTOGRAPHS".
         split: The part of the data set. Default: val (held out of train where nothing is called val); everything in a
             data set that is not divided, unless the model was trained on it.
         batch_size: Images that are run together, where they have one size. Default: the task's own number.

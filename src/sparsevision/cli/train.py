@@ -28,8 +28,8 @@ def train(
     """Train a model on a data set; on several processes when started by torchrun.
 
     Args:
-        data: A folder of class folders (with train/ and val/ or without), tar shards, or "digits"; for a detector one
-            in COCO's, YOLO's or Pascal VOC's layout, or "digit-scenes:PHOTOGRAPHS".
+        data: A folder of class folders (with train/ and val/ or without), of images or of videos; images with boxes in
+            COCO's, YOLO's or Pascal VOC's layout; images with masks; tar shards; "digits"; "digit-scenes:PHOTOGRAPHS".
         model: The model's name, as `sparsevision models` lists it; any "timm/NAME" too; or a checkpoint (folder or
             file) to start from.
         out: The run folder that is written.
