@@ -31,7 +31,10 @@ def replacing(path: Path) -> Iterator[Path]:
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            part.touch()
+            usual = stat.S_IMODE(part.stat().st_mode)
             yield part
+            part.chmod(usual)  # some libraries write files that nobody else may read
             flush(part)
             os.replace(part, path)
             flush(path.parent)

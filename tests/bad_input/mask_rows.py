@@ -87,6 +87,8 @@ def half() -> bytes:
 
 FLAT = np.zeros((72, 96), np.uint8)
 MASKS = [
+    Row("absent", "no such folder",
+        LEARN, lambda b: b.place / "bad", refused("The folder", "bad does not exist", "images and their masks")),
     Row("index of no class", "a mask with an index that the table does not list",
         LEARN, drawn(FLAT + 7), skipped("train001.png has pixels of index 7", "classes.txt does not list")),
     Row("another size", "a mask of another size than its image",

@@ -29,6 +29,13 @@ def _save(target: Path, model: nn.Module, **options: Any) -> Path:
     return save_checkpoint(target, model, **{**given, **options})
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are others here")
+def test_weights_may_be_read_by_whom_other_files_may(small: Make, tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    folder = _save(tmp_path / "folder", small())
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(tmp_path / "usual").stat().st_mode}
+
+
 @pytest.mark.parametrize("target", ["folder", "one.safetensors"])
 def test_a_saved_model_comes_back_whole(target: str, small: Make, tmp_path: Path) -> None:
     model = small(decoding="static", focusing_repeats=2)

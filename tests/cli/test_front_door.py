@@ -105,6 +105,11 @@ def test_version_and_the_list_of_commands() -> None:
     assert all(name in listed for name in cli.COMMANDS)
 
 
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--data", "digits"]) == 2
+    assert capsys.readouterr().err == "sparsevision: --out is missing. See `sparsevision train --help`.\n"
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_commands_help_is_all_that_its_function_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([name, "--help"]) == 0

@@ -243,6 +243,13 @@ def test_boxes_in_pixels_are_refused(yolo: Path) -> None:
         DetectionTask.open(str(yolo))
 
 
+def test_a_single_box_in_pixels_is_refused(yolo: Path) -> None:
+    path = yolo / "labels" / "train" / "001.txt"
+    path.write_text(f"{path.read_text()}\n0 48 36 20 10\n")
+    with pytest.raises(DataError, match=r"001.txt has a box that goes beyond 1, 48 36 20 10: it seems to be in pixels"):
+        DetectionTask.open(str(yolo))
+
+
 @pytest.mark.parametrize("place", ["beside", "Labels"])
 def test_texts_are_found_where_programs_put_them(yolo: Path, place: str) -> None:
     before = boxes(yolo)

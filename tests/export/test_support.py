@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,16 @@ def test_every_registered_model_is_written_in_every_format_but_pages() -> None:
     assert not support_of("video_sparseformer_nano")[0].may_be_open
     assert support_of("sparse_detr_nano")[0].open_by_default
     assert not support_of("sparseformer_nano")[0].open_by_default
+
+
+def test_a_missing_package_is_named_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sparsevision.export.formats.find_spec", lambda package: None if package == "onnx" else ...)
+    monkeypatch.setattr("sparsevision.factory.open_model", None)
+    assert main(["export", "sparseformer_nano", "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "onnx" in (said := capsys.readouterr().err)
+    assert "[export]" in said
 
 
 def test_the_command_tells_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,9 +54,7 @@ def reader(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _add_boxes(folder)
     draw_mask_folder(folder / "cells")
     for name in ("fpn_nano", "vt_fpn_nano"):
-        save_tiny_segmenter(
-            folder / "runs" / ("cells-mask" if name == "fpn_nano" else "cells-tokens") / "best", name=name
-        )
+        save_tiny_segmenter(folder / "runs" / ("cells" if name == "fpn_nano" else "cells-tokens") / "best", name=name)
     shutil.copy(folder / "cat.jpg", folder / "cells.jpg")
     draw_video_folder(folder / "moves")
     save_tiny_teller(folder / "runs" / "moves" / "best")
@@ -73,7 +71,7 @@ def _add_boxes(folder: Path) -> None:
     shutil.copytree(data / "val", data / "test")
     shutil.copy(data / "annotations" / "val.json", data / "annotations" / "test.json")
     # It finds objects in anything, so that there is one to follow.
-    save_tiny_detector(folder / "runs" / "cells" / "best", class_metadata=ClassMetadata(thresholds=(0.0, 0.0)))
+    save_tiny_detector(folder / "runs" / "blood" / "best", class_metadata=ClassMetadata(thresholds=(0.0, 0.0)))
     with av.open(str(folder / "slide.mp4"), "w") as video:
         stream = video.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 96, 72, "yuv420p"

@@ -95,6 +95,8 @@ def test_a_window_has_the_frames_that_the_same_part_of_a_file_has(
     assert seconds is not None
     assert [clip.begin for clip in clips] == pytest.approx([seconds * number for number in range(len(clips))])
     assert clips[-1].end == pytest.approx(50 / rate, abs=0.01)
+    if all_frames:  # the frame at which one ends and the next begins is drawn once
+        assert [time for clip in clips for time in clip.times] == pytest.approx(np.arange(50) / rate, abs=0.01)
     read, length = ClipReader(ClipEvaluationTransform, shown), round(seconds * rate)
     of_file = ClipEvaluationTransform(replace(shown, clips=1))
     for number, clip in enumerate(clips):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ SMALL = (
 
 @pytest.mark.slow
 def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = str(photographs / "my_images"), tmp_path / "run"
+    data, out = str(shutil.copytree(photographs / "my_images", tmp_path / "my_images")), tmp_path / "run"
     settings = [word for override in SMALL for word in ("--set", override)]
     assert main(["train", "--data", data, "--model", "sparseformer_nano", "--out", str(out), *settings]) == 0
     said = capsys.readouterr()
@@ -27,7 +28,12 @@ def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.C
     assert main(["train", "--data", data, "--out", str(out)]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(["train", "--out", str(out), "--resume"]) == 0
-    capsys.readouterr()
+    assert main(["train", "--out", str(tmp_path / "nothing"), "--resume"]) == 2
+    assert "holds no run to go on with" in capsys.readouterr().err
+    (tmp_path / "my_images").rename(tmp_path / "moved")
+    assert main(["train", "--out", str(out), "--resume"]) == 2
+    assert "is not to be found from here: give --data with its path" in capsys.readouterr().err
+    (tmp_path / "moved").rename(tmp_path / "my_images")
 
     (tmp_path / "part" / "round").mkdir(parents=True)
     for number, source in enumerate(sorted((photographs / "my_images" / "val" / "round").iterdir())):
@@ -45,3 +51,7 @@ def test_train_then_evaluate(photographs: Path, tmp_path: Path, capsys: pytest.C
     assert (part["images"], len(part["skipped"])) == (3, 1)
     assert part["per_class"] == {"round": whole["per_class"]["round"], "square": None}
     assert next(csv.reader(matrix.open()))[1:] == ["round", "square"]
+    # Weights outside of their run's folder may have learned from any image.
+    shutil.copytree(out / "best", tmp_path / "alone")
+    assert main(["evaluate", str(tmp_path / "alone"), "--data", str(tmp_path / "part")]) == 0
+    assert "do not tell which images they learned from" in capsys.readouterr().err

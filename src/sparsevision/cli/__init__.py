@@ -18,7 +18,7 @@ from sparsevision.stopping import stopping_in_order
 
 COMMANDS = {
     "demo": "Show what the shipped models make of photographs, and where they looked.",
-    "train": "Train a model on a data set: needs only --data, --model and --out.",
+    "train": "Train a model on a data set: needs only --data and --out.",
     "evaluate": "Score a checkpoint on a labelled data set, or sweep a detector over keep ratios.",
     "predict": "Classify images or their pixels, or find and count objects in images and videos.",
     "explain": "Draw what a model sampled and read, stage by stage; or measure its faithfulness.",
@@ -26,7 +26,7 @@ COMMANDS = {
     "export": "Write a model for ONNX Runtime or OpenVINO, and compare it with PyTorch.",
     "models": "List the models, their sizes and their weights.",
     "benchmark": "Measure speed, memory, multiply-adds and parameters, beside other models.",
-    "doctor": "Examine this machine, and a data set before training on it.",
+    "doctor": "Examine this machine, or a data set before training on it.",
 }
 
 app = App(

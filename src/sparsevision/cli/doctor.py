@@ -21,7 +21,9 @@ _MOST_NAMED = 20
 def doctor(
     data: str | None = None, *, task: str | None = None, json: Annotated[bool, Parameter(negative="")] = False
 ) -> int:
-    """Examine this machine, and a data set before training on it; status 1 if a fault was found.
+    """Examine this machine, or a data set before training on it; status 1 if a fault was found.
+
+    With a data set, only what is harmful of the machine is told.
 
     Args:
         data: A folder of class folders, of images or of videos; images with boxes in COCO's, YOLO's or Pascal VOC's
@@ -56,7 +58,7 @@ def doctor(
         }
         print(encoder.dumps(whole, indent=1))
     else:
-        _print(findings, report, harmful)
+        _print([] if report else findings, report, harmful)
         if data is not None and note:
             print(f"Note: {sentence(note)}")
     return 1 if harmful else 0
@@ -64,11 +66,12 @@ def doctor(
 
 def _print(findings: list[Finding], report: Inspection | None, harmful: list[str]) -> None:
     rows = tuple((each.name, each.value, _MARKS[each.status], each.advice) for each in findings)
-    print_table(Table(columns=("what", "found", "", "advice"), rows=rows))
+    if rows:
+        print_table(Table(columns=("what", "found", "", "advice"), rows=rows))
     if report is not None:
         for table in report.tables():
-            print()
             print_table(table)
+            print()
         for each in report.splits:
             print(f"{each.split}: {sentence(each.origin)}")
         for split, broken in report.broken.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -79,6 +80,8 @@ def evaluate(
     for name, path in written.items():
         writers[name].write(report, path)
     _print(report, task.things, evaluation.dataset.origin, skipped, json_)
+    if evaluation.note:
+        print(f"Note: {evaluation.note}", file=sys.stderr)
     report_skipped(skipped, report.images)
     return 0
 

@@ -63,6 +63,7 @@ def export(
     from sparsevision.export.formats import FORMATS
 
     way = FORMATS[format]
+    way.check_installed(precision)
     if way.suffix and out.suffix.lower() != way.suffix:
         raise ConfigError(f"--out {out}: the name of this format ends in {way.suffix}.")
     check_folder_of(out, "the exported model")

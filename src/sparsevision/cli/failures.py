@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cyclopts import CoercionError, CycloptsError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from sparsevision.errors import RunStoppedError, SparseVisionError, UnknownNameError
 
@@ -69,6 +69,8 @@ def _sentence(failure: BaseException, arguments: Sequence[str]) -> str | None:
     if isinstance(failure, UnusedCliTokensError) and failure.unused_tokens:
         words = ", ".join(map(repr, failure.unused_tokens))
         return f"Nothing here takes {words}. See `sparsevision {arguments[0]} --help`."
+    if isinstance(failure, MissingArgumentError) and failure.argument is not None and not failure.keyword:
+        return f"{failure.argument.name} is missing. See `sparsevision {arguments[0]} --help`."
     if isinstance(failure, CoercionError) and (empty := re.match(r'Invalid value for (--\S+): .*"\{\}"', str(failure))):
         return f"{empty[1]} is given without a value: give a number, a word or the name of a file, which - is not."
     if isinstance(failure, SparseVisionError | CycloptsError):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,23 +59,26 @@ class Loader:
         if workers > 0 and method == "fork":
             # Workers that are forked share what is in memory by now, and nothing that one of them adds later.
             _fill_cache(batches.dataset)
-        self._loader: DataLoader[Batch | _Failure] = DataLoader(
-            batches,
-            batch_size=None,
-            sampler=self.numbers,
-            num_workers=workers,
-            multiprocessing_context=method if workers > 0 else None,
-            worker_init_fn=_outlive_requests_to_stop,
-            # Its own generator: the default would draw from torch's global one, with workers only.
-            generator=torch.Generator(),
-        )
+        with _without_advice():
+            self._loader: DataLoader[Batch | _Failure] = DataLoader(
+                batches,
+                batch_size=None,
+                sampler=self.numbers,
+                num_workers=workers,
+                multiprocessing_context=method if workers > 0 else None,
+                worker_init_fn=_outlive_requests_to_stop,
+                # Its own generator: the default would draw from torch's global one, with workers only.
+                generator=torch.Generator(),
+            )
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Batch]:
         try:
-            for batch in self._loader:
+            with _without_advice():
+                batches = iter(self._loader)
+            for batch in batches:
                 if isinstance(batch, _Failure):
                     raise DataError(batch.sentence)
                 yield batch
@@ -96,6 +101,14 @@ def _outlive_requests_to_stop(worker: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keeps torch's advice about numbers of workers, which are the user's choice, from being repeated every epoch."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 def _fill_cache(dataset: object) -> None:

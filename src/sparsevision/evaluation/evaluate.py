@@ -79,8 +79,17 @@ def evaluate(
     return evaluation.report(batch_size, workers, progress, **controls)
 
 
+_UNKNOWN = (
+    "these weights do not tell which images they learned from. If some of these were among them, the score says "
+    "little: --split val scores those that `train` holds out of such a folder."
+)
+
+
 class Evaluation:
-    """Trained weights and the data that they are scored on: `model` on its `device`, its `task`, the `dataset`."""
+    """Trained weights and the data that they are scored on: `model` on its `device`, its `task`, the `dataset`.
+
+    `note` is a sentence where the score may be of images that the weights learned from.
+    """
 
     def __init__(
         self, checkpoint: str | Path, data: str, *, split: str | None = None, device: str | None = None
@@ -93,6 +102,8 @@ class Evaluation:
         self.preprocessing, labels = identity.preprocessing, identity.labels
         kind = task_named(task_of(identity.name))
         chosen = split or default_split(kind, checkpoint, data)
+        unknown = Path(checkpoint).exists() and _fingerprint_of_run(checkpoint) is None
+        self.note = _UNKNOWN if split is None and chosen == "all" and unknown else None
         dataset = kind.open(data, chosen, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
         self.task: Task = kind(labels, identity.class_metadata)
         self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms_of(labels))

@@ -87,7 +87,10 @@ class ExplanationWriter:
         chosen = [kind for kind in offered if self.figure in ("all", kind.name)]
         if not chosen and self.figure != "none":
             names = ", ".join(kind.name for kind in offered)
-            raise ConfigError(f"The model records nothing for the figure {self.figure!r}: choose from {names}.")
+            raise ConfigError(
+                f"The model records nothing for the figure {self.figure!r}: choose from {names}, or where it is an "
+                "exported file, export it with --trace."
+            )
         return chosen
 
     def _check_options(self, chosen: Sequence[FigureKind], sweep: ControlSweep) -> None:

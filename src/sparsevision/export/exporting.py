@@ -99,6 +99,7 @@ def export_model(
     identity = identity_of(made)
     if identity is None or not hasattr(made, "controls"):
         raise ConfigError(f"{type(made).__name__} is not one of this package's networks: timm exports its own.")
+    way.check_installed(options.precision)
     way.check(identity.name, identity.labels)
     if options.precision not in precisions_of(way, identity.name):
         raise ConfigError(

@@ -8,13 +8,14 @@ import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from numpy.typing import NDArray
 
-from sparsevision.errors import ConfigError, first_line, import_extra
+from sparsevision.errors import ConfigError, MissingExtraError, first_line
 from sparsevision.export.graph import TracedGraph
 from sparsevision.export.web.page import MODEL, PAGE_FILES, page_of, write_page
 from sparsevision.files import replacing
@@ -22,6 +23,9 @@ from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
 
 OPSET = 20
 INPUT = "images"
+
+
+_TO_ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
 class Precision(NamedTuple):
@@ -40,10 +44,17 @@ class Format(ABC):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     in_blocks: ClassVar[bool] = True  # how it takes images of open sides while it is traced
     traced: ClassVar[bool] = False  # whether the graph returns what the network looked at, asked for or not
+    packages: ClassVar[tuple[str, ...]] = ()  # that are needed to write and compare it
 
     @abstractmethod
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes a graph and the texts that it carries; the file appears when it is complete."""
+
+    def check_installed(self, precision: str) -> None:
+        """Raises MissingExtraError where a package is missing."""
+        for package in (*self.packages, *(["nncf"] if precision == "int8" else [])):
+            if find_spec(package) is None:
+                raise MissingExtraError(package, f"Exporting for {self.title}")
 
     def check(self, model: str, labels: Sequence[str] | None) -> None:
         """Raises ConfigError for a named model, with its labels, that the format is not for."""
@@ -62,6 +73,7 @@ class Onnx(Format):
     """One file for ONNX Runtime."""
 
     name, suffix, title = "onnx", ".onnx", OnnxRuntime.title
+    packages = _TO_ONNX
 
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes one .onnx file."""
@@ -73,10 +85,12 @@ class OpenVino(Format):
     """An .xml file and its weights in a .bin file beside it; weights in half precision, or all in eight bits."""
 
     name, suffix, title, precisions = "openvino", ".xml", OpenVinoRuntime.title, ("fp32", "fp16", "int8")
+    packages = ("onnx", "onnxscript", "openvino")
 
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes an .xml file and a .bin file."""
-        openvino = import_extra("openvino", "Exporting to OpenVINO")
+        import openvino
+
         # By way of ONNX, which takes seconds; from the traced graph itself it takes minutes.
         with replacing(path.with_suffix(".bin")) as weights, replacing(path) as part:
             through = part.with_suffix(".onnx")
@@ -113,7 +127,7 @@ class Web(Format):
     """A folder with a page that runs the model in a browser; it is made of an ONNX file and scripts."""
 
     name, suffix, title = "web", "", "browsers"
-    traced = True
+    traced, packages = True, _TO_ONNX
 
     def write(self, graph: TracedGraph, texts: Mapping[str, str], path: Path, precision: Precision) -> None:
         """Writes the folder."""
@@ -138,7 +152,8 @@ FORMATS: Mapping[str, Format] = {each.name: each for each in (Onnx(), OpenVino()
 def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
     """Quantises weights and activations of an OpenVINO model by NNCF, for which attention is a pattern to spare."""
     with _quietly():
-        nncf = import_extra("nncf", "Exporting in int8")
+        import nncf
+
         nncf.set_log_level(logging.ERROR)
         return nncf.quantize(
             model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration)
@@ -147,8 +162,6 @@ def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
 
 def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:
     """Writes a graph as ONNX, weights included."""
-    import_extra("onnx", "Exporting to ONNX")
-    import_extra("onnxscript", "Exporting to ONNX")
     try:
         with _quietly():
             made: Any = torch.onnx.export(
@@ -160,7 +173,8 @@ def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None
     made.model.metadata_props.update(texts)
     made.save(path, external_data=False)
     if len(made.model.graph.inputs[0].shape) == 6:
-        onnx = import_extra("onnx", "Exporting to ONNX")
+        import onnx
+
         model = onnx.load(path)
         _take_whole_images(model, onnx)
         onnx.save(model, path)

@@ -206,6 +206,9 @@ class _NextClip:
     def add(self, frame: Frame) -> None:
         """Takes a frame in, which is shown from its time on."""
         if self.all_frames:
+            if self._times and frame.time - self._times[-1] < _SOON:  # the held frame is gone when the clip begins
+                self._frames.pop()
+                self._times.pop()
             self._take(frame.image, frame.time)
         else:
             self._choose(frame.time - _SOON)

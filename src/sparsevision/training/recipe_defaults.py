@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import timm
 
+from sparsevision.data.layouts import digits
 from sparsevision.errors import ConfigError
 from sparsevision.factory import is_known, looks_like_path, model_of, preprocessing_of, task_of
 from sparsevision.models.registry import is_registered, variant_named, without_tag
@@ -55,9 +57,18 @@ def choose_recipe(
     chosen, notes = _with_overrides(chosen, overrides, None if recipe or resumed else backbone)
     if task_of(chosen.model.name) != chosen.task:
         raise ConfigError(f"{chosen.model.name} is not a model for task = {chosen.task!r}: name a recipe for its task.")
+    if chosen.data.spec is None and resume:
+        raise ConfigError(f"{str(out)!r} holds no run to go on with: give its folder, or --data to begin a run.")
     if chosen.data.spec is None:
         raise ConfigError("No data set was named: give --data with a folder, shards or 'digits'.")
-    said = f"Recipe: {name}. Model: {chosen.model.name}. {starting_weights(chosen)}"
+    if resumed and data is None and _is_gone(chosen.data.spec):
+        raise ConfigError(
+            f"The run in {str(out)!r} learns from {chosen.data.spec!r}, which is not to be found from here: give "
+            "--data with its path."
+        )
+    said = f"Recipe: {name}. Model: {chosen.model.name}."
+    if not resumed:
+        said += f" {starting_weights(chosen)}"
     section = chosen.distillation
     if section.teacher is None and section != DistillationSection():
         said += " Teacher: none, though the recipe distils (--set distillation.teacher=NAME)."
@@ -107,6 +118,11 @@ def _with_overrides(recipe: Recipe, overrides: Sequence[str], backbone: str | No
     fitted = chosen.schedule.epochs / 4
     note = f"The warm-up is {fitted:g} epochs, as {warmup:g} do not fit into {chosen.schedule.epochs}."
     return chosen.with_values({"schedule.warmup_epochs": fitted}), [note]
+
+
+def _is_gone(spec: str) -> bool:
+    """Returns whether a data set is named by the path of a file or folder that does not exist."""
+    return not (digits.recognises(spec) or any(sign in spec for sign in ":*?[{") or os.path.exists(spec))
 
 
 def _is_path(model: str) -> bool:

@@ -275,12 +275,17 @@ def _form(rows: Sequence[Sequence[_Row]], content: dict[str, Any], root: Path) -
 
 
 def _refuse_other_forms(rows: Sequence[_Row], root: Path) -> None:
-    """Raises DataError where most boxes are pixels or corners, or have a number before them."""
+    """Raises DataError where boxes are pixels, or most are corners or have a number before them."""
     if not rows:
         return
     firsts = np.array([row.values[:4] for row in rows])
     if _most(firsts > _BEYOND):
         raise DataError(f"The boxes of {root} go beyond 1: they seem to be pixels, and YOLO's are fractions.")
+    if odd := next((row for row in rows if len(row.values) < 6 and max(row.values[:4]) > _BEYOND), None):
+        raise DataError(
+            f"{odd.path} has a box that goes beyond 1, {' '.join(f'{value:g}' for value in odd.values)}: it seems to "
+            "be in pixels, and YOLO's are fractions."
+        )
     boxes = np.array([row.values[:4] for row in rows if len(row.values) in (4, 5)]).reshape(-1, 4)
     if not len(boxes) or _inside(boxes).mean() > 0.5:
         return

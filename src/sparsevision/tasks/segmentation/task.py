@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -86,6 +87,8 @@ class SegmentationTask(Task):
         """Returns the layout of folders of images and masks."""
         if (found := layout_of(cls.name, spec)) is not None:
             return found
+        if not os.path.exists(spec):
+            raise DataError(f"The folder {spec} does not exist: give one with images and their masks.")
         raise DataError(
             f"{spec} has no masks: put them into a folder labels beside a folder images, under the images' names. If "
             f"it is a data set for {task_of_data(spec)}, name another --model."
