@@ -49,7 +49,7 @@ CAR = "val/car_side/image_0018.jpg"
 CARD = (640, 320)
 # Of the front page's cards, the parts of figures that they show, as shares of their sides.
 PARTS = {
-    "classify": ("pagoda-stages.jpg", (0.17, 0.09, 1.0, 0.42)),
+    "classify": ("digit-stages.jpg", (0.679, 0.103, 1.0, 0.392)),
     "videos": ("moving-clip.jpg", (0.1, 0.03, 1.0, 0.35)),
 }
 _GUTTER = 14
@@ -134,7 +134,9 @@ def illustrate_detector(predictor: Predictor, cells: str, out: Path) -> None:
 
 
 def illustrate_looking(predictor: Predictor, scenes: str, out: Path) -> None:
-    """Animates six scenes of the val split at once, evenly spaced and not chosen."""
+    """Animates six scenes of the val split at once, evenly spaced and not chosen; draws the digit of the demo."""
+    [cat] = explain_images(predictor, [path for scene, path in found_scenes() if scene.name == "digit"])
+    save(shot(stages_figure(cat), dpi=150), out / "digit-stages.jpg")
     val: Any = open_dataset(scenes, "val", side=256)
     records = [val.read(index) for index in np.linspace(0, len(val) - 1, 6).round().astype(int).tolist()]
     seen = [Explanation(image=each.image, result=predictor(each.image, trace=True)) for each in records]

@@ -175,7 +175,7 @@ def test_a_second_tag_has_weights_and_a_view_of_its_own(tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "VARIANTS", {**module.VARIANTS, "sparseformer_nano": two})
     registry._variants_of.cache_clear()
     try:
-        assert list_models("sparseformer_nano.*") == ["sparseformer_nano.caltech101", "sparseformer_nano.other"]
+        assert "sparseformer_nano.other" in list_models("sparseformer_nano.*")
         assert preprocessing_of("sparseformer_nano.other") == view != preprocessing_of("sparseformer_nano")
         opened = open_model("sparseformer_nano.other")
         assert torch.equal(opened.head.fc.weight, model.head.fc.weight)

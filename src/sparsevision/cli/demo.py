@@ -38,6 +38,10 @@ class Scene:
 
 SCENES = (
     Scene(
+        "digit", "sparseformer_nano.placed_digits", "sparsevision", "demo_images/digit.jpg",
+        "a cup of coffee, and a small 4", label="4", animated=True, options={"top_k": 3},
+    ),
+    Scene(
         "motorbike", _MODEL, "skimage", "data/motorcycle_left.png", "a motorbike", "Motorbikes", options={"top_k": 3},
     ),
     Scene(

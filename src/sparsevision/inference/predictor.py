@@ -109,8 +109,10 @@ class Predictor:
         """What predicts, for a heading: the model's name, with the run or the file that it comes from."""
         identity = identity_of(self.model)
         name = identity.name if identity else type(self.model).__name__
-        if self._source is None or is_known(self._source):
+        if self._source is None:
             return name
+        if is_known(self._source):
+            return self._source  # with the tag of its weights, where one was given
         # The last part of the path that was given, for folders around it are private.
         parts = [part for part in Path(self._source).parts if part not in (WEIGHTS_FILE, "best", "last", "/", "..")]
         return f"{name} ({parts[-1]})" if parts else name

@@ -63,6 +63,11 @@ VARIANTS: Mapping[str, Variant] = {
         paper="arXiv 2304.03768",
         weights={
             "caltech101": Weights(location="sparseformer_nano.safetensors", source="this project, Caltech-101"),
+            "placed_digits": Weights(
+                location="sparseformer_nano.placed_digits.safetensors",
+                source="this project, digits on Caltech-101's photographs",
+                preprocessing=Preprocessing(size=(224, 224), interpolation="bilinear", fit="stretch"),
+            ),
         },
         int8=("openvino",),
     )
