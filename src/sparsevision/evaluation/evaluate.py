@@ -102,8 +102,8 @@ class Evaluation:
         self.preprocessing, labels = identity.preprocessing, identity.labels
         kind = task_named(task_of(identity.name))
         chosen = split or default_split(kind, checkpoint, data)
-        unknown = Path(checkpoint).exists() and _fingerprint_of_run(checkpoint) is None
-        self.note = _UNKNOWN if split is None and chosen == "all" and unknown else None
+        undivided = split is None and chosen == "all" and Path(checkpoint).exists()
+        self.note = _UNKNOWN if undivided and _fingerprint_of_run(checkpoint) is None else None
         dataset = kind.open(data, chosen, seed=split_seed_of(checkpoint), side=least_decoded_side(self.preprocessing))
         self.task: Task = kind(labels, identity.class_metadata)
         self.dataset = labelled_as(dataset, labels, kind.relabel, synonyms_of(labels))
