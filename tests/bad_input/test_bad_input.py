@@ -79,7 +79,9 @@ def check_refused(status: int, out: str, err: str, words: tuple[str, ...]) -> No
 def check_skipped(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
     assert status == 0, err
     assert [word for word in words if word not in err] == [], err
-    assert re.search(r"\b1 of \d+ could not be used|^1 images could not be read", out + err, re.MULTILINE)
+    assert re.search(
+        r"\b1 of \d+ could not be used|^samples that could not be read and were omitted: 1$", out + err, re.MULTILINE
+    )
     assert all(line.startswith(("  ", "skipped ", "1 of ")) or is_progress(line) for line in err.splitlines()), err
 
 

@@ -59,7 +59,7 @@ class RunSummary:
             scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
         if self.skipped:
-            lines.append(f"images that could not be read and were omitted: {len(self.skipped)}")
+            lines.append(f"samples that could not be read and were omitted: {len(self.skipped)}")
         return "\n".join(lines)
 
 
