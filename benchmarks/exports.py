@@ -23,6 +23,7 @@ from typing import Any
 import cyclopts
 import torch
 from PIL import Image
+from torch.optim.swa_utils import update_bn
 
 from publishing import publish, published
 from sparsevision import Predictor, create_model
@@ -39,7 +40,7 @@ COMPARED = 20
 SIDES = ((256, 320), (320, 416), (416, 288))
 # What makes a model of a family small; a field that a configuration lacks is left out.
 NARROW: Mapping[str, Any] = {
-    "feature_channels": 16, "focusing_width": 32, "cortex_width": 64, "cortex_depth": 2, "head_width": 16,
+    "feature_channels": 16, "focusing_width": 32, "cortex_width": 64, "cortex_depth": 2, "head_width": 64,
     "width": 64, "ffn_width": 64, "encoder_depth": 2, "decoder_depth": 2, "num_heads": 4,
 }  # fmt: skip
 # Shapes of layers and tokens are those of the weights that such a model starts from.
@@ -100,6 +101,8 @@ def made(variant: NamedVariant) -> Any:
     with torch.no_grad():  # fresh heads give the same everywhere, and every answer would agree
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
+        # Without statistics of their own, deep networks would end in numbers of which no digit agrees.
+        update_bn([torch.randn(4, 3, *SIDES[0])], model)
     view = variant.preprocessing
     if view.fit == "short":
         view = replace(view, size=(320, 533), multiple=32)

@@ -248,7 +248,8 @@ def usable_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     # An unknown word, a device that is not there, or a torch built without it: torch has an error for each.
     except (RuntimeError, AssertionError, ImportError, NotImplementedError) as error:
-        raise ConfigError(f"The device {str(name)!r} cannot be used here ({first_line(error)}).") from error
+        reason = "this build of torch has none" if isinstance(error, NotImplementedError) else first_line(error)
+        raise ConfigError(f"The device {str(name)!r} cannot be used here ({reason}).") from error
     return device
 
 

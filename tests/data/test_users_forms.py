@@ -234,5 +234,9 @@ def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, capsys) -> No
     said = capsys.readouterr().err
     assert "remove" not in said
     assert "is one of annotations" in said
+    assert "data.yaml" not in said
     assert main([*train, str(yolo / "images"), "--model", "sparseformer_nano"]) == 2
     assert "seem to be splits, not classes" in capsys.readouterr().err
+    (yolo / "data.yaml").unlink()
+    assert main([*train, str(yolo)]) == 2
+    assert f"write the classes' names into {yolo / 'data.yaml'}" in capsys.readouterr().err

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from sparsevision.tasks import Task, Writer
     from sparsevision.types import Option, Result, Skipped
 
+_MODEL = "sparseformer_nano"
 _OWN = ("model", "json", "features", "draw", "overwrite", "batch-size", "device", "runtime", "debug")
 
 
 def predict(
-    *images: Annotated[str, Parameter(allow_leading_hyphen=True)], model: str = "sparseformer_nano",
+    *images: Annotated[str, Parameter(allow_leading_hyphen=True)], model: str | None = None,
     json_: Annotated[bool, Parameter(name="--json", negative="")] = False, features: Path | None = None,
     draw: Path | None = None, overwrite: Annotated[bool, Parameter(negative="")] = False,
     batch_size: int | None = None, device: str | None = None,
@@ -45,6 +46,7 @@ def predict(
         images: Files, folders, glob patterns, - for a list of paths on standard input; videos, and camera:0 for a
             camera.
         model: A checkpoint (folder or file), a run's best/ folder, or a model's name for its published weights.
+            Default: sparseformer_nano.
         json_: Print one JSON object a line instead of a table.
         features: Write the pooled features of every image into this .parquet or .npz file.
         draw: Write annotated images and videos into this folder. What `predict` wrote there before is replaced and not
@@ -57,12 +59,14 @@ def predict(
             installed: the time of the first call is longer. Or name one.
     """
     given, options = _sources(images)
-    weights = model
+    unnamed = model is None
+    weights = model = _MODEL if model is None else model
     if runtime != "pytorch":
         model, options = _in_runtime(model, runtime, options, device, features)
     from sparsevision.inference import Predictor
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.video import is_live
+    from sparsevision.models.registry import variant_named
 
     if batch_size is None and any(map(is_live, given)):
         batch_size = 1  # the result of a camera's image does not wait for further ones
@@ -94,6 +98,8 @@ def predict(
         report_skipped(skipped + predictor.skipped, shown.number)
     for caveat in () if json_ else predictor.task.caveats(**asked):
         print(caveat, file=sys.stderr)
+    if unnamed and not json_:
+        print(f"Told by {variant_named(_MODEL).tagged_name}, as no --model was given.", file=sys.stderr)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")

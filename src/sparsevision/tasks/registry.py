@@ -99,6 +99,18 @@ def layout_of(task: str, spec: str | os.PathLike[str]) -> DataLayout | None:
     return found
 
 
+def needed_layout(task: str, spec: str, *, parts: str, advice: str) -> DataLayout:
+    """Returns `layout_of` a data set of images and `parts`; raises DataError with `advice` where there is none."""
+    if (found := layout_of(task, spec)) is not None:
+        return found
+    if not os.path.isdir(spec):
+        wrong = "is a file" if os.path.exists(spec) else "does not exist"
+        raise DataError(f"{spec} {wrong}: give a folder with images and their {parts}.")
+    raise DataError(
+        f"{spec} has no {parts}: {advice}. If it is a data set for {task_of_data(spec)}, name another --model."
+    )
+
+
 def open_dataset(
     spec: str | os.PathLike[str], split: str = "train", *, task: str | None = None, **options: Any
 ) -> Dataset:

@@ -18,7 +18,7 @@ from sparsevision.data.preprocessing import least_decoded_side
 from sparsevision.data.subset import divided
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.evaluation.evaluate import evaluate_batches, nothing_read
-from sparsevision.factory import identity_of
+from sparsevision.factory import identity_of, usable_device
 from sparsevision.tasks import Measure, Report, Task
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
@@ -222,7 +222,10 @@ def make_accelerator(recipe: Recipe, out: str | Path) -> Accelerator:
         raise MissingExtraError("accelerate", "Training") from None
     # accelerate keeps the first run's precision and device for the whole process otherwise.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    on_cpu = recipe.run.device == "cpu" or not torch.accelerator.is_available()
+    wanted = recipe.run.device
+    if wanted != "auto":
+        usable_device(wanted)
+    on_cpu = wanted == "cpu" or not torch.accelerator.is_available()
     if recipe.run.precision == "fp16" and (on_cpu or not torch.cuda.is_available()):
         raise ConfigError("run.precision=fp16 needs a GPU, and this run has none: use bf16 or fp32.")
     return Accelerator(

@@ -172,13 +172,14 @@ class EmaSection(Section):
 class RunSection(Section):
     """The execution of a run; nothing here but `seed` and `precision` is meant to change its numbers.
 
-    `device` is the accelerator that there is ("auto"), or "cpu"; which of several GPUs is for CUDA_VISIBLE_DEVICES.
+    `device` is the accelerator that there is ("auto"), or the kind of it that there must be, or "cpu"; which of several
+    GPUs is for CUDA_VISIBLE_DEVICES.
     `trackers` get the numbers beside metrics.jsonl and TensorBoard; their packages must be installed.
     `sync_batch_norm` takes the statistics of batch norms over all devices of a step; a single device needs nothing.
     """
 
     seed: int = Field(default=0, ge=-(2**62), lt=2**62)
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     sync_batch_norm: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sparsevision.data.dataset import Dataset, Opening
 from sparsevision.data.file_kinds import IMAGES, FileKind
+from sparsevision.data.layouts import yolo
 from sparsevision.data.layouts.labelled_files import LabelledFiles
 from sparsevision.data.splitting import split_and_rest, split_of_folder
 from sparsevision.data.texts import composed, read_text
@@ -50,7 +51,12 @@ class ImageFolder(LabelledFiles):
         if split in (None, "train") and not all(walked.images for walked in found):
             empty = next(folder for folder, walked in zip(folders, found, strict=True) if not walked.images)
             if empty.casefold() in _OF_BOXES:
-                raise DataError(f"The folder {own / empty} is one of annotations: {own} is not one of class folders.")
+                described = yolo.recognises(os.fspath(self.root))
+                boxes = f" For boxes as YOLO has them, write the classes' names into {self.root / yolo.FILES[0]}."
+                raise DataError(
+                    f"The folder {own / empty} is one of annotations: {own} is not one of class folders."
+                    + ("" if described else boxes)
+                )
             raise DataError(
                 f"The class folder {own / empty} has no {kind.things} ({kind.examples}, ...): put some in or remove it."
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +33,7 @@ from sparsevision.tasks.detection.transforms import (
     train_transform,
 )
 from sparsevision.tasks.detection.writers import beside_coco, open_coco
-from sparsevision.tasks.registry import layout_of, task_of_data
+from sparsevision.tasks.registry import needed_layout
 from sparsevision.types import Batch, ClassMetadata, Control, Geometry, Option, Preprocessing, Sample
 
 Target = dict[str, Tensor]
@@ -80,14 +79,11 @@ class DetectionTask(Task):
     @classmethod
     def layout(cls, spec: str) -> DataLayout:
         """Returns COCO's layout, YOLO's or Pascal VOC's, or that of drawn scenes."""
-        if (found := layout_of(cls.name, spec)) is not None:
-            return found
-        if not Path(spec).is_dir():
-            raise DataError(f"The folder {spec} does not exist: give one with images and their boxes.")
-        raise DataError(
-            f"{spec} has no boxes: put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal "
-            f"VOC's xml files into Annotations. If it is a data set for {task_of_data(spec)}, name another --model."
+        advice = (
+            "put COCO's json at annotations/train.json, YOLO's data.yaml into it, or Pascal VOC's xml files into "
+            "Annotations"
         )
+        return needed_layout(cls.name, spec, parts="boxes", advice=advice)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:

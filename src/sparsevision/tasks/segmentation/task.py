@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -28,7 +27,7 @@ from sparsevision.tasks.contract import (
     Transform,
     WriterEntry,
 )
-from sparsevision.tasks.registry import layout_of, task_of_data
+from sparsevision.tasks.registry import needed_layout
 from sparsevision.tasks.segmentation.criterion import PixelCriterion
 from sparsevision.tasks.segmentation.metrics import MEASURES, SegmentationMetrics, write_confusion
 from sparsevision.tasks.segmentation.post_processing import class_map
@@ -85,14 +84,8 @@ class SegmentationTask(Task):
     @classmethod
     def layout(cls, spec: str) -> DataLayout:
         """Returns the layout of folders of images and masks."""
-        if (found := layout_of(cls.name, spec)) is not None:
-            return found
-        if not os.path.exists(spec):
-            raise DataError(f"The folder {spec} does not exist: give one with images and their masks.")
-        raise DataError(
-            f"{spec} has no masks: put them into a folder labels beside a folder images, under the images' names. If "
-            f"it is a data set for {task_of_data(spec)}, name another --model."
-        )
+        advice = "put them into a folder labels beside a folder images, under the images' names"
+        return needed_layout(cls.name, spec, parts="masks", advice=advice)
 
     @classmethod
     def inspect(cls, spec: str, *, seed: int = 0, progress: Progress | None = None) -> Inspection:
