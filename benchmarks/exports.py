@@ -23,7 +23,9 @@ from typing import Any
 import cyclopts
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.optim.swa_utils import update_bn
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from publishing import publish, published
 from sparsevision import Predictor, create_model
@@ -66,7 +68,7 @@ def main(
 
 def checked(variant: NamedVariant, images: Sequence[Path], formats: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Exports one model in its formats, in fp32 and, as OpenVINO, in fp16."""
-    model = made(variant)
+    model = made(variant, images)
     offered: Mapping[str, Support] = {each.format: each for each in support_of(variant.name)}
     for way in (name for name in formats if name in offered):
         for precision in (each for each in offered[way].precisions if each != "int8"):
@@ -90,7 +92,7 @@ def checked(variant: NamedVariant, images: Sequence[Path], formats: Sequence[str
             yield row | {"seconds": round(time.perf_counter() - began)}
 
 
-def made(variant: NamedVariant) -> Any:
+def made(variant: NamedVariant, images: Sequence[Path]) -> Any:
     """Returns a model: with the weights that come with the package, or fresh and, unless it is to be whole, narrow."""
     torch.manual_seed(0)
     if weights_status(variant) == "packaged":
@@ -102,13 +104,19 @@ def made(variant: NamedVariant) -> Any:
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
         # Without statistics of their own, deep networks would end in numbers of which no digit agrees.
-        update_bn([torch.randn(4, 3, *SIDES[0])], model)
+        update_bn([torch.stack([seen(path) for path in images])], model)
     view = variant.preprocessing
     if view.fit == "short":
         view = replace(view, size=(320, 533), multiple=32)
     labels = tuple(map(str, range(model.num_classes))) if model.outputs == "classes" else None
     model.identity = replace(model.identity, preprocessing=view, labels=labels)
     return model.eval()
+
+
+def seen(path: Path) -> Tensor:
+    """Returns an image about as models see it, (3, 224, 224), with a mean near 0 and a deviation near 1."""
+    with Image.open(path) as image:
+        return pil_to_tensor(image.convert("RGB").resize((224, 224))) / 64 - 2
 
 
 def budgets_are_right(model: Any, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,7 +151,7 @@ def test_a_loss_that_is_nan_names_the_images_and_leaves_the_last_state(tmp_path:
     assert lines(tmp_path)[-1]["step"] < 10
 
 
-def test_unreadable_images_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_images_are_named_once_and_an_empty_batch_is_passed_over(tmp_path: Path, capsys) -> None:
     class Empty(TinyLoaders):
         def batch(self, seed: int, size: int) -> Batch:
             whole = super().batch(seed, size)
@@ -162,9 +163,17 @@ def test_unreadable_images_are_named_once_and_an_empty_batch_is_passed_over(tmp_
     skipped = {0: [Skipped("bad.jpg", "empty")], 1000: [Skipped("bad.jpg", "empty")]}
     summary = run(recipe(), tmp_path, Empty(skipped=skipped))
     assert summary.skipped == {"all.jpg": "truncated", "bad.jpg": "empty"}
+    assert capsys.readouterr().err.count("skipped bad.jpg: empty Others are named at the end.") == 1
     written = [json.loads(line) for line in (tmp_path / "skipped.jsonl").read_text().splitlines()]
     assert [line["name"] for line in written] == ["all.jpg", "bad.jpg"]
     assert summary.finished
+
+
+def test_a_run_of_which_the_first_epoch_was_the_best_says_so(tmp_path: Path) -> None:
+    summary = replace(run(recipe(), tmp_path), best_epoch=1)
+    assert "no later epoch was better" in str(replace(summary, epochs=3))
+    for other in (summary, replace(summary, epochs=3, best_epoch=2), replace(summary, epochs=3, finished=False)):
+        assert "no later" not in str(other)
 
 
 def test_memory_that_runs_out_is_one_sentence(tmp_path: Path) -> None:

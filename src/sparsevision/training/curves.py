@@ -19,7 +19,7 @@ def draw_curves(lines: Sequence[dict[str, Any]], measures: Sequence[Measure], pa
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.8), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     losses, scores, rates = figure.subplots(1, 3)
     training = [line for line in lines if line["kind"] == "train"]
@@ -37,14 +37,12 @@ def draw_curves(lines: Sequence[dict[str, Any]], measures: Sequence[Measure], pa
                 values = [(100 if measure.percent else 1) * _number(line[measure.name]) for line in scored]
                 scores.plot(steps, values, style, color=f"C{number}", label=f"{measure.label}, {weights}")
     unit = ", per cent" if measures[0].percent else ""
-    # Losses fall and scores rise; matplotlib's search for the best place warns where it is slow.
-    labels = ((losses, "loss", "upper right"), (scores, f"val{unit}", "lower right"), (rates, "learning rate", None))
-    for axes, label, place in labels:
+    for axes, label in ((losses, "loss"), (scores, f"val{unit}"), (rates, "learning rate")):
         axes.set(xlabel="step", title=label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(frameon=False, fontsize="small", loc=place)
+            axes.legend(frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     with replacing(path) as part:
         figure.savefig(part)
 

@@ -45,6 +45,7 @@ class RunSummary:
     measure: Measure
     finished: bool
     steps: int
+    epochs: int
     seconds: float
     best_score: float | None
     best_weights: str | None
@@ -58,6 +59,8 @@ class RunSummary:
             score = f"{self.measure.label} {self.measure.text(self.best_score)}"
             scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
+            if self.finished and self.best_epoch == 1 and self.epochs > 2:
+                lines.append(f"no later epoch was better: see {self.out / 'curves.png'}, and try a lower --lr")
         if self.skipped:
             lines.append(f"samples that could not be read and were omitted: {len(self.skipped)}")
         return "\n".join(lines)
@@ -372,6 +375,6 @@ def _summary(run: Session, finished: bool) -> RunSummary:
     progress = run.progress
     return RunSummary(
         out=run.folder.path, measure=run.task.measures[0], finished=finished, steps=progress.step,
-        seconds=run.seconds(), best_score=progress.best_score, best_weights=progress.best_weights,
+        epochs=run.epochs, seconds=run.seconds(), best_score=progress.best_score, best_weights=progress.best_weights,
         best_epoch=progress.best_epoch, skipped=dict(progress.skipped),
     )  # fmt: skip

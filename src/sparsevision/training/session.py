@@ -86,7 +86,9 @@ class Session:
         return batch
 
     def note_skipped(self, batch: Batch) -> None:
-        """Remembers what in a batch could not be read, to be counted and named at the end."""
+        """Remembers what in a batch could not be read, to be counted and named at the end; tells the first at once."""
+        if batch.skipped and not self.progress.skipped:
+            self.display.say(f"skipped {batch.skipped[0].name}: {batch.skipped[0].reason} Others are named at the end.")
         self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
 
     def total_count(self, batches: Sequence[Batch]) -> Tensor:
