@@ -100,6 +100,10 @@ def made(variant: NamedVariant, images: Sequence[Path]) -> Any:
     known = {field.name for field in fields(variant.config)}
     narrow = {} if variant.name in WHOLE else {name: value for name, value in NARROW.items() if name in known}
     model = create_model(variant.name, **narrow)
+    # As training starts with them: residual blocks that add little. Others amplify rounding from block to block.
+    for block in model.modules():
+        if hasattr(block, "zero_init_last"):
+            block.zero_init_last()
     with torch.no_grad():  # fresh heads give the same everywhere, and every answer would agree
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

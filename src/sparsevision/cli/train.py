@@ -23,7 +23,8 @@ def train(
     *, data: str | None = None, model: str | None = None, out: Path, recipe: str | None = None,
     epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, workers: int | None = None,
     device: str | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False)] = None, resume: bool = False,
+    set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False, negative="")] = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:  # fmt: skip
     """Train a model on a data set; on several processes when started by torchrun.
 

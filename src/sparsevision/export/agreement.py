@@ -15,8 +15,9 @@ from sparsevision.inference import Predictor
 # The largest differences of outputs in fp32: of boxes in sides of the image, of logits as they are.
 MOST: Mapping[str, float] = {"boxes": 1e-4}
 MOST_OTHERWISE = 1e-3
-# The smallest share of results that agree, by precision; of fewer bits than 32 the outputs differ as they will.
-LEAST_AGREEMENT: Mapping[str, float] = {"fp32": 1.0, "fp16": 0.98, "int8": 0.9}
+# The smallest share of results that agree, by precision; of fewer bits than 32 the outputs differ as they will. In fp32
+# one label of the images that are compared is too many, but of millions of pixels a few are nearly tied.
+LEAST_AGREEMENT: Mapping[str, float] = {"fp32": 0.9999, "fp16": 0.98, "int8": 0.9}
 # The last of the ranked proposals that become queries, nearly equal, may change places with those that do not.
 MOST_EXCHANGED = 0.02
 # Queries attend to one another: where one is exchanged the others move too, and what rounding does is not seen there.
