@@ -40,6 +40,16 @@ def test_rows_may_come_in_any_order() -> None:
     assert _compared(turned).passes
 
 
+def test_queries_with_one_box_are_told_apart_by_their_scores() -> None:
+    boxes = BOXES[:, :2].clone()
+    boxes[0, 1] = boxes[0, 0] + 1e-4
+    logits = torch.tensor([[[4.0, -4.0], [-4.0, 4.0]]])
+    found = Agreement(agreements=[1.0])
+    # The other row's box is nearer by rounding.
+    found.add({"boxes": boxes, "logits": logits}, {"boxes": boxes.flip(1) + 6e-5, "logits": logits.flip(1)})
+    assert found.passes, str(found)
+
+
 def test_where_rows_are_exchanged_the_others_move_too() -> None:
     found = _compared(_outputs(), _outputs(), _outputs(_exchanged(2), error=0.02))
     assert found.passes

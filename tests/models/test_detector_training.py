@@ -244,6 +244,7 @@ def test_a_table_of_queries_has_no_groups() -> None:
         SparseDETRConfig(queries="learned", selection="all", boxes="direct", look_forward="twice")
 
 
+@pytest.mark.slow  # compiled, and so not among the tests in which shapes are checked
 def test_geometry_that_is_kept_serves_every_way_of_running() -> None:
     model = network().eval()
     with torch.inference_mode():

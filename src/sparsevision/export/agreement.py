@@ -22,15 +22,16 @@ LEAST_AGREEMENT: Mapping[str, float] = {"fp32": 0.9999, "fp16": 0.98, "int8": 0.
 MOST_EXCHANGED = 0.02
 # Queries attend to one another: where one is exchanged the others move too, and what rounding does is not seen there.
 LEAST_KEPT = 0.5
-_SAME_BOX = 1e-2
+_SAME_ROW = 1e-2
+_EXACT = "donot_use_mm_for_euclid_dist"  # products of matrices leave half of the digits
 
 
 @dataclass
 class Agreement:
     """The `images` that were compared, the largest difference of each output, and the share of answers that agree.
 
-    Rows with boxes are compared in any order; `exchanged` of the `rows` have nothing alike in the other output. Of
-    images with such rows, which are `images` less those `kept`, answers are compared, outputs are not.
+    Rows of boxes and scores are compared in any order; `exchanged` of the `rows` have nothing alike in the other
+    output. Of images with such rows, which are `images` less those `kept`, answers are compared, outputs are not.
     """
 
     precision: str = "fp32"
@@ -67,8 +68,8 @@ class Agreement:
         """Adds the outputs for an image."""
         self.images += 1
         if "boxes" in wanted:
-            distances, nearest = torch.cdist(wanted["boxes"], got["boxes"]).min(dim=2)
-            alike = distances < _SAME_BOX
+            distances, nearest = torch.cdist(_rows(wanted), _rows(got), compute_mode=_EXACT).min(dim=2)
+            alike = distances < _SAME_ROW
             self.rows, self.exchanged = self.rows + alike.numel(), self.exchanged + int((~alike).sum())
             if not alike.all():
                 return
@@ -79,6 +80,11 @@ class Agreement:
             differences = (tensor - got[name]).nan_to_num().abs()
             largest = float(differences.max()) if differences.numel() else 0.0
             self.differences[name] = max(self.differences.get(name, 0.0), largest)
+
+
+def _rows(outputs: Mapping[str, Tensor]) -> Tensor:
+    """Returns boxes and scores together, (B, N, 4 + classes): queries with one box are told apart by what they see."""
+    return torch.cat([outputs["boxes"], outputs["logits"].sigmoid()], dim=-1)
 
 
 def compare(
