@@ -30,7 +30,7 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/uv
 demo: $(VENV)/.installed-demo
 	$(BIN)/sparsevision demo
 
-# Run with the shapes of annotations checked, which the tests of resumed runs do not bear: it draws random numbers.
+# Run with the shapes of annotations checked. That draws random numbers: runs that are resumed to the bit are not.
 SHAPED := tests/kernels tests/packing tests/models tests/house/test_models.py
 test: export OMP_NUM_THREADS = 1
 # Tests start many processes, which would otherwise compile PyTorch's modules each.

@@ -269,7 +269,7 @@ RECIPES = [
     Row("no GPU", "fp16 where there is no GPU",
         f"{SET} run.precision=fp16", lambda b: b.without_gpu(), refused("run.precision=fp16")),
     Row("GPU asked for", "a GPU that is asked for where there is none",
-        f"{SET} run.device=cuda", lambda b: b.without_gpu(), refused("'cuda' cannot be used here")),
+        f"{SET} run.device=cuda", lambda b: b.without_gpu(), refused("run.device=cuda", "finds none here")),
     Row("option of timm's", "an option that timm's model has not",
         f"{SET} model.name=timm/test_resnet", nothing, refused("'num_tokens' of a timm model is not accepted")),
     Row("non-finite loss", "a learning rate at which numbers overflow",

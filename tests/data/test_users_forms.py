@@ -225,7 +225,7 @@ def test_files_of_voc_may_be_spelled_otherwise(voc: Path) -> None:
     np.testing.assert_allclose(boxes(voc), before)
 
 
-def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, capsys) -> None:
+def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, coco: Path, voc: Path, capsys) -> None:
     (tmp_path / "my" / "ant").mkdir(parents=True)
     train = ["train", "--out", str(tmp_path / "run"), "--data"]
     assert main([*train, str(tmp_path / "my"), "--model", "sparse_detr_nano"]) == 2
@@ -240,3 +240,6 @@ def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, capsys) -> No
     (yolo / "data.yaml").unlink()
     assert main([*train, str(yolo)]) == 2
     assert f"write the classes' names into {yolo / 'data.yaml'}" in capsys.readouterr().err
+    for folder in (coco, voc):
+        assert main([*train, str(folder), "--model", "sparseformer_nano"]) == 2
+        assert "data.yaml" not in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_a_folder_gives_a_json_line_for_every_image_in_it(checkpoint: str, image
 
 
 def test_the_model_that_answers_is_told_where_none_was_named(checkpoint: str, images: Path, capsys) -> None:
-    told = "Told by sparseformer_nano.caltech101, as no --model was given.\n"
+    told = "Model: sparseformer_nano.caltech101, as no --model was given.\n"
     for words, expected in (([], told), (["--json"], ""), (["--model", checkpoint], "")):
         assert cli.main(["predict", str(images / "a.jpg"), *words]) == 0
         assert capsys.readouterr().err == expected

@@ -98,8 +98,8 @@ def predict(
         report_skipped(skipped + predictor.skipped, shown.number)
     for caveat in () if json_ else predictor.task.caveats(**asked):
         print(caveat, file=sys.stderr)
-    if unnamed and not json_:
-        print(f"Told by {variant_named(_MODEL).tagged_name}, as no --model was given.", file=sys.stderr)
+    if unnamed and shown.number and not json_:
+        print(f"Model: {variant_named(_MODEL).tagged_name}, as no --model was given.", file=sys.stderr)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")

@@ -39,7 +39,8 @@ def train(
         batch_size: Short for --set data.batch=NUMBER.
         lr: Learning rate; short for --set optimiser.lr=NUMBER.
         workers: Processes that load images; short for --set run.workers=NUMBER.
-        device: "auto" for the GPU that there is, "cpu", "cuda", "mps" or "xpu"; short for --set run.device=NAME.
+        device: "auto" takes a GPU where there is one, "cuda", "mps" and "xpu" require it, "cpu" uses none; short for
+            --set run.device=NAME.
         set_: Override a recipe's field, as in --set optimiser.lr=1e-3; may be given several times.
         resume: Go on from the last state in the run folder.
     """

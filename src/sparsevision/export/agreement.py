@@ -83,7 +83,7 @@ class Agreement:
 
 
 def _rows(outputs: Mapping[str, Tensor]) -> Tensor:
-    """Returns boxes and scores together, (B, N, 4 + classes): queries with one box are told apart by what they see."""
+    """Returns boxes and squashed logits together, (B, N, 4 + classes), by which queries are told apart."""
     return torch.cat([outputs["boxes"], outputs["logits"].sigmoid()], dim=-1)
 
 

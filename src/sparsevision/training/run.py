@@ -18,7 +18,7 @@ from sparsevision.data.preprocessing import least_decoded_side
 from sparsevision.data.subset import divided
 from sparsevision.errors import ConfigError, DataError, MissingExtraError, OutOfMemoryError
 from sparsevision.evaluation.evaluate import evaluate_batches, nothing_read
-from sparsevision.factory import identity_of, usable_device
+from sparsevision.factory import identity_of
 from sparsevision.tasks import Measure, Report, Task
 from sparsevision.training.display import Display
 from sparsevision.training.distillation import Learner, Teacher, pooled_width
@@ -59,7 +59,8 @@ class RunSummary:
             score = f"{self.measure.label} {self.measure.text(self.best_score)}"
             scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
             lines.append(f"best: {scored}, in {self.out / 'best'}")
-            if self.finished and self.best_epoch == 1 and self.epochs > 2:
+            perfect = self.measure.percent and self.best_score >= 1
+            if self.finished and self.best_epoch == 1 and self.epochs > 2 and not perfect:
                 lines.append(f"no later epoch was better: see {self.out / 'curves.png'}, and try a lower --lr")
         if self.skipped:
             lines.append(f"samples that could not be read and were omitted: {len(self.skipped)}")
@@ -225,12 +226,14 @@ def make_accelerator(recipe: Recipe, out: str | Path) -> Accelerator:
         raise MissingExtraError("accelerate", "Training") from None
     # accelerate keeps the first run's precision and device for the whole process otherwise.
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     wanted = recipe.run.device
-    if wanted != "auto":
-        usable_device(wanted)
-    on_cpu = wanted == "cpu" or not torch.accelerator.is_available()
+    if wanted not in ("auto", "cpu") and (found is None or found.type != wanted):
+        there = "none" if found is None else found.type
+        raise ConfigError(f"run.device={wanted} needs such a device, and PyTorch finds {there} here: use auto or cpu.")
+    on_cpu = wanted == "cpu" or found is None
     if recipe.run.precision == "fp16" and (on_cpu or not torch.cuda.is_available()):
-        raise ConfigError("run.precision=fp16 needs a GPU, and this run has none: use bf16 or fp32.")
+        raise ConfigError("run.precision=fp16 needs a CUDA GPU, and this run has none: use bf16 or fp32.")
     return Accelerator(
         mixed_precision=PRECISIONS[recipe.run.precision],
         # Told so, accelerate joins processes on CPUs too; otherwise each would train alone.

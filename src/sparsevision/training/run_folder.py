@@ -8,7 +8,7 @@ environment.json    versions, machine, command; one entry for each start
 metrics.jsonl       one line for each logging interval and each evaluation
 tensorboard/        the same numbers for TensorBoard
 curves.png          the same numbers drawn
-skipped.jsonl       images that could not be read, and why
+skipped.jsonl       samples that could not be read, and why
 last/               the training state that `--resume` goes on from
 best/               the checkpoint folder of the best weights so far
 .lock               held by the process that writes here; it may stay behind, the lock ends with the process
@@ -166,7 +166,7 @@ class RunFolder:
         return self._metrics.tell()
 
     def write_skipped(self, skipped: Mapping[str, str]) -> None:
-        """Writes the images that could not be read, one JSON line each."""
+        """Writes the samples that could not be read, one JSON line each."""
         if self.writes and skipped:
             lines = [json.dumps({"name": name, "reason": reason}) for name, reason in sorted(skipped.items())]
             with writing(self.path):

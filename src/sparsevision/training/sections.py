@@ -172,8 +172,8 @@ class EmaSection(Section):
 class RunSection(Section):
     """The execution of a run; nothing here but `seed` and `precision` is meant to change its numbers.
 
-    `device` is the accelerator that there is ("auto"), or the kind of it that there must be, or "cpu"; which of several
-    GPUs is for CUDA_VISIBLE_DEVICES.
+    `device`: "auto" takes the accelerator that is available; "cuda", "mps" and "xpu" require that kind; "cpu" uses
+    none. Which of several GPUs is for CUDA_VISIBLE_DEVICES.
     `trackers` get the numbers beside metrics.jsonl and TensorBoard; their packages must be installed.
     `sync_batch_norm` takes the statistics of batch norms over all devices of a step; a single device needs nothing.
     """

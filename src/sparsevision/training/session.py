@@ -86,9 +86,12 @@ class Session:
         return batch
 
     def note_skipped(self, batch: Batch) -> None:
-        """Remembers what in a batch could not be read, to be counted and named at the end; tells the first at once."""
+        """Remembers what in a batch could not be read, to be counted and named at the end.
+
+        The first one of the process that speaks is named at once: a wrong path is to be seen before hours of training.
+        """
         if batch.skipped and not self.progress.skipped:
-            self.display.say(f"skipped {batch.skipped[0].name}: {batch.skipped[0].reason} Others are named at the end.")
+            self.display.say(f"skipped {batch.skipped[0].name}: {batch.skipped[0].reason}")
         self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
 
     def total_count(self, batches: Sequence[Batch]) -> Tensor:

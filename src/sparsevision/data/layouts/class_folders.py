@@ -49,14 +49,12 @@ class ImageFolder(LabelledFiles):
         paths = {composed(os.path.basename(path)): path for path in _folders(own)}
         found = [kind.walk(paths[folder]) if folder in paths else Walked() for folder in folders]
         if split in (None, "train") and not all(walked.images for walked in found):
-            empty = next(folder for folder, walked in zip(folders, found, strict=True) if not walked.images)
+            empty, walked = next(each for each in zip(folders, found, strict=True) if not each[1].images)
             if empty.casefold() in _OF_BOXES:
-                described = yolo.recognises(os.fspath(self.root))
-                boxes = f" For boxes as YOLO has them, write the classes' names into {self.root / yolo.FILES[0]}."
-                raise DataError(
-                    f"The folder {own / empty} is one of annotations: {own} is not one of class folders."
-                    + ("" if described else boxes)
-                )
+                said = f"The folder {own / empty} is one of annotations: {own} is not one of class folders."
+                if walked.texts[".txt"] and not yolo.recognises(os.fspath(self.root)):
+                    said += f" For boxes as YOLO has them, write the classes' names into {self.root / yolo.FILES[0]}."
+                raise DataError(said)
             raise DataError(
                 f"The class folder {own / empty} has no {kind.things} ({kind.examples}, ...): put some in or remove it."
             )
