@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
-from sparsevision.export import FORMATS
+from sparsevision.errors import ConfigError
+from sparsevision.export import FORMATS, ExportOptions, export_model
+from sparsevision.export.fastest import choose_runtime
 from sparsevision.export.support import support_of, support_table
+from sparsevision.factory import create_model
 from sparsevision.models.registry import variants
+from sparsevision.types import Preprocessing
 
 
 def test_every_registered_model_is_written_in_every_format_but_pages() -> None:
@@ -24,6 +30,8 @@ def test_every_registered_model_is_written_in_every_format_but_pages() -> None:
         assert ("web" in found) == (variant.family.task != "video_classification" and "_clip_" not in name)
     assert not support_of("video_sparseformer_nano")[0].may_be_open
     assert support_of("sparse_detr_nano")[0].open_by_default
+    windows = support_of("sparse_detr_swin_t_10")[0]
+    assert (windows.open_by_default, windows.may_be_open) == (False, False)
     assert not support_of("sparseformer_nano")[0].open_by_default
 
 
@@ -49,3 +57,25 @@ def test_the_command_tells_the_table(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["models", "sparseformer_nanno", "--formats"]) == 2
     assert "sparseformer_nano" in capsys.readouterr().err
     assert len(support_table().rows) == len(variants())
+
+
+def test_a_backbone_of_windows_keeps_to_one_size(tmp_path: Path) -> None:
+    small = {"width": 32, "encoder_depth": 2, "decoder_depth": 1, "ffn_width": 32, "num_heads": 4, "num_classes": 3}
+    model = create_model("sparse_detr_swin_t_10", **small)
+    view = Preprocessing(size=(64, 96), fit="short", multiple=32)
+    model.identity = replace(model.identity, preprocessing=view, labels=("ant", "bee", "cat"))
+    with pytest.raises(ConfigError, match="windows is exported for images of one size: omit dynamic"):
+        export_model(model, tmp_path / "model.onnx", ExportOptions(dynamic=True))
+    saved = save_checkpoint(
+        tmp_path / "w", model, name="sparse_detr_swin_t_10", preprocessing=view, labels=("ant", "bee", "cat")
+    )
+    assert "at one size" in choose_runtime(str(saved), "openvino").reason
+
+
+def test_what_torch_finds_no_words_for_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refusing(*_: object, **__: object) -> None:
+        raise AssertionError("Expected op to be '=='")
+
+    monkeypatch.setattr("torch.export.export", refusing)
+    with pytest.raises(ConfigError, match=r"Expected op to be '=='\): try one fixed --size"):
+        export_model("sparseformer_nano", tmp_path / "model.onnx")

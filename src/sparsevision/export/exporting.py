@@ -19,7 +19,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.export.agreement import Agreement, compare
 from sparsevision.export.formats import FORMATS, Format, Precision
 from sparsevision.export.graph import MULTIPLE, TracedGraph, trace_graph
-from sparsevision.export.support import precisions_of, sees_any_sides
+from sparsevision.export.support import may_be_open, precisions_of, sees_any_sides
 from sparsevision.factory import identity_of, open_model
 from sparsevision.inference import Predictor
 from sparsevision.inference.options import checked_options
@@ -107,7 +107,7 @@ def export_model(
             "point of its score has not been shown. Choose fp32 or fp16."
         )
     controls = checked_options(made, options.controls)
-    preprocessing, open_axes = _view(identity.preprocessing, options)
+    preprocessing, open_axes = _view(identity.preprocessing, made.config, options)
     shape = (options.batch or 1, *preprocessing.input_shape(getattr(made.config, "in_chans", 3)))
     kinds: tuple[TraceKind, ...] = tuple(getattr(made, "traces", ())) if options.trace or way.traced else ()
     least = preprocessing.multiple * (LEAST_MULTIPLES if preprocessing.multiple > 1 else 1)
@@ -166,12 +166,14 @@ def _format(options: ExportOptions, calibration: Sequence[Any]) -> Format:
     return way
 
 
-def _view(preprocessing: Preprocessing, options: ExportOptions) -> tuple[Preprocessing, tuple[int, ...]]:
+def _view(preprocessing: Preprocessing, config: Any, options: ExportOptions) -> tuple[Preprocessing, tuple[int, ...]]:
     """Returns how the exported model sees images, and the axes of its input that are left open."""
-    if preprocessing.frames is not None and options.dynamic:
-        raise ConfigError("A model of videos is exported for clips of one size: omit dynamic.")
-    whole = sees_any_sides(preprocessing)
-    dynamic = options.dynamic if options.dynamic is not None else whole and options.size is None
+    whole, may = sees_any_sides(preprocessing), may_be_open(preprocessing, config)
+    if options.dynamic and not may:
+        what = "whose backbone divides maps into windows is exported for images"
+        what = "of videos is exported for clips" if preprocessing.frames is not None else what
+        raise ConfigError(f"A model {what} of one size: omit dynamic.")
+    dynamic = options.dynamic if options.dynamic is not None else may and whole and options.size is None
     axes = () if options.batch else (0,)
     if dynamic:
         return replace(preprocessing, multiple=MULTIPLE), (*axes, 2, 3)

@@ -25,7 +25,7 @@ from sparsevision.checkpoints.identity import fingerprint
 from sparsevision.errors import ConfigError, SparseVisionError
 from sparsevision.export.exporting import ExportOptions, Progress, export_model
 from sparsevision.export.formats import FORMATS, Format
-from sparsevision.export.support import sees_any_sides
+from sparsevision.export.support import may_be_open, sees_any_sides
 from sparsevision.factory import identity_of, open_model
 from sparsevision.files import replacing
 from sparsevision.inference import Predictor
@@ -99,6 +99,8 @@ def _only_in_pytorch(made: Any) -> str:
     view = identity.preprocessing
     if view.frames is not None:
         return "A model of videos is run by PyTorch alone."
+    if sees_any_sides(view) and not may_be_open(view, made.config):
+        return "The model sees whole images of any sides, and a file would see them all at one size."
     if sees_any_sides(view) and view.multiple == 1:
         return "The model sees whole images of any sides, and a file would see them at multiples of 32."
     return ""

@@ -109,7 +109,8 @@ def trace_graph(
     try:
         with torch.no_grad():
             program = torch.export.export(graph, (torch.rand(example),), dynamic_shapes=(dims or None,), strict=False)
-    except (RuntimeError, ValueError, TypeError, torch._dynamo.exc.TorchDynamoException) as error:
+    # An AssertionError is torch's own about sizes that it finds no words for.
+    except (RuntimeError, ValueError, TypeError, AssertionError, torch._dynamo.exc.TorchDynamoException) as error:
         raise ConfigError(f"This model cannot be exported so ({first_line(error)}): try one fixed --size.") from error
     names, structure, observations = graph.notes.taken
     seen = {kind: stages for kind, stages in observations.items() if stages}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sparsevision.errors import ConfigError
 from sparsevision.export.formats import FORMATS, Format
@@ -36,6 +36,11 @@ def sees_any_sides(preprocessing: Preprocessing) -> bool:
     return preprocessing.fit in ("whole", "short")
 
 
+def may_be_open(preprocessing: Preprocessing, config: Any) -> bool:
+    """Returns whether a model's file can take images of any sides: not clips, and not where maps become windows."""
+    return preprocessing.frames is None and not getattr(config, "windowed", False)
+
+
 def precisions_of(way: Format, name: str) -> tuple[str, ...]:
     """Returns the precisions of a format for a model: eight bits only where they pay."""
     pays = way.name in variant_named(name).int8
@@ -56,7 +61,7 @@ def support_table(names: list[str] | None = None) -> Table:
 
 
 def _formats(variant: NamedVariant) -> Iterator[Support]:
-    view = variant.preprocessing
+    view, may = variant.preprocessing, may_be_open(variant.preprocessing, variant.config)
     # Whatever they are: a model of embeddings has none, and every other one has.
     labels = None if getattr(variant.config, "outputs", "classes") == "embedding" else ("label",)
     for way in FORMATS.values():
@@ -64,6 +69,4 @@ def _formats(variant: NamedVariant) -> Iterator[Support]:
             way.check(variant.name, labels)
         except ConfigError:
             continue
-        yield Support(
-            variant.name, way.name, precisions_of(way, variant.name), sees_any_sides(view), view.frames is None
-        )
+        yield Support(variant.name, way.name, precisions_of(way, variant.name), may and sees_any_sides(view), may)

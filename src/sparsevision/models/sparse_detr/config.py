@@ -132,6 +132,11 @@ class SparseDETRConfig:
         return {"num_queries": wanted} if self.two_stage and wanted > self.num_queries else {}
 
     @property
+    def windowed(self) -> bool:
+        """Whether the backbone pads its maps to whole windows, which no graph for images of any sides expresses."""
+        return self.backbone == "swin_tiny"
+
+    @property
     def two_stage(self) -> bool:
         """Whether a first stage on the encoder's tokens proposes the queries."""
         return self.queries != "learned"
