@@ -199,3 +199,5 @@ def check_controls_are_taken_by_forward(model: nn.Module, name: str) -> None:
 CHECKS: dict[str, Callable[[nn.Module, str], None]] = {
     name.removeprefix("check_"): check for name, check in list(globals().items()) if name.startswith("check_")
 }
+# Compiling takes as long as all other checks together.
+EACH_CHECK = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("compiles")) for name in CHECKS]

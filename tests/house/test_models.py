@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model_checks import CHECKS, make, smallest
+from model_checks import CHECKS, EACH_CHECK, make, smallest
 from sparsevision.models.registry import FAMILIES, variants
 
 # With the frozen stem and first stage: 0.2224 M of ResNet-50, 0.3041 M of Swin-T.
@@ -68,10 +68,7 @@ def test_every_registered_model_has_its_exact_number_of_parameters(name: str) ->
         assert _count(model) == PARAMETERS[name]
 
 
-# Compiling takes as long as all other checks together.
-@pytest.mark.parametrize(
-    "check", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("compiles")) for name in CHECKS]
-)
+@pytest.mark.parametrize("check", EACH_CHECK)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family(family: str, check: str) -> None:
     name = smallest(family)
