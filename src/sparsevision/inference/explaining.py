@@ -43,7 +43,7 @@ def explain_sweep(
 
     Takes what `explain_images` takes, and the control's name, by default the model's first one; the sweep starts from
     its value among the options. Every explanation has the best time in seconds to read the image and predict it without
-    a trace. A model without controls has one explanation an image.
+    a trace. A model without controls has one explanation an image, without a time.
     """
     predictor.stream([], **options)  # refuses wrong options before anything is read
     controls = controls_of(predictor.model)
@@ -57,7 +57,7 @@ def explain_sweep(
     for name in _found(predictor, sources, missing):
         try:
             shown = _shown(predictor, name)
-            each = tuple(_timed(predictor, shown, name, run) for run in runs)
+            each = tuple(_explained(predictor, shown, name, run, timed=chosen is not None) for run in runs)
         except UnreadableImageError as error:
             missing.append(Skipped(name, str(error)))
             continue
@@ -77,10 +77,12 @@ def _shown(predictor: Predictor, name: str) -> Image.Image | ClipFrames:
     return ClipFrames(images=clip.frames, times=clip.times, begin=clip.begin, end=clip.end)
 
 
-def _timed(predictor: Predictor, shown: Image.Image | ClipFrames, name: str, options: Mapping[str, Any]) -> Explanation:
+def _explained(
+    predictor: Predictor, shown: Image.Image | ClipFrames, name: str, options: Mapping[str, Any], *, timed: bool
+) -> Explanation:
     result = predictor(name, trace=True, **options)
-    # Apart from the trace, which takes time to record.
-    seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=_TIMES))
+    # Apart from the trace, which takes time to record. Of one way alone there is nothing to compare.
+    seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=_TIMES)) if timed else None
     return _explanation(predictor, shown, result, options, seconds)
 
 
