@@ -104,7 +104,7 @@ def needed_layout(task: str, spec: str, *, parts: str, advice: str) -> DataLayou
     if (found := layout_of(task, spec)) is not None:
         return found
     if not os.path.isdir(spec):
-        wrong = f"{spec} is no folder" if os.path.exists(spec) else f"The folder {spec} does not exist"
+        wrong = f"{spec} is not a folder" if os.path.exists(spec) else f"The folder {spec} does not exist"
         raise DataError(f"{wrong}: give one with images and their {parts}.")
     raise DataError(
         f"{spec} has no {parts}: {advice}. If it is a data set for {task_of_data(spec)}, name another --model."

@@ -71,6 +71,7 @@ class Session:
     stop: StopRequest = field(default_factory=StopRequest)
     started: float = field(default_factory=time.monotonic)
     last_lr: float = 0.0
+    named_one: bool = False
 
     # ------------------------------------------------------------------------------------------ parts of a step
 
@@ -88,9 +89,11 @@ class Session:
     def note_skipped(self, batch: Batch) -> None:
         """Remembers what in a batch could not be read, to be counted and named at the end.
 
-        The first one of the process that speaks is named at once: a wrong path is to be seen before hours of training.
+        The first one beside others that could be read is named at once, by the process that speaks: a wrong path is to
+        be seen before hours of training. Where nothing can be read, the error is the one sentence.
         """
-        if batch.skipped and not self.progress.skipped:
+        if batch.skipped and len(batch) and not self.named_one:
+            self.named_one = True
             self.display.say(f"skipped {batch.skipped[0].name}: {batch.skipped[0].reason}")
         self.progress.skipped.update({skipped.name: skipped.reason for skipped in batch.skipped})
 
