@@ -81,7 +81,7 @@ FOLDERS = [
     Row("a file", "a file instead of a folder",
         TRAIN, lambda b: b.file("bad.txt", "text"), refused("bad.txt is a file")),
     Row("loose images", "images without class folders",
-        TRAIN, lambda b: b.encoded("bad/a.png").parent, refused("bad has 1 images but no class folders")),
+        TRAIN, lambda b: b.encoded("bad/a.png").parent, refused("bad has 1 image but no class folders")),
     Row("one class", "one class only",
         TRAIN + " --set data.batch=2", lambda b: b.without("train/ant", "val/ant", "train/bee", "val/bee"),
         refused("class 'cat' alone")),

@@ -83,7 +83,7 @@ def test_explain_completes_its_page(detector: str, images: str, tmp_path: Path, 
     monkeypatch.setattr(ExplanationWriter, "write", written)
     words = ["explain", images, "--model", detector, "--out", str(tmp_path / "out"), "--page", "--figure", "none"]
     assert main(words) == 128 + signal.SIGTERM
-    assert "after 1 images, whose files are complete" in capsys.readouterr().err
+    assert "after 1 image, whose files are complete" in capsys.readouterr().err
     assert (tmp_path / "out" / "page.html").exists()
 
 

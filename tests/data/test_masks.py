@@ -147,7 +147,7 @@ def test_other_places_and_names(tmp_path: Path) -> None:
     (lists / "val.txt").write_text("imgs/three.png\n")
     assert [Path(name).stem for name in open_dataset(lists, "train", task="segmentation").names] == ["one", "two"]
     (lists / "val.txt").write_text("four\n")
-    with pytest.raises(DataError, match="1 images that are not there, first 'four'"):
+    with pytest.raises(DataError, match="1 image that is not there, first 'four'"):
         target(lists, "val")
 
 
@@ -156,8 +156,8 @@ def test_what_has_no_counterpart_is_counted(tmp_path: Path) -> None:
     picture(root / "train" / "images" / "alone.png")
     mask(root / "train" / "labels" / "other.png", ROWS % 2)
     notes = " ".join(open_dataset(root, "train", task="segmentation").notes)
-    assert "1 images have no mask, and are not read, first" in notes
-    assert "1 masks have no image, and are not read, first" in notes
+    assert "Not read: 1 image without a mask, first" in notes
+    assert "Not read: 1 mask without an image, first" in notes
 
 
 def test_an_undivided_set_is_divided(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_lists_do_not_guess(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("my image.png\ncam1/001.png 1\nmy image\n")
     found = open_dataset(tmp_path, "train", task="segmentation")
     assert [Path(name).name for name in found.names] == ["my image.png", "001.png"]
-    assert "1 lines of train.txt name an image again, and are left out." in found.notes
+    assert "Not read: 1 line that names an image of train.txt again." in found.notes
     (tmp_path / "train.txt").write_text("001\n")
     with pytest.raises(DataError, match=r"'001', which is .*cam1.* or .*cam2.*: write its folder"):
         target(tmp_path)

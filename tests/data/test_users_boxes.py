@@ -46,14 +46,14 @@ def test_files_that_belong_to_no_annotation_are_counted(coco: Path, yolo: Path, 
         (folder / "a.heic").write_bytes(b"x")
     assert all(".heic 1" in notes(folder) for folder in (coco, yolo, voc))
     Image.new("RGB", (8, 8)).save(coco / "train" / "more.png")
-    assert "1 images in" in notes(coco)
-    assert "are not listed in train.json, and are not read." in notes(coco)
+    assert "Not read: 1 image in" in notes(coco)
+    assert ", not listed in train.json." in notes(coco)
     (yolo / "labels" / "train" / "none.txt").write_text("0 0.5 0.5 0.1 0.1")
-    assert "1 texts have no image, and are not read, first" in notes(yolo)
+    assert "Not read: 1 text without an image, first" in notes(yolo)
     shutil.rmtree(voc / "ImageSets")
     (voc / "Annotations" / "train_003.xml").unlink()
-    assert "1 images in" in notes(voc)
-    assert "have no xml file, and are not read." in notes(voc)
+    assert "Not read: 1 image in" in notes(voc)
+    assert " without an xml file." in notes(voc)
 
 
 # ------------------------------------------------------------------------------------------------------------- COCO
@@ -191,7 +191,7 @@ def rewritten(folder: Path, line: Callable[[list[str]], str]) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (lambda words: " ".join([*words, "0.93"]), "lines have a number behind the box, which is left out"),
+        (lambda words: " ".join([*words, "0.93"]), "a number behind the box, which is left out"),
         (lambda words: " ".join([*words, "0.93", "17"]), "2 numbers behind the box (keypoints or a track)"),
         (lambda words: " ".join([*words, *words[1:3] * 4]), "8 numbers behind the box (keypoints or a track)"),
         (lambda words: " ".join([*words, *[words[1], words[2], "2"] * 3]), "9 numbers behind the box"),

@@ -122,7 +122,7 @@ def test_what_is_annotated_with_boxes_is_no_class(make_folder: Make) -> None:
 def test_a_list_of_classes_that_is_not_used_is_told(make_folder: Make) -> None:
     root = make_folder(per_class=5)
     for lines, told in (
-        ("ant\tAnt\nN02\tBee", "1 lines of "),
+        ("ant\tAnt\nN02\tBee", ": 1 line of "),
         ("ant Ant", "is not used: its lines are not"),
         ("ant\ncat", ""),
     ):
@@ -152,7 +152,7 @@ def test_hidden_folders_and_those_of_systems_are_passed_over(make_folder: Make, 
     (root / "ant" / "._000.jpg").write_bytes(b"a fork")
     assert len(open_dataset(root, "all")) == 18
     told = notes(root)
-    assert "7 images in hidden folders, or in those of systems, are not read (.Trash-1000, .ipynb_checkpoints," in told
+    assert "Not read: 7 images in hidden folders, or in those of systems (.Trash-1000, .ipynb_checkpoints," in told
     assert main(["predict", str(root), "--json", "--top-k", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 18
 
@@ -165,10 +165,10 @@ def test_what_lies_beside_class_folders_is_counted(make_folder: Make, capsys) ->
     (root / "ant" / "raw.dng").write_bytes(b"x")
     assert len(open_dataset(root, "all")) == 18
     told = notes(root)
-    assert "2 images in hidden folders, or in those of systems, are not read (.cache, Thumbnails)." in told
-    assert f"2 images beside the class folders of {root} are not read, first loose.jpg." in told
+    assert "Not read: 2 images in hidden folders, or in those of systems (.cache, Thumbnails)." in told
+    assert f"Not read: 2 images beside the class folders of {root}, first loose.jpg." in told
     assert main(["predict", str(root), "--json", "--top-k", "1"]) == 0
-    assert "1 files beside the images are not read, by their suffix (.dng 1)." in capsys.readouterr().err
+    assert "Not read: 1 file beside the images, by their suffix (.dng 1)." in capsys.readouterr().err
 
 
 def test_files_of_other_formats_are_counted(make_folder: Make) -> None:
@@ -177,7 +177,7 @@ def test_files_of_other_formats_are_counted(make_folder: Make) -> None:
         (root / "ant" / f"p{number}.HEIC").write_bytes(b"x")
         (root / "bee" / f"q{number}").write_bytes(b"x")
     (root / "bee" / "about.txt").touch()
-    assert "8 files beside the images are not read, by their suffix (.HEIC 4, no suffix 4)." in notes(root)
+    assert "Not read: 8 files beside the images, by their suffix (.HEIC 4, no suffix 4)." in notes(root)
 
 
 def test_linked_folders_are_read_once(make_folder: Make, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_images_of_another_machine_are_found_by_their_ends(coco: Path, prefix: s
 
 def test_an_image_that_is_listed_twice_is_told(coco: Path) -> None:
     edit(coco, lambda content: content["images"].append({**content["images"][0], "id": 999}))
-    assert "1 images are listed more than once, first '000.png'." in notes(coco)
+    assert "1 image is listed more than once, first '000.png'." in notes(coco)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from names import folders, mentions
 
 # The rooms from the ground up: each may import those below it on its own chain, as docs/design.md draws them.
-GROUND = {"errors", "types", "files", "limits", "stopping"}
+GROUND = {"errors", "types", "wording", "files", "limits", "stopping"}
 NETWORKS = [*GROUND, "outputs", "kernels", "packing", "models", "checkpoints", "runtimes", "factory"]
 INPUTS = [*GROUND, "outputs", "drawing", "data", "tasks"]
 USES = ["inference", "cluster", "measure", "export", "evaluation", "training"]
@@ -29,6 +29,7 @@ def _below(chain: list[str], room: str) -> set[str]:
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "wording": set(),
     "files": {"errors"},
     "limits": {"errors"},
     "stopping": {"errors"},

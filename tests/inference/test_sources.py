@@ -59,5 +59,5 @@ def test_videos_in_a_folder_are_said_to_be_read_where_they_are_named(tmp_path: P
     missing: list[Skipped] = []
     assert list(find_images([str(tmp_path)], io.BytesIO(), missing)) == [str(tmp_path / "a.png")]
     videos, others = (one.reason for one in missing)
-    assert videos.endswith("2 videos are not read as part of a folder: name each one to read it.")
-    assert others.endswith("1 files beside the images are not read, by their suffix (.heic 1).")
+    assert videos.endswith("Not read as part of a folder: 2 videos; name each one to read it.")
+    assert others.endswith("Not read: 1 file beside the images, by their suffix (.heic 1).")

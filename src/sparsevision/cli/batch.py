@@ -10,6 +10,7 @@ from sparsevision.cli.names import split_options
 from sparsevision.cli.tables import progress_bar
 from sparsevision.errors import ConfigError
 from sparsevision.stopping import StopRequest
+from sparsevision.wording import count_of
 
 _OWN = ("model", "out", "column", "shard-images", "workers", "cpus", "gpus", "address", "debug")
 _NAMED = 3
@@ -70,7 +71,7 @@ def batch(
     )
     if others:
         named = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
-        print(f"Not read, because they are not images: {len(others)} files ({named}).")
+        print(f"Not read, because they are not images: {count_of(len(others), 'file')} ({named}).")
     with StopRequest() as stop, progress_bar("shards") as progress:
         done = predict_all(
             plan, out, Workers(count=workers, cpus=cpus, gpus=gpus, address=address), progress=progress,
@@ -79,6 +80,7 @@ def batch(
     if done.before:
         print(f"{done.before} of {len(plan.shards)} shards were finished before.")
     if done.shards or not done.before:
-        print(f"{done.images} images in {done.shards} shards, {done.skipped} of them without a result, are in {out}.")
-    stop.raise_if_stopped(f"with {done.left} shards left; call again in the same way to go on")
+        written = f"{count_of(done.images, 'image')} in {count_of(done.shards, 'shard')}"
+        print(f"{written}, {done.skipped} of them without a result, are in {out}.")
+    stop.raise_if_stopped(f"with {count_of(done.left, 'shard')} left; call again in the same way to go on")
     return 0

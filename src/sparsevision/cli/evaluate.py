@@ -14,6 +14,7 @@ from sparsevision.cli.names import report_skipped, sentence
 from sparsevision.cli.tables import print_table, progress_bar
 from sparsevision.errors import ConfigError
 from sparsevision.files import OutputFolder, check_new, names_of, replacing
+from sparsevision.wording import count_of
 
 if TYPE_CHECKING:
     from sparsevision.evaluation.evaluate import Evaluation
@@ -142,7 +143,7 @@ def _write_sweep(found: Sweep, out: OutputFolder) -> None:
         rows, control, float(found.trained[control]), choices=choices,
         measures={measure.name: measure.label for measure in found.measures},
         factor=100.0 if found.measures[0].percent else 1.0,
-        remark=f"{found.images} images of {found.data}; {found.machine.processor}",
+        remark=f"{count_of(found.images, 'image')} of {found.data}; {found.machine.processor}",
     )  # fmt: skip
     with out.writing(_FIGURE) as path:
         save_figure(figure, path)

@@ -15,6 +15,7 @@ from sparsevision.errors import ConfigError
 from sparsevision.files import OutputFolder, names_of, replacing
 from sparsevision.stopping import StopRequest
 from sparsevision.types import Table
+from sparsevision.wording import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +133,7 @@ def _draw(
         report_skipped(predictor.skipped, number)
     for path in writer.written:
         print(printable(str(path)))
-    stop.raise_if_stopped(f"after {number} images, whose files are complete")
+    stop.raise_if_stopped(f"after {count_of(number, 'image')}, whose files are complete")
     return 0
 
 
@@ -173,7 +174,7 @@ def _measure_tokens(model: str, data: str, run: dict[str, Any], out: Path, overw
         for each in measured.rows
     )  # fmt: skip
     columns = ("module", "entropy (nats)", "of an even attention", "on the foreground, against the background")
-    heading = f"Attention of visual tokens, {measured.images} images"
+    heading = f"Attention of visual tokens, {count_of(measured.images, 'image')}"
     print_table(Table(columns=columns, rows=rows, heading=heading, numbers=frozenset({1, 2, 3})))
     print(printable(str(path)))
     return 0
@@ -202,5 +203,5 @@ def _areas(rows: list[dict[str, Any]], baseline: str) -> Table:
         (row["map"], *(f"{row[key]:.3f} [{row[f'{key}_low']:.3f}, {row[f'{key}_high']:.3f}]" for key in _AREAS))
         for row in rows
     )
-    heading = f"Areas under the curves, {rows[0]['images']} images, {baseline} baseline, 95 % intervals"
+    heading = f"Areas under the curves, {count_of(rows[0]['images'], 'image')}, {baseline} baseline, 95 % intervals"
     return Table(columns=("map", *_AREAS.values()), rows=tuple(cells), heading=heading, numbers=frozenset({1, 2, 3}))

@@ -16,6 +16,7 @@ from sparsevision.data.reading import largest_deep_value
 from sparsevision.data.texts import alike
 from sparsevision.errors import DataError, UnreadableImageError
 from sparsevision.types import Skipped, Table
+from sparsevision.wording import count_of, some_of
 
 TINY_SIDE = 16
 FEW_IMAGES = 5
@@ -230,13 +231,3 @@ def leaks(groups: Sequence[Sequence[str]], one: str = "image") -> list[str]:
 def first_copies(groups: Sequence[Sequence[str]], what: str, one: str = "image") -> list[str]:
     """Returns a sentence that counts groups of identical images and names the first one; none where there is none."""
     return [f"{count_of(len(groups), one)} {what}, first {' = '.join(groups[0])}."] if groups else []
-
-
-def count_of(number: int, one: str, many: str = "") -> str:
-    """Counts things in words."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """Names the first of several things, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsevision.data.seeding import sequence
 from sparsevision.errors import ConfigError, DataError
+from sparsevision.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class EpochPlan:
             )
         if self.drop_last and self.batches == 0:
             raise DataError(
-                f"{self.images} images do not fill one batch of {self.batch_size} on each of {self.world} "
-                f"process(es): lower the batch size."
+                f"{count_of(self.images, 'image does', 'images do')} not fill one batch of {self.batch_size} on each "
+                f"of {count_of(self.world, 'process', 'processes')}: lower the batch size."
             )
 
     @cached_property

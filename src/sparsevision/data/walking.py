@@ -11,6 +11,7 @@ from pathlib import Path
 from sparsevision.data.reading import is_image_name
 from sparsevision.errors import DataError
 from sparsevision.files import WHOLE, recorded_in
+from sparsevision.wording import count_of
 
 # Beside hidden folders: those of recycle bins, archives of other systems, and small copies of images.
 _OF_SYSTEMS = frozenset(
@@ -132,17 +133,17 @@ def walk_images(folder: str, *, with_outputs: bool = False, wanted: Callable[[st
     return found
 
 
-def notes_on(walked: Sequence[Walked], things: str = "images") -> list[str]:
+def notes_on(walked: Sequence[Walked], thing: str = "image") -> list[str]:
     """Returns a sentence about the images that were passed over, and one about files of formats that are not read."""
     notes = []
     passed = sum((each.passed for each in walked), Counter[str]())
     if total := passed.total():
         names = ", ".join(sorted(name for name in passed if name and passed[name])) or "hidden files"
-        notes.append(f"{total:,} {things} in hidden folders, or in those of systems, are not read ({names}).")
+        notes.append(f"Not read: {count_of(total, thing)} in hidden folders, or in those of systems ({names}).")
     unread = sum((each.unread for each in walked), Counter[str]())
     if total := unread.total():
         kinds = ", ".join(f"{suffix or 'no suffix'} {number:,}" for suffix, number in unread.most_common(8))
-        notes.append(f"{total:,} files beside the {things} are not read, by their suffix ({kinds}).")
+        notes.append(f"Not read: {count_of(total, 'file')} beside the {thing}s, by their suffix ({kinds}).")
     return notes
 
 

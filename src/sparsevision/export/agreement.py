@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsevision.errors import import_extra
 from sparsevision.export.graph import flat_output
 from sparsevision.inference import Predictor
+from sparsevision.wording import count_of
 
 # The largest differences of outputs in fp32: of boxes in sides of the image, of logits as they are.
 MOST: Mapping[str, float] = {"boxes": 1e-4}
@@ -30,8 +32,9 @@ _EXACT = "donot_use_mm_for_euclid_dist"  # products of matrices leave half of th
 class Agreement:
     """The `images` that were compared, the largest difference of each output, and the share of answers that agree.
 
-    Rows of boxes and scores are compared in any order; `exchanged` of the `rows` have nothing alike in the other
-    output. Of images with such rows, which are `images` less those `kept`, answers are compared, outputs are not.
+    Rows of boxes and scores may come in any order: each is compared with one of the other output's, by the assignment
+    of the least distance, and `exchanged` of the `rows` have no partner alike. Of images with such rows, which are
+    `images` less those `kept`, answers are compared, outputs are not.
     """
 
     precision: str = "fp32"
@@ -60,20 +63,24 @@ class Agreement:
         largest = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items()) or "not known"
         few = ""
         if self.exchanged:
-            where = f"in {self.images - self.kept} images, which the differences leave out"
+            where = f"in {count_of(self.images - self.kept, 'image')}, which the differences leave out"
             few = f" ({self.exchanged} of {self.rows} rows exchanged {where})"
-        return f"{self.images} images, largest differences: {largest}{few}; {self.share:.2%} of results agree"
+        return (
+            f"{count_of(self.images, 'image')}, largest differences: {largest}{few}; {self.share:.2%} of results agree"
+        )
 
     def add(self, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:
         """Adds the outputs for an image."""
         self.images += 1
         if "boxes" in wanted:
-            distances, nearest = torch.cdist(_rows(wanted), _rows(got), compute_mode=_EXACT).min(dim=2)
-            alike = distances < _SAME_ROW
-            self.rows, self.exchanged = self.rows + alike.numel(), self.exchanged + int((~alike).sum())
-            if not alike.all():
+            optimize = import_extra("scipy.optimize", "Comparing a detector's file with PyTorch")
+            distances = torch.cdist(_rows(wanted), _rows(got), compute_mode=_EXACT)[0].numpy()
+            rows, partners = optimize.linear_sum_assignment(distances)
+            exchanged = int((distances[rows, partners] >= _SAME_ROW).sum())
+            self.rows, self.exchanged = self.rows + len(rows), self.exchanged + exchanged
+            if exchanged:
                 return
-            got = {name: tensor[0, nearest] for name, tensor in got.items()}
+            got = {name: tensor[:, partners] for name, tensor in got.items()}
         self.kept += 1
         for name, tensor in wanted.items():
             # Masked rows are infinite in both.

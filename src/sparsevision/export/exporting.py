@@ -27,6 +27,7 @@ from sparsevision.runtimes import GraphDescription, is_exported, open_exported
 from sparsevision.runtimes.runtime import DESCRIPTION, GRAPH
 from sparsevision.runtimes.structure import unflatten
 from sparsevision.types import Preprocessing, TraceKind
+from sparsevision.wording import count_of
 
 Progress = Callable[[str], None]
 
@@ -129,7 +130,7 @@ def export_model(
     way.write(traced, texts, path, Precision(options.precision, _arrays(reference, calibration, options)))
     agreement = None
     if images:
-        progress(f"comparing {len(images)} images")
+        progress(f"comparing {count_of(len(images), 'image')}")
         run = _runner(way.graph_file(path), traced, graph)
         agreement = compare(reference, run, images, controls=controls, precision=options.precision)
     return Exported(

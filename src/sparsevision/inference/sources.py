@@ -18,6 +18,7 @@ from sparsevision.data.walking import Walked, notes_on, walk
 from sparsevision.files import names_of, recorded_in
 from sparsevision.inference.video import is_camera, is_stream
 from sparsevision.types import Skipped
+from sparsevision.wording import count_of
 
 STANDARD_INPUT = "-"
 
@@ -96,11 +97,11 @@ def _in_folder(folder: str, missing: list[Skipped], *, videos: bool = False) -> 
                 others += 1
             else:
                 left.leave_out(name)
-    notes = notes_on([left], "videos" if videos else "images")
+    notes = notes_on([left], "video" if videos else "image")
     if others and videos:
-        notes.insert(0, f"{others:,} images are not read by a model of videos.")
+        notes.insert(0, f"Not read by a model of videos: {count_of(others, 'image')}.")
     elif others:
-        notes.insert(0, f"{others:,} videos are not read as part of a folder: name each one to read it.")
+        notes.insert(0, f"Not read as part of a folder: {count_of(others, 'video')}; name each one to read it.")
     missing += [Skipped(folder, f"In {folder}: {note}") for note in notes]
 
 

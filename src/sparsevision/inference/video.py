@@ -11,6 +11,7 @@ from sparsevision.data.videos import is_cut, is_video_name, open_container, rate
 from sparsevision.errors import import_extra
 from sparsevision.inference.images import Frame
 from sparsevision.types import Skipped
+from sparsevision.wording import count_of
 
 CAMERA = "camera:"
 # Addresses of streams that FFmpeg plays.
@@ -90,7 +91,7 @@ def read_video(source: str, missing: list[Skipped]) -> Iterator[Frame]:
         missing.append(Skipped(source, _broken(source, number, str(error.strerror or error))))
         return
     if number < _WHOLE * declared or not number:
-        missing.append(Skipped(source, _broken(source, number, f"it was to have {declared} frames")))
+        missing.append(Skipped(source, _broken(source, number, f"it was to have {count_of(declared, 'frame')}")))
     elif is_cut(time, duration, duration):
         missing.append(Skipped(source, _broken(source, number, f"it was to last {duration:.1f} seconds")))
 
@@ -107,4 +108,4 @@ def _broken(source: str, number: int, reason: str) -> str:
     kind = "camera" if is_camera(source) else "video"
     if not number:
         return f"{source} cannot be read as a {kind}: {reason}."
-    return f"{source} breaks off after {number} frames, which were kept: {reason}."
+    return f"{source} breaks off after {count_of(number, 'frame, which was', 'frames, which were')} kept: {reason}."

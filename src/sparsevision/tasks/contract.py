@@ -23,6 +23,7 @@ from sparsevision.data.splitting import open_part, splits_of
 from sparsevision.errors import DataError
 from sparsevision.tasks.settings import TaskSettings
 from sparsevision.types import Batch, ClassMetadata, Option, Preprocessing, Result, Sample, Skipped, Table
+from sparsevision.wording import count_of
 
 Progress = Callable[[int, int], None]
 Transform = Callable[[Record], Sample]
@@ -237,7 +238,9 @@ class Task(ABC):
     def check_sets(cls, spec: str, train: Dataset, val: Dataset) -> None:
         """Raises DataError for data sets that nothing can be learned from."""
         if not len(train) or not len(val):
-            raise DataError(f"{spec!r} has {len(train)} images to train on and {len(val)} to score: add some.")
+            raise DataError(
+                f"{spec!r} has {count_of(len(train), 'image')} to train on and {len(val)} to score: add some."
+            )
 
     def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
         """Returns what a person should know about data sets and a model before training, in sentences."""

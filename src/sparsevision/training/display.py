@@ -12,6 +12,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sparsevision.wording import count_of
+
 _SECONDS_THAT_TELL = 3.0
 
 
@@ -99,7 +101,10 @@ class Display:
         self._since = now
         if self._left and self._seconds >= _SECONDS_THAT_TELL:
             seconds = self._seconds / self._timed * self._left
-            self.say(f"{self._left:,} steps take about {_spoken(seconds)}, apart from scoring{self._limit}.")
+            self.say(
+                f"{count_of(self._left, 'step takes', 'steps take')} about {_spoken(seconds)}, "
+                f"apart from scoring{self._limit}."
+            )
             self._left = 0
 
     def losses(self, means: Mapping[str, float]) -> None:

@@ -30,6 +30,7 @@ from sparsevision.training.run_folder import RunFolder
 from sparsevision.training.session import Session
 from sparsevision.training.trackers import Trackers, available_trackers
 from sparsevision.types import Batch
+from sparsevision.wording import count_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -54,7 +55,7 @@ class RunSummary:
 
     def __str__(self) -> str:
         end = "finished" if self.finished else "stopped"
-        lines = [f"{end} after {self.steps} steps, {self.seconds / 60:.1f} minutes: {self.out}"]
+        lines = [f"{end} after {count_of(self.steps, 'step')}, {self.seconds / 60:.1f} minutes: {self.out}"]
         if self.best_score is not None:
             score = f"{self.measure.label} {self.measure.text(self.best_score)}"
             scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
@@ -160,7 +161,9 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
             progress.epoch, progress.batch = epochs if last else progress.epoch + 1, 0
         run.write_state()
         if stopped:
-            run.display.say(f"The time budget is used up after {progress.step} steps; --resume goes on from here.")
+            run.display.say(
+                f"The time budget is used up after {count_of(progress.step, 'step')}; --resume goes on from here."
+            )
             return False
     return True
 

@@ -36,6 +36,7 @@ from sparsevision.files import WHOLE, flush, record, recorded_in, replacing
 from sparsevision.tasks import Measure
 from sparsevision.training.recipe import Recipe, read_recipe
 from sparsevision.training.state import state_exists, writing
+from sparsevision.wording import count_of
 
 PACKAGES = ("sparsevision", "torch", "torchvision", "timm", "accelerate", "torchmetrics", "numpy", "pillow")
 # What a resumed run may have otherwise: it changes nothing but time, memory and rounding.
@@ -121,7 +122,7 @@ class RunFolder:
         if 0 < len(changed) < len(now):
             names = ", ".join(files[index] for index in changed[:3])
             raise ConfigError(
-                f"{len(changed)} files of the data set were changed since {str(self.path)!r} was trained on it "
+                f"{count_of(len(changed), 'file')} of the data set changed since {str(self.path)!r} was trained on it "
                 f"({names}): start anew in another --out, or put them back."
             )
 

@@ -21,6 +21,7 @@ from sparsevision.data.objects import Objects, commonest
 from sparsevision.data.reading import decode_image, read_bytes
 from sparsevision.data.texts import composed
 from sparsevision.errors import DataError, MissingExtraError, UnreadableImageError
+from sparsevision.wording import count_of
 
 # Annotations are rounded: what leaves the image by less than this share of its side does so for that.
 _ROUNDING = 0.005
@@ -195,7 +196,8 @@ def named_twice(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
     """Returns a sentence about images that annotations list more than once."""
     first: dict[Path, str] = {}
     twice = [name for path, name in zip(paths, names, strict=True) if first.setdefault(path, name) is not name]
-    return [f"{len(twice):,} images are listed more than once, first {twice[0][:80]!r}."] if twice else []
+    what = count_of(len(twice), "image is", "images are")
+    return [f"{what} listed more than once, first {twice[0][:80]!r}."] if twice else []
 
 
 def _spellings(name: str) -> Iterable[str]:

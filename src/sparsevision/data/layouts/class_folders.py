@@ -16,6 +16,7 @@ from sparsevision.data.texts import composed, read_text
 from sparsevision.data.walking import Walked, is_passed_over, notes_on
 from sparsevision.errors import DataError
 from sparsevision.files import WHOLE, recorded_in
+from sparsevision.wording import count_of
 
 UNMARKED = True  # any folder of folders may be one
 # Folders of data sets with masks, and of those with boxes.
@@ -69,7 +70,7 @@ class ImageFolder(LabelledFiles):
         self.labels = [label for _, label, _ in rows]
         self._sizes = [size for _, _, size in rows]
         self.notes = [
-            *notes_on([*found, _passed_over(own, kind)], kind.things), *_beside(own, kind),
+            *notes_on([*found, _passed_over(own, kind)], kind.thing), *_beside(own, kind),
             *_beside_splits(self.root, homes, kind),
             *_unused_names(self.root, folders),
         ]  # fmt: skip
@@ -146,7 +147,8 @@ def _beside(home: Path, kind: FileKind) -> list[str]:
     loose = [entry.name for entry in _entries(home) if kind.wanted(entry.name) and not entry.name.startswith(".")]
     if not loose:
         return []
-    return [f"{len(loose):,} {kind.things} beside the class folders of {home} are not read, first {min(loose)}."]
+    what = count_of(len(loose), kind.thing)
+    return [f"Not read: {what} beside the class folders of {home}, first {min(loose)}."]
 
 
 def _beside_splits(root: Path, homes: Mapping[str, Path], kind: FileKind) -> list[str]:
@@ -188,7 +190,7 @@ def _class_folders(required: Path, homes: Sequence[Path], kind: FileKind) -> tup
     names = [composed(os.path.basename(path)) for path in _folders(required)]
     if not names:
         loose = sum(kind.wanted(entry.name) for entry in _entries(required))
-        has = f"has {loose} {kind.things} but no class folders" if loose else "has no class folders"
+        has = f"has {count_of(loose, kind.thing)} but no class folders" if loose else "has no class folders"
         raise DataError(f"{required} {has}: put the {kind.things} of each class into a folder named after the class.")
     _refuse_splits(required)
     for name in names:
@@ -251,5 +253,5 @@ def _unused_names(root: Path, folders: Sequence[str]) -> list[str]:
         known = plain <= {*folders}
         return [] if known else [f"{root / 'classes.txt'} is not used: its lines are not 'folder<TAB>name'."]
     others = sorted(pairs.keys() - {*folders})
-    what = f"{len(others):,} lines of {root / 'classes.txt'} are of folders that are not there"
+    what = f"Of folders that are not there: {count_of(len(others), 'line')} of {root / 'classes.txt'}"
     return [f"{what}, first {others[0][:80]!r}."] if others else []

@@ -24,6 +24,7 @@ from sparsevision.data.splitting import split_of_file, split_of_folder
 from sparsevision.data.texts import composed, read_text
 from sparsevision.data.walking import entries_in, notes_on, walk_images
 from sparsevision.errors import DataError
+from sparsevision.wording import count_of
 
 _LONGEST = 1_000_000_000  # pixels
 _FEW = 3  # boxes, too few to tell corners
@@ -323,7 +324,7 @@ def _unlisted(folder: Path, paths: Sequence[Path], json_file: Path) -> list[str]
     """Returns sentences about what lies in a folder of images and is not read."""
     walked, listed = walk_images(os.fspath(folder)), {*map(os.path.normpath, paths)}
     others = [path for path, _ in walked.images if os.path.normpath(path) not in listed]
-    more = [f"{len(others):,} images in {folder} are not listed in {json_file.name}, and are not read."]
+    more = [f"Not read: {count_of(len(others), 'image')} in {folder}, not listed in {json_file.name}."]
     return [*notes_on([walked]), *(more if others else [])]
 
 

@@ -20,6 +20,7 @@ from sparsevision.data.reading import decode_image, decode_stored, read_bytes
 from sparsevision.data.texts import read_text
 from sparsevision.data.walking import entries_in, notes_on, walk_images
 from sparsevision.errors import DataError, UnreadableImageError
+from sparsevision.wording import count_of
 
 _PROBED = 8
 # What programs add to the name of an image for that of its mask.
@@ -78,9 +79,10 @@ class MaskedImages:
         self.labels = [-1] * len(found)
         self.notes = [*notes_on([walked]), *notes]
         if without := [images[key] for key in chosen if key not in masks]:
-            self.notes.append(f"{len(without):,} images have no mask, and are not read, first {without[0]}.")
+            self.notes.append(f"Not read: {count_of(len(without), 'image')} without a mask, first {without[0]}.")
         if home.chosen is None and (others := sorted(masks.keys() - images.keys())):
-            self.notes.append(f"{len(others):,} masks have no image, and are not read, first {masks[others[0]]}.")
+            what = f"{count_of(len(others), 'mask')} without an image, first {masks[others[0]]}"
+            self.notes.append(f"Not read: {what}.")
         self.origin = f"{root}, {f'split {split!r}' if split else 'undivided'}, masks from {home.masks.name}"
         self._refuse_binary()
 
@@ -177,11 +179,13 @@ def _listed(chosen: Path, images: Mapping[str, Path]) -> tuple[list[str], list[s
     keys = [_key_of(line, images, by_name, chosen) for line in lines]
     missing = [line for line, key in zip(lines, keys, strict=True) if key is None]
     if missing or not lines:
-        what = f"{len(missing):,} images that are not there, first {missing[0][:80]!r}" if missing else "no images"
+        lost = count_of(len(missing), "image that is", "images that are")
+        what = f"{lost} not there, first {missing[0][:80]!r}" if missing else "no images"
         raise DataError(f"{chosen} lists {what}.")
     found = list(dict.fromkeys(key for key in keys if key is not None))
     twice = len(keys) - len(found)
-    return found, [f"{twice:,} lines of {chosen.name} name an image again, and are left out."] if twice else []
+    what = count_of(twice, "line that names", "lines that name")
+    return found, [f"Not read: {what} an image of {chosen.name} again."] if twice else []
 
 
 def _key_of(

@@ -72,7 +72,7 @@ class VideoList(LabelledFiles):
         self.labels = [number for _, number in there]
         self._sizes = [sizes.get(path, 0) for path, _ in there]
         self.origin = f"{self.root}" if split is None else f"{lists[split]}"
-        self.notes = notes_on([walked], VIDEOS.things)
+        self.notes = notes_on([walked], VIDEOS.thing)
         if missing := [row.video for row, (path, _) in zip(own, found, strict=True) if path is None]:
             self.notes.append(
                 f"{len(missing):,} of {len(own):,} listed videos are not under {self.root}, first {missing[0][:120]!r}."

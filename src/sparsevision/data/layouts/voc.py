@@ -24,6 +24,7 @@ from sparsevision.data.splitting import split_of_folder
 from sparsevision.data.texts import composed, read_text
 from sparsevision.data.walking import entries_in, notes_on, walk_images
 from sparsevision.errors import DataError
+from sparsevision.wording import count_of
 
 _IMAGES = ("jpegimages", "images")
 _TRUE = ("1", "true", "yes")
@@ -72,7 +73,7 @@ class VocImages(AnnotatedImages):
         unused = len(walked.images) - len({*map(os.fspath, paths)} & {path for path, _ in walked.images})
         notes = notes_on([walked])
         if unused and home.chosen is None:
-            notes.append(f"{unused:,} images in {home.images} have no xml file, and are not read.")
+            notes.append(f"Not read: {count_of(unused, 'image')} in {home.images} without an xml file.")
         sizes = [page.size or measured_size(path) for page, path in zip(pages, paths, strict=True)]
         _refuse_fractions(pages, sizes, home.annotations)
         super().__init__(

@@ -19,6 +19,7 @@ from sparsevision.data.splitting import split_of_folder
 from sparsevision.data.texts import composed, read_text
 from sparsevision.data.walking import Walked, notes_on, walk_images
 from sparsevision.errors import DataError, MissingExtraError
+from sparsevision.wording import count_of
 
 FILES = ("data.yaml", "data.yml", "dataset.yaml")
 UNMARKED = False
@@ -209,7 +210,8 @@ def _without_image(texts: Sequence[Path]) -> list[str]:
     """Returns a sentence about the texts that lie among those of images and are of none."""
     there = {path for folder in {text.parent for text in texts} for path in folder.glob("*.txt")}
     others = [path for path in there - {*texts} if path.name != "classes.txt"]
-    return [f"{len(others):,} texts have no image, and are not read, first {min(others)}."] if others else []
+    what = count_of(len(others), "text")
+    return [f"Not read: {what} without an image, first {min(others)}."] if others else []
 
 
 def _labels_of(image: Path) -> Path:
@@ -261,7 +263,9 @@ def _form(rows: Sequence[Sequence[_Row]], content: dict[str, Any], root: Path) -
     if not longer:
         return "outlines", []
     if all(len(row.values) == 5 for row in longer):
-        return "boxes", [f"{len(longer):,} lines have a number behind the box, which is left out."]
+        return "boxes", [
+            f"{count_of(len(longer), 'line has', 'lines have')} a number behind the box, which is left out."
+        ]
     length = len(longer[0].values)
     alike = all(len(row.values) == length for row in longer)
     if "kpt_shape" in content or (alike and content.get("task") not in _OUTLINED and _follows_box(longer, root)):

@@ -18,15 +18,14 @@ from sparsevision.data.inspection import (
     Inspection,
     SplitInspection,
     copies,
-    count_of,
     examine_splits,
     leaks,
     listed,
-    some_of,
 )
 from sparsevision.data.objects import Objects
 from sparsevision.tasks.detection.post_processing import BEST
 from sparsevision.types import Table
+from sparsevision.wording import count_of, some_of
 
 SAME_BOX = 0.95
 NEARLY_ALL = 0.95

@@ -18,6 +18,7 @@ from sparsevision.outputs import DetectionOutput
 from sparsevision.tasks.contract import Measure
 from sparsevision.tasks.detection.post_processing import BEST, Detections, PostProcess, original_sizes
 from sparsevision.types import Batch, ClassMetadata, Table
+from sparsevision.wording import count_of
 
 # A class that the data set never shows, or of which nothing is found right, has no best threshold.
 NEUTRAL_THRESHOLD = 0.5
@@ -101,7 +102,7 @@ class DetectionReport:
             )
             for one in self.per_class
         ]  # fmt: skip
-        return [Table(heading=f"{self.images} images: {listed}", columns=columns, rows=tuple(rows))]
+        return [Table(heading=f"{count_of(self.images, 'image')}: {listed}", columns=columns, rows=tuple(rows))]
 
 
 class DetectionMetrics:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from sparsevision.errors import MissingExtraError
+from sparsevision.errors import MissingExtraError, import_extra
 from sparsevision.types import Geometry, Result
 
 if TYPE_CHECKING:
@@ -86,15 +86,15 @@ class DetectionResult(Result):
 
     def agreement(self, other: Self) -> float:
         """Returns the share of objects that both have, with the same label and nearly the same box."""
-        from scipy.optimize import linear_sum_assignment
         from torchvision.ops import box_iou
 
+        optimize = import_extra("scipy.optimize", "Comparing detections")
         most = max(len(self), len(other))
         if not min(len(self), len(other)):
             return float(not most)
         shared = box_iou(torch.tensor(self.boxes), torch.tensor(other.boxes)).numpy()
         same = shared * (np.asarray(self.labels)[:, None] == np.asarray(other.labels))
-        return float((same[linear_sum_assignment(-same)] >= _SAME_BOX).sum() / most)
+        return float((same[optimize.linear_sum_assignment(-same)] >= _SAME_BOX).sum() / most)
 
     def __str__(self) -> str:
         listed = ", ".join(f"{label} {score:.3f}" for label, score in zip(self.labels, self.scores, strict=True))

@@ -14,13 +14,13 @@ from sparsevision.data.inspection import (
     Inspection,
     SplitInspection,
     copies,
-    count_of,
     examine_splits,
     first_copies,
     leaks,
     listed,
 )
 from sparsevision.types import Preprocessing, Table
+from sparsevision.wording import count_of
 
 GIGANTIC_PIXELS = 25_000_000
 _MUCH = 0.4  # of an image that is not shown

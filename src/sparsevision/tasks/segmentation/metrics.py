@@ -18,6 +18,7 @@ from sparsevision.outputs import SegmentationOutput
 from sparsevision.tasks.contract import Measure
 from sparsevision.tasks.segmentation.post_processing import class_map
 from sparsevision.types import Batch, ClassMetadata, Table
+from sparsevision.wording import count_of
 
 MEASURES = (
     Measure(name="miou", label="mIoU"),
@@ -76,7 +77,7 @@ class SegmentationReport:
             (one.name, f"{one.share:.2%}", *map(_percent, (one.iou, one.accuracy, one.precision, one.boundary)))
             for one in self.per_class
         )
-        heading = f"{self.images} images: {self.headline()}"
+        heading = f"{count_of(self.images, 'image')}: {self.headline()}"
         return [Table(heading=heading, columns=columns, rows=rows, numbers=frozenset(range(1, len(columns))))]
 
     def to_dict(self) -> dict[str, Any]:

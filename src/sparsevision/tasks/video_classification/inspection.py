@@ -17,7 +17,6 @@ from sparsevision.data.inspection import (
     Seen,
     SplitInspection,
     copies,
-    count_of,
     examine_splits,
     first_copies,
     leaks,
@@ -27,6 +26,7 @@ from sparsevision.data.videos import VideoInfo
 from sparsevision.errors import UnreadableImageError
 from sparsevision.files import hash_of
 from sparsevision.types import Skipped, Table
+from sparsevision.wording import count_of
 
 _SHORT = 0.5  # seconds
 _MANY_PIXELS = 1280 * 720
