@@ -169,6 +169,19 @@ def test_unreadable_images_are_named_once_and_an_empty_batch_is_passed_over(tmp_
     assert summary.finished
 
 
+def test_of_equal_scores_the_lower_loss_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter((0.7, 0.5, 0.6))
+    scored = run_module.evaluate_batches
+
+    def tied(*given: Any) -> Any:
+        return replace(scored(*given), top1=0.5, loss=next(losses))
+
+    monkeypatch.setattr(run_module, "evaluate_batches", tied)
+    summary = run(recipe(**{"schedule.epochs": 3, "ema.decay": 0}), tmp_path)
+    assert (summary.best_score, summary.best_epoch) == (0.5, 2)
+    assert json.loads((tmp_path / "best" / "report.json").read_text())["loss"] == 0.5
+
+
 def test_a_run_of_which_the_first_epoch_was_the_best_says_so(tmp_path: Path) -> None:
     summary = replace(run(recipe(), tmp_path), best_epoch=1)
     assert "no later epoch was better" in str(replace(summary, epochs=3))

@@ -100,7 +100,7 @@ def _of_all(out: Path, overwrite: bool) -> int:
     predictors = {name: Predictor(name, "cpu") for name in dict.fromkeys(scene.model for scene, _ in scenes)}
     cards, shown = [], []
     for (scene, path), writer in zip(scenes, writers, strict=True):
-        sweep = next(explain_sweep(predictors[scene.model], [path], **scene.options), None)
+        sweep = next(explain_sweep(predictors[scene.model], [path], runs=1, **scene.options), None)
         if sweep is None:  # the photograph is damaged
             continue
         shown.append(scene)

@@ -20,8 +20,6 @@ from sparsevision.types import Result, Skipped
 
 # Images are drawn at about this many pixels; a camera's are decoded no larger than they need to be.
 _DRAWN_SIDE = 720
-# Runs of a measurement, the best time being that of an undisturbed one.
-_TIMES = 3
 
 
 def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any) -> Iterator[Explanation]:
@@ -37,13 +35,13 @@ def explain_images(predictor: Predictor, sources: Iterable[str], **options: Any)
 
 
 def explain_sweep(
-    predictor: Predictor, sources: Iterable[str], *, control: str | None = None, **options: Any
+    predictor: Predictor, sources: Iterable[str], *, control: str | None = None, runs: int = 3, **options: Any
 ) -> Iterator[ControlSweep]:
     """Explains each image with several values of one of the model's controls, and yields the sweep of each.
 
     Takes what `explain_images` takes, and the control's name, by default the model's first one; the sweep starts from
-    its value among the options. Every explanation has the best time in seconds to read the image and predict it without
-    a trace. A model without controls has one explanation an image, without a time.
+    its value among the options. Every explanation has the time in seconds to read the image and predict it without a
+    trace, the best of `runs`. A model without controls has one explanation an image, without a time.
     """
     predictor.stream([], **options)  # refuses wrong options before anything is read
     controls = controls_of(predictor.model)
@@ -52,12 +50,12 @@ def explain_sweep(
     chosen = controls[control] if control else next(iter(controls.values()), None)
     own = options.get(chosen.name, chosen.default) if chosen else 0.0
     values = sweep_values(chosen, own) if chosen else (own,)
-    runs = [{**options, chosen.name: value} for value in values] if chosen else [options]
+    settings = [{**options, chosen.name: value} for value in values] if chosen else [options]
     missing: list[Skipped] = []
     for name in _found(predictor, sources, missing):
         try:
             shown = _shown(predictor, name)
-            each = tuple(_explained(predictor, shown, name, run, timed=chosen is not None) for run in runs)
+            each = tuple(_explained(predictor, shown, name, one, runs if chosen else 0) for one in settings)
         except UnreadableImageError as error:
             missing.append(Skipped(name, str(error)))
             continue
@@ -78,11 +76,11 @@ def _shown(predictor: Predictor, name: str) -> Image.Image | ClipFrames:
 
 
 def _explained(
-    predictor: Predictor, shown: Image.Image | ClipFrames, name: str, options: Mapping[str, Any], *, timed: bool
+    predictor: Predictor, shown: Image.Image | ClipFrames, name: str, options: Mapping[str, Any], runs: int
 ) -> Explanation:
     result = predictor(name, trace=True, **options)
     # Apart from the trace, which takes time to record. Of one way alone there is nothing to compare.
-    seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=_TIMES)) if timed else None
+    seconds = min(repeat(partial(predictor, name, **options), number=1, repeat=runs), default=None)
     return _explanation(predictor, shown, result, options, seconds)
 
 

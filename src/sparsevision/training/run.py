@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -182,16 +183,24 @@ def score_weights(run: Session, loaders: Loaders) -> None:
         values = {"epoch": run.progress.epoch + 1, "weights": weights, **report.scalars()}
         run.log("val", values)
         run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {report.headline()}")
-    # Of equals the averaged weights: they were listed last.
     scores = {weights: run.task.score(report) for weights, report in reports.items()}
-    best = max(reversed(scores), key=lambda weights: run.task.rank(scores[weights]))
+    losses = {weights: report.scalars().get("loss") for weights, report in reports.items()}
+    # Few images have many ties, and of equal scores the lower loss is the surer one. The averaged weights come last.
+    best = max(reversed(scores), key=lambda weights: _order(run, scores[weights], losses[weights]))
     progress = run.progress
-    if progress.best_score is None or run.task.rank(scores[best]) > run.task.rank(progress.best_score):
-        progress.best_score, progress.best_weights = scores[best], best
+    if progress.best_score is None or _order(run, scores[best], losses[best]) > _order(
+        run, progress.best_score, progress.best_loss
+    ):
+        progress.best_score, progress.best_loss, progress.best_weights = scores[best], losses[best], best
         progress.best_epoch = progress.epoch + 1
         run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
     run.folder.draw(run.task.measures)
     run.meter.reset()
+
+
+def _order(run: Session, score: float | None, loss: float | None) -> tuple[float, float]:
+    """Returns what is larger of better weights; a task without a loss on val has None."""
+    return run.task.rank(score), -math.inf if loss is None else -loss
 
 
 def _noting(run: Session, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -41,6 +41,7 @@ class Progress:
     batch: int = 0
     step: int = 0
     best_score: float | None = None
+    best_loss: float | None = None
     best_weights: str | None = None
     best_epoch: int | None = None
     seconds: float = 0.0

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sparsevision.errors import DataError, MissingExtraError
 from sparsevision.types import Batch, ClassMetadata, Table
+from sparsevision.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class ClassificationReport:
 
     def headline(self) -> str:
         """Returns the measures that matter in one line."""
-        accuracy = f"top-1 {self.top1:.2%}, mean over classes {self.mean_class:.2%}, top-5 {self.top5:.2%}"
-        return f"{accuracy}, loss {self.loss:.4f}"
+        # Of five classes or fewer, one of the best five is always right.
+        top5 = f", top-5 {self.top5:.2%}" if len(self.classes) > 5 else ""
+        return f"top-1 {self.top1:.2%}{top5}, mean over classes {self.mean_class:.2%}, loss {self.loss:.4f}"
 
     def class_metadata(self) -> ClassMetadata:
         """Returns nothing: the classes of a classifier have names alone."""
@@ -56,10 +58,7 @@ class ClassificationReport:
             for name, accuracy, counts in zip(self.classes, self.per_class, self.confusion, strict=True)
             if accuracy is not None
         ]
-        heading = (
-            f"{self.images} {self.things}: top-1 {self.top1:.2%}, top-5 {self.top5:.2%}, mean over classes "
-            f"{self.mean_class:.2%}, loss {self.loss:.4f}"
-        )
+        heading = f"{count_of(self.images, self.things.removesuffix('s'))}: {self.headline()}"
         columns = ("class", self.things, "accuracy", "most confused with")
         return [Table(heading=heading, columns=columns, rows=tuple(rows))]
 
