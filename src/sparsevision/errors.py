@@ -27,9 +27,10 @@ class UnknownNameError(ConfigError):
         known = sorted(known)
         # Names from files may be of any length, and looking for the nearest takes time that grows with it.
         name = name if len(name) <= 80 else f"{name[:80]}..."
-        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5) or known[:5]
-        offered = ", ".join(repr(candidate) for candidate in near)
-        message = f"Unknown {kind}: {name!r}; the nearest are {offered}."
+        near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+        which = "the nearest are" if near else f"of {len(known)} the first are" if len(known) > 5 else "there are"
+        offered = ", ".join(repr(candidate) for candidate in near or known[:5])
+        message = f"Unknown {kind}: {name!r}; {which} {offered}."
         super().__init__(f"{message} {advice}".strip())
 
 

@@ -327,6 +327,9 @@ class Result(ABC):
     def content(self) -> dict[str, Any]:
         """Returns the answer as JSON takes it."""
 
+    # What a table of results says beneath it about its cells.
+    cells_note: ClassVar[str] = ""
+
     @abstractmethod
     def cells(self) -> dict[str, str]:
         """Returns the row of a table: {column: text}, with the same columns for all results of a model."""

@@ -229,7 +229,7 @@ def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, coco: Path, v
     (tmp_path / "my" / "ant").mkdir(parents=True)
     train = ["train", "--out", str(tmp_path / "run"), "--data"]
     assert main([*train, str(tmp_path / "my"), "--model", "sparse_detr_nano"]) == 2
-    assert "If it is a data set for classification, name another --model." in capsys.readouterr().err
+    assert "If it is a data set for classification, name a --model for that." in capsys.readouterr().err
     assert main([*train, str(yolo), "--model", "sparseformer_nano"]) == 2
     said = capsys.readouterr().err
     assert "remove" not in said

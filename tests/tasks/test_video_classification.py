@@ -94,7 +94,7 @@ def test_a_window_has_the_frames_that_the_same_part_of_a_file_has(
     seconds = clip_seconds(shown, rate)
     assert seconds is not None
     assert [clip.begin for clip in clips] == pytest.approx([seconds * number for number in range(len(clips))])
-    assert clips[-1].end == pytest.approx(50 / rate, abs=0.01)
+    assert clips[-1].end + clips[-1].tail == pytest.approx(50 / rate, abs=0.01)
     if all_frames:  # the frame at which one ends and the next begins is drawn once
         assert [time for clip in clips for time in clip.times] == pytest.approx(np.arange(50) / rate, abs=0.01)
     read, length = ClipReader(ClipEvaluationTransform, shown), round(seconds * rate)
@@ -117,6 +117,34 @@ def test_frames_that_are_reduced_at_once_and_later_are_the_same(tmp_path: Path) 
     for one, other in zip(every, chosen, strict=True):
         assert torch.equal(one.image, other.image)
         assert one.geometry == other.geometry
+
+
+@pytest.mark.parametrize(("frames", "ends"), [(17, [1.0, 2.12]), (18, [1.0, 2.0, 2.25]), (8, [1.0]), (1, [0.12])])
+def test_an_end_too_short_for_a_clip_belongs_to_the_one_before(
+    tmp_path: Path, frames: int, ends: list[float]
+) -> None:
+    shown = Preprocessing(size=(24, 24), frames=4, clip_seconds=1.0)
+    path = write_video(tmp_path / "long.mp4", numbered(frames), rate=8)
+    read = ClipReader(ClipEvaluationTransform, shown)
+    for all_frames in (True, False):
+        clips = list(clips_of(with_frames([str(path)], []), shown, all_frames=all_frames))
+        assert [float(clip.name.split("-")[-1][:-2]) for clip in clips] == ends
+        assert clips[0].begin == 0
+        if all_frames:
+            assert sum(len(clip.drawn()) for clip in clips) == frames
+        if frames == 17:  # seen as if the video ended with the clip
+            whole = write_video(tmp_path / "whole.mp4", numbered(16), rate=8)
+            alone = list(clips_of(with_frames([str(whole)], []), shown))[1]
+            torch.testing.assert_close(read(clips[1], 0).image, read(alone, 0).image, atol=0.05, rtol=0)
+
+
+def test_a_frame_is_drawn_once_where_clips_begin_between_frames(tmp_path: Path) -> None:
+    shown = Preprocessing(size=(24, 24), frames=4, clip_seconds=1.05)
+    path = write_video(tmp_path / "long.mp4", numbered(40), rate=8)
+    clips = list(clips_of(with_frames([str(path)], []), shown, all_frames=True))
+    assert len(clips) == 5
+    times = [time for clip in clips for _, time in clip.drawn()]
+    assert times == pytest.approx(np.arange(40) / 8, abs=0.01)
 
 
 def test_a_frame_that_is_held_is_seen_in_every_window_of_its_time(tmp_path: Path) -> None:

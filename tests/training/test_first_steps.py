@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from sparsevision.checkpoints import save_checkpoint
 from sparsevision.cli import main
 from sparsevision.errors import ConfigError
 from sparsevision.factory import create_model
+from sparsevision.training import run
 from sparsevision.training.display import Display
 from sparsevision.training.recipe import Recipe
 from sparsevision.training.recipe_defaults import choose_recipe
+from sparsevision.training.run_folder import read_metrics
 from sparsevision.types import Preprocessing
 
 
@@ -62,6 +67,26 @@ def save_single(folder: Path) -> Path:
     return save_checkpoint(target, model, name="sparseformer_nano", preprocessing=view, labels=("ant", "bee"))
 
 
+def test_weights_that_know_every_class_are_scored_before_they_are_trained(
+    few: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    scored, scores = run.evaluate_batches, iter((0.9, 0.5, 0.6))
+    monkeypatch.setattr(run, "evaluate_batches", lambda *given: replace(scored(*given), top1=next(scores)))
+    words = ["train", "--data", few, "--model", str(weights), "--epochs", "2", "--device", "cpu"]
+    status = main([*words, "--set", "ema.decay=0", "--out", str(tmp_path / "run")])
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert "The starting weights answer for all classes: they are scored first." in said.err
+    assert "starting weights: top-1 " in said.err
+    lines = [line for line in read_metrics(tmp_path / "run") if line.get("weights") == "raw"]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert "(the starting weights), in" in said.out
+    assert "no epoch was better than the starting weights" in said.out
+    kept_there = load_file(tmp_path / "run" / "best" / "model.safetensors")
+    for name, tensor in load_file(weights / "model.safetensors").items():
+        assert torch.equal(tensor, kept_there[name]), name
+
+
 def test_weights_that_are_named_take_the_place_of_the_published_ones(few: str, weights: Path) -> None:
     named = [f"model.checkpoint={weights}"]
     recipe, _ = choose_recipe(None, data=few, model="sparseformer_nano", overrides=named)
@@ -76,7 +101,7 @@ def test_a_detector_starts_from_the_weights_at_hand_or_from_its_backbone() -> No
     assert "the published ones" in said
     bare, [said] = choose_recipe(None, data="x", model="sparse_detr_nano", overrides=["model.pretrained=false"])
     assert (bare.model.pretrained, bare.model.backbone) == (False, "pretrained")
-    assert "Starting weights of the backbone: pretrained." in said
+    assert "Starting weights of the backbone: the published ones." in said
 
 
 def test_a_warm_up_that_fits_stays(few: str) -> None:

@@ -69,7 +69,7 @@ def _print(findings: list[Finding], report: Inspection | None, harmful: list[str
     if rows:
         print_table(Table(columns=("what", "found", "", "advice"), rows=rows))
     if report is not None:
-        for table in report.tables():
+        for table in report.tables() if report.splits else ():
             print_table(table)
             print()
         for each in report.splits:

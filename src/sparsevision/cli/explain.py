@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -110,6 +111,7 @@ def _draw(
     from sparsevision.inference import Predictor, explaining
     from sparsevision.inference.options import resolve_options
     from sparsevision.inference.sources import inputs_in
+    from sparsevision.runtimes import is_exported
 
     predictor = Predictor(model, device)
     of_figures = [option for kind in all_figures() for option in kind.options]
@@ -133,6 +135,8 @@ def _draw(
         report_skipped(predictor.skipped, number)
     for path in writer.written:
         print(printable(str(path)))
+    if is_exported(model) and not predictor.model.traces:
+        print("The file does not tell where it looked: export it again, with --trace.", file=sys.stderr)
     stop.raise_if_stopped(f"after {count_of(number, 'image')}, whose files are complete")
     return 0
 

@@ -68,8 +68,8 @@ def report_skipped(skipped: Sequence[Skipped], number: int) -> None:
     if not number:
         if not skipped:
             raise DataError("The list of images is empty.")
-        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise DataError(f"Nothing could be read{more}: {sentence(skipped[0].reason)}")
+        more = f" ({len(skipped) - 1} more could not be read either.)" if len(skipped) > 1 else ""
+        raise DataError(f"Nothing could be read: {sentence(skipped[0].reason)}{more}")
     if skipped:
         reasons = (f"  {sentence(one.reason)}" for one in skipped)
         print(f"{len(skipped)} of {len(skipped) + number} could not be used:", *reasons, sep="\n", file=sys.stderr)

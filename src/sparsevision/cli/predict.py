@@ -274,9 +274,10 @@ class _Rows(_Lines):
         self._rows: list[tuple[str, ...]] = []
         self._thing = thing
         self._columns: tuple[str, ...] = (thing,)
+        self._note = ""
 
     def add(self, result: Result, stop: StopRequest) -> None:
-        cells = result.cells()
+        cells, self._note = result.cells(), result.cells_note
         self._columns = (self._thing, *cells)  # a class may be called image, too
         self._rows.append((result.name, *cells.values()))
         self.number += 1
@@ -285,4 +286,5 @@ class _Rows(_Lines):
         """Prints the table, in which counts are aligned like numbers."""
         places = range(1, len(self._columns))
         numbers = frozenset(place for place in places if all(row[place].isdecimal() for row in self._rows))
-        print_table(Table(columns=self._columns, rows=tuple(self._rows), numbers=numbers), pipe_width=10_000)
+        table = Table(columns=self._columns, rows=tuple(self._rows), numbers=numbers, note=self._note)
+        print_table(table, pipe_width=10_000)

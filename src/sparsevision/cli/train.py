@@ -15,14 +15,14 @@ SHOWN = 20
 # Options that are fields of every recipe.
 _FIELDS = {
     "epochs": "schedule.epochs", "batch_size": "data.batch", "lr": "optimiser.lr", "workers": "run.workers",
-    "device": "run.device",
+    "device": "run.device", "minutes": "run.time_budget_minutes",
 }  # fmt: skip
 
 
 def train(
     *, data: str | None = None, model: str | None = None, out: Path, recipe: str | None = None,
     epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, workers: int | None = None,
-    device: str | None = None,
+    device: str | None = None, minutes: float | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", consume_multiple=False, negative="")] = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:  # fmt: skip
@@ -41,6 +41,8 @@ def train(
         workers: Processes that load images; short for --set run.workers=NUMBER.
         device: "auto" takes a GPU where there is one, "cuda", "mps" and "xpu" require it, "cpu" uses none; short for
             --set run.device=NAME.
+        minutes: Stop after so many, with a state that --resume goes on from; short for --set
+            run.time_budget_minutes=NUMBER.
         set_: Override a recipe's field, as in --set optimiser.lr=1e-3; may be given several times.
         resume: Go on from the last state in the run folder.
     """
@@ -50,7 +52,9 @@ def train(
     from sparsevision.training import train as run_training
     from sparsevision.training.recipe_defaults import choose_recipe
 
-    shortcuts = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "workers": workers, "device": device}
+    shortcuts = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "workers": workers, "device": device, "minutes": minutes,
+    }  # fmt: skip
     overrides = _with_shortcuts(shortcuts, set_ or [])
     chosen, notes = choose_recipe(recipe, data=data, model=model, overrides=overrides, out=out, resume=resume)
     # One of torchrun's processes speaks for all.

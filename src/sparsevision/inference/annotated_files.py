@@ -49,7 +49,7 @@ class AnnotatedFiles(Writer[Result]):
         if self._frames and self._frames[0].name == result.name:
             shown = self._frames.popleft()
             if isinstance(shown, Clip):
-                for image, time in zip(shown.frames, shown.times, strict=True):
+                for image, time in shown.drawn():
                     first = shown.first and time == shown.times[0]
                     self._draw_frame(shown.video, first, image, time, shown.rate, result)
             else:

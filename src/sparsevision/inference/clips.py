@@ -16,9 +16,11 @@ from sparsevision.data.dataset import Record
 from sparsevision.data.videos import USUAL_RATE, Video, VideoInfo, is_video_name
 from sparsevision.errors import UnreadableImageError
 from sparsevision.inference.images import Frame
+from sparsevision.inference.video import is_live
 from sparsevision.types import Preprocessing, Sample
 
 _SOON = 1e-4  # seconds that two spellings of the same time may differ by
+_LEAST_PART = 0.25  # of a clip's length, below which a video's end is not seen as a clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class Clip:
     """Part of a video in memory: upright RGB frames and, for each, the time in seconds at which it appears.
 
     The part is that from `begin` to `end`, of a video of `rate` frames a second and of `size` (height, width), where
-    the frames are reduced; `first` is true for a video's first.
+    the frames are reduced; `first` is true for a video's first. It stands for `tail` seconds behind it, too, where the
+    video's end is too short for a clip; and where it is `held`, its first frame is the last one of the clip before.
     """
 
     frames: tuple[Image.Image, ...]
@@ -37,11 +40,26 @@ class Clip:
     rate: float = USUAL_RATE
     size: tuple[int, int] | None = None
     first: bool = True
+    held: bool = False
+    tail: float = 0.0
 
     @property
     def name(self) -> str:
         """The name in results."""
-        return f"{self.video}#{self.begin:.2f}-{self.end:.2f} s"
+        return f"{self.video}#{self.begin:.2f}-{self.end + self.tail:.2f} s"
+
+    def drawn(self) -> list[tuple[Image.Image, float]]:
+        """Returns frames with their times, each of a video's frames once: one that is held is left out if it can be."""
+        soon = self.held and len(self.times) > 1 and self.times[1] - self.times[0] < 1 / self.rate - _SOON
+        return list(zip(self.frames, self.times, strict=True))[int(soon) :]
+
+    def with_tail(self, rest: Clip, *, all_frames: bool) -> Clip:
+        """Returns the clip with the end of its video, whose frames are not seen but drawn."""
+        drawn = rest.drawn() if all_frames else []
+        return replace(
+            self, frames=(*self.frames, *(image for image, _ in drawn)), tail=rest.end - self.end,
+            times=(*self.times, *(time for _, time in drawn)),
+        )  # fmt: skip
 
 
 ClipInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Clip | NDArray[Any]
@@ -154,27 +172,32 @@ def clips_of(
 ) -> Iterator[str | Clip]:
     """Cuts the frames of videos into clips as long as a model's, one after another; passes other sources on.
 
-    The last clip of a video may be shorter; of a frame that is shown for longer there are several. A clip has those
-    frames alone that the model sees, reduced to the size that it needs; with `all_frames` it has all of them as they
-    are, to be drawn. A clip is complete with the first frame behind it. The preprocessing says how long clips are.
+    The last clip of a video may be shorter, and an end that is less than a quarter of a clip is the tail of the clip
+    before it; of a frame that is shown for longer there are several. A clip has those frames alone that the model sees,
+    reduced to the size that it needs; with `all_frames` it has all of them as they are, to be drawn. A camera's clip is
+    complete with the first frame behind it. The preprocessing says how long clips are.
     """
     window: _NextClip | None = None
+    done: Clip | None = None  # the clip before the window, until the window is known to become one
     for source in sources:
+        if window is not None and (not isinstance(source, Frame) or window.video != source.video or source.number == 0):
+            yield from _ends(done, window)
+            window = done = None
         if not isinstance(source, Frame):
-            yield from _rest(window)
-            window = None
             yield source
             continue
-        if window is not None and (window.video != source.video or source.number == 0):
-            yield from _rest(window)
-            window = None
         if window is None:
             window = _NextClip(source.video, source.time, source.rate or USUAL_RATE, preprocessing, all_frames)
         while source.time >= window.end - _SOON:
-            yield window.clip(window.end)
-            window = window.following()
+            if done is not None:
+                yield done
+            done, window = window.clip(window.end), window.following()
         window.add(source)
-    yield from _rest(window)
+        if done is not None and (is_live(window.video) or window.is_long_enough(source.time)):
+            yield done
+            done = None
+    if window is not None:
+        yield from _ends(done, window)
 
 
 def in_windows(preprocessing: Preprocessing) -> bool:
@@ -198,6 +221,7 @@ class _NextClip:
         self._wanted = [begin + time for time in clip_times(whole, preprocessing, 0.0)]
         self._last, self._chosen = held, 0
         self._shown: Frame | None = None  # the last one that was chosen
+        self._holds = held is not None and all_frames
         self._frames: list[Image.Image] = []
         self._times: list[float] = []
         if held is not None and all_frames:
@@ -209,6 +233,7 @@ class _NextClip:
             if self._times and frame.time - self._times[-1] < _SOON:  # the held frame is gone when the clip begins
                 self._frames.pop()
                 self._times.pop()
+                self._holds = False
             self._take(frame.image, frame.time)
         else:
             self._choose(frame.time - _SOON)
@@ -223,6 +248,7 @@ class _NextClip:
         return Clip(
             frames=tuple(self._frames), times=tuple(self._times), video=self.video, begin=self.begin, end=end,
             rate=self.rate, size=None if self._last is None else _sides(self._last.image), first=self.first,
+            held=self._holds,
         )  # fmt: skip
 
     def rest(self) -> Clip:
@@ -233,6 +259,10 @@ class _NextClip:
     def following(self) -> _NextClip:
         """Returns the next window."""
         return _NextClip(self.video, self.end, self.rate, self.preprocessing, self.all_frames, self._last)
+
+    def is_long_enough(self, end: float) -> bool:
+        """Whether a clip that ends at a time stands for itself."""
+        return end - self.begin >= _LEAST_PART * (self.end - self.begin) - _SOON
 
     @property
     def has_own(self) -> bool:
@@ -253,6 +283,10 @@ class _NextClip:
         self._times.append(time)
 
 
-def _rest(window: _NextClip | None) -> Iterator[Clip]:
-    if window is not None and window.has_own:
-        yield window.rest()
+def _ends(done: Clip | None, window: _NextClip) -> Iterator[Clip]:
+    """Yields the last clips of a video."""
+    rest = window.rest() if window.has_own else None
+    if done is not None and rest is not None and not window.is_long_enough(rest.end):
+        yield done.with_tail(rest, all_frames=window.all_frames)
+        return
+    yield from (clip for clip in (done, rest) if clip is not None)

@@ -91,10 +91,10 @@ def layout_of(task: str, spec: str | os.PathLike[str]) -> DataLayout | None:
     if found is not None and found.UNMARKED and (other := task_of_data(spec)) != task:
         try:
             found.open_split(spec, next(iter(found.splits(spec)), None), Opening())
-        except DataError as error:
+        except DataError:
             raise DataError(
-                f"{spec} is annotated for {other}, and the model is one for {task}: name another --model. As a data "
-                f"set for {task} it is not usable: {error}"
+                f"{spec} is annotated for {other}, and the model is one for {task}: name a --model for {other}, of "
+                "those that `sparsevision models` lists."
             ) from None
     return found
 
@@ -106,9 +106,8 @@ def needed_layout(task: str, spec: str, *, parts: str, advice: str) -> DataLayou
     if not os.path.isdir(spec):
         wrong = f"{spec} is not a folder" if os.path.exists(spec) else f"The folder {spec} does not exist"
         raise DataError(f"{wrong}: give one with images and their {parts}.")
-    raise DataError(
-        f"{spec} has no {parts}: {advice}. If it is a data set for {task_of_data(spec)}, name another --model."
-    )
+    of_another = f"If it is a data set for {task_of_data(spec)}, name a --model for that."
+    raise DataError(f"{spec} has no {parts}: {advice}. {of_another}")
 
 
 def open_dataset(

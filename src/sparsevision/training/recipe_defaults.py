@@ -137,7 +137,8 @@ def starting_weights(recipe: Recipe) -> str:
     if recipe.model.pretrained:
         return "Starting weights: the published ones (--set model.pretrained=false starts without them)."
     if recipe.model.backbone:
-        return f"Starting weights of the backbone: {recipe.model.backbone}."
+        named = "the published ones" if recipe.model.backbone == "pretrained" else recipe.model.backbone
+        return f"Starting weights of the backbone: {named}."
     return "Starting weights: none, from scratch."
 
 

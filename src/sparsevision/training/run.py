@@ -59,10 +59,14 @@ class RunSummary:
         lines = [f"{end} after {count_of(self.steps, 'step')}, {self.seconds / 60:.1f} minutes: {self.out}"]
         if self.best_score is not None:
             score = f"{self.measure.label} {self.measure.text(self.best_score)}"
-            scored = f"{score} ({self.best_weights} weights, epoch {self.best_epoch})"
-            lines.append(f"best: {scored}, in {self.out / 'best'}")
+            whose = (
+                f"{self.best_weights} weights, epoch {self.best_epoch}" if self.best_epoch else "the starting weights"
+            )
+            lines.append(f"best: {score} ({whose}), in {self.out / 'best'}")
             perfect = self.measure.percent and self.best_score >= 1
-            if self.finished and self.best_epoch == 1 and self.epochs > 2 and not perfect:
+            if self.best_epoch == 0 and self.steps:
+                lines.append("no epoch was better than the starting weights: train for longer, or try a lower --lr")
+            elif self.finished and self.best_epoch == 1 and self.epochs > 2 and not perfect:
                 lines.append(f"no later epoch was better: see {self.out / 'curves.png'}, and try a lower --lr")
         if self.skipped:
             lines.append(f"samples that could not be read and were omitted: {len(self.skipped)}")
@@ -143,6 +147,8 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
     """Runs the steps of a session that are left; returns whether it came to the last one."""
     epochs, every = run.epochs, run.recipe.run.evaluate_every
     progress = run.progress
+    if not progress.step and progress.best_score is None and _knows_all(run.model, run.recipe):
+        score_weights(run, loaders, before=True)
     left = run.recipe.schedule.steps(run.steps_per_epoch) - progress.step
     run.display.expect(left, run.recipe.run.time_budget_minutes)
     while progress.epoch < epochs:
@@ -169,20 +175,32 @@ def run_epochs(run: Session, loaders: Loaders) -> bool:
     return True
 
 
-def score_weights(run: Session, loaders: Loaders) -> None:
-    """Scores the raw and the averaged weights, logs both, and keeps the better ones if they are the best so far."""
+def _knows_all(model: nn.Module, recipe: Recipe) -> bool:
+    """Whether the starting weights answer for all classes, so that what training makes of them may be worse."""
+    identity = identity_of(model)
+    report = None if identity is None or recipe.model.backbone is not None else identity.report
+    if report is None or report.fresh or report.missing:
+        return False
+    return report.classes is None or report.classes[0] == report.classes[1]
+
+
+def score_weights(run: Session, loaders: Loaders, *, before: bool = False) -> None:
+    """Scores the raw and the averaged weights, logs both, and keeps the better ones if they are the best so far.
+
+    With `before`, those that training starts from are scored, as epoch 0.
+    """
     run.log_training()
     run.finite.settle()
-    candidates = {"raw": run.model} | ({"ema": run.ema.module} if run.ema is not None else {})
+    epoch = 0 if before else run.progress.epoch + 1
+    candidates = {"raw": run.model} | ({"ema": run.ema.module} if run.ema is not None and not before else {})
     reports: dict[str, Report] = {}
     for weights, model in candidates.items():
         with run.accelerator.autocast():
             reports[weights] = evaluate_batches(model, run.task, _noting(run, loaders.scored()))
     run.obey_stop()
     for weights, report in reports.items():
-        values = {"epoch": run.progress.epoch + 1, "weights": weights, **report.scalars()}
-        run.log("val", values)
-        run.display.say(f"epoch {run.progress.epoch + 1}, {weights}: {report.headline()}")
+        run.log("val", {"epoch": epoch, "weights": weights, **report.scalars()})
+        run.display.say(f"{f'epoch {epoch}, {weights}' if epoch else 'starting weights'}: {report.headline()}")
     scores = {weights: run.task.score(report) for weights, report in reports.items()}
     losses = {weights: report.scalars().get("loss") for weights, report in reports.items()}
     # Few images have many ties, and of equal scores the lower loss is the surer one. The averaged weights come last.
@@ -192,7 +210,7 @@ def score_weights(run: Session, loaders: Loaders) -> None:
         run, progress.best_score, progress.best_loss
     ):
         progress.best_score, progress.best_loss, progress.best_weights = scores[best], losses[best], best
-        progress.best_epoch = progress.epoch + 1
+        progress.best_epoch = epoch
         run.folder.write_best(lambda folder: save_weights(run, candidates[best], reports[best], folder))
     run.folder.draw(run.task.measures)
     run.meter.reset()
@@ -295,9 +313,11 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         values = ", ".join(f"{name} = {value}" for name, value in fitted.items())
         loaders.sentences.append(f"Set by the data: model.config.{values}.")
     identity = identity_of(model)
-    if identity is not None and identity.report is not None and identity.report.classes is not None:
+    if _knows_all(model, recipe):
+        loaders.sentences.append("The starting weights answer for all classes: they are scored first.")
+    elif identity is not None and identity.report is not None and identity.report.classes is not None:
         known, of = identity.report.classes
-        rest = "" if known == of else "; the other classes start fresh" if known else ": all start fresh"
+        rest = "; the other classes start fresh" if known else ": all start fresh"
         loaders.sentences.append(f"Of {of} classes {known} are known to the starting weights by name{rest}.")
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
     return Parts(model, task, loaders, make_teacher(recipe, classes))

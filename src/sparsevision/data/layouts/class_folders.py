@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparsevision.data.dataset import Dataset, Opening
-from sparsevision.data.file_kinds import IMAGES, FileKind
+from sparsevision.data.file_kinds import IMAGES, VIDEOS, FileKind
 from sparsevision.data.layouts import yolo
 from sparsevision.data.layouts.labelled_files import LabelledFiles
 from sparsevision.data.splitting import split_and_rest, split_of_folder
@@ -56,9 +56,11 @@ class ImageFolder(LabelledFiles):
                 if walked.texts[".txt"] and not yolo.recognises(os.fspath(self.root)):
                     said += f" For boxes as YOLO has them, write the classes' names into {self.root / yolo.FILES[0]}."
                 raise DataError(said)
-            raise DataError(
-                f"The class folder {own / empty} has no {kind.things} ({kind.examples}, ...): put some in or remove it."
-            )
+            bare = f"The class folder {own / empty} has no {kind.things}"
+            for other in (IMAGES, VIDEOS):
+                if any(other.wanted(f"x{suffix}") for suffix in walked.unread):
+                    raise DataError(f"{bare} but {other.things}: name a --model for {other.things}.")
+            raise DataError(f"{bare} ({kind.examples}, ...): put some in or remove it.")
         if len(folders) > 1 and _OF_MASKS.issuperset(map(str.casefold, folders)):
             raise DataError(
                 f"The folders {' and '.join(map(repr, folders))} in {first} seem to be images and their masks, not "
@@ -102,7 +104,7 @@ def split_folders(root: Path, kind: FileKind) -> dict[str, Path]:
     A folder of images with such a name is a class: trains are photographed, too.
     """
     if not root.exists():
-        raise DataError(f"The data set {root} does not exist: give a folder of class folders, tar shards or 'digits'.")
+        raise DataError(f"The data set {root} does not exist: give the path of one that does, or 'digits'.")
     if not root.is_dir():
         raise DataError(
             f"The data set {root} is a file: give the folder of the data set, such as {root.parent}, or .tar shards."

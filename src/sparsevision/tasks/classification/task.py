@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
-from sparsevision.data.dataset import Dataset
 from sparsevision.data.inspection import Inspection
 from sparsevision.data.layouts.registry import DataLayout, layout_named
 from sparsevision.data.preprocessing import EvaluationTransform
-from sparsevision.errors import UnreadableImageError
 from sparsevision.tasks.classification.transforms import ClassificationSettings, train_transform
 from sparsevision.tasks.contract import Progress, Transform
 from sparsevision.tasks.labels.task import LabelTask
 from sparsevision.tasks.registry import layout_of
 from sparsevision.types import Preprocessing
-
-_SAMPLED = 100  # images that are opened for a remark on all
 
 
 class ClassificationTask(LabelTask):
@@ -44,16 +39,10 @@ class ClassificationTask(LabelTask):
         opener = partial(cls.open, spec, seed=seed)
         return inspect_labelled(opener, partial(cls.splits, spec), cls.check_sets, spec, progress)
 
-    def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
-        """Tells how much of the images a centre crop never shows, by some of those that are scored."""
-        from sparsevision.tasks.labels.inspection import crop_remarks
-
-        sizes = []
-        for index in range(0, len(val), max(len(val) // _SAMPLED, 1)):
-            with suppress(UnreadableImageError):
-                record = val.read(index)
-                sizes.append(record.original_size or (record.image.height, record.image.width))
-        return crop_remarks(sizes, preprocessing)
+    @staticmethod
+    def size_of(image: Any) -> tuple[int, int]:
+        """Returns an image's height and width."""
+        return image.height, image.width
 
     @classmethod
     def fitted(cls, preprocessing: Preprocessing) -> dict[str, Any]:

@@ -84,17 +84,19 @@ def inspect_labelled(
 
 
 def crop_remarks(sizes: Sequence[tuple[int, int]], preprocessing: Preprocessing) -> list[str]:
-    """Returns a sentence about the parts of images, (height, width) each, that a centre crop never shows."""
-    if preprocessing.fit != "crop" or not sizes:
+    """Returns a sentence about the parts of images, or of videos, (height, width) each, that a centre crop omits."""
+    if preprocessing.fit != "crop" or preprocessing.crops > 1 or not sizes:
         return []
+    thing, where, remedy = "image", "objects are not in the middle", "fit=whole, which shows all of it"
+    if preprocessing.frames is not None:
+        thing, where, remedy = "video", "something happens at the sides", "crops=3, which shows three squares of it"
     hidden = sorted(1 - _shown(size, preprocessing) for size in sizes)
     many = sum(share > _MUCH for share in hidden)
     if not many:
         return []
     return [
-        f"The centre crop never shows {hidden[len(hidden) // 2]:.0%} of the median image, and more than {_MUCH:.0%} of "
-        f"{many:,} of {len(hidden):,}: where objects are not in the middle, train with --set "
-        "transforms.evaluation.fit=whole, which shows all of it."
+        f"The centre crop never shows {hidden[len(hidden) // 2]:.0%} of the median {thing}, and more than {_MUCH:.0%} "
+        f"of {many:,} of {len(hidden):,}: where {where}, train with --set transforms.evaluation.{remedy}."
     ]
 
 

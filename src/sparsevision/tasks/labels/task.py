@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -12,13 +14,15 @@ from torch import Tensor
 
 from sparsevision.data.dataset import Dataset
 from sparsevision.data.loading import batch_of
-from sparsevision.errors import ConfigError, DataError
+from sparsevision.errors import ConfigError, DataError, UnreadableImageError
 from sparsevision.outputs import at_least_single
 from sparsevision.tasks.contract import Collate, Measure, ReportWriterEntry, Task
 from sparsevision.tasks.labels.metrics import ClassificationMetrics, write_confusion
 from sparsevision.tasks.labels.mixing import MixedCollate
 from sparsevision.tasks.labels.result import ClassificationResult
 from sparsevision.types import Batch, ClassMetadata, Control, Option, Preprocessing, Sample
+
+_SAMPLED = 100  # images that are opened for a remark on all
 
 
 class LabelTask(Task):
@@ -63,6 +67,22 @@ class LabelTask(Task):
             raise DataError(
                 f"{spec!r} has the class {train.classes[0]!r} alone, so there is nothing to learn: add another."
             )
+
+    def remarks(self, train: Dataset, val: Dataset, preprocessing: Preprocessing, model: Any) -> list[str]:
+        """Tells how much a centre crop never shows, by some of the images or videos that are scored."""
+        from sparsevision.tasks.labels.inspection import crop_remarks
+
+        sizes = []
+        for index in range(0, len(val), max(len(val) // _SAMPLED, 1)):
+            with suppress(UnreadableImageError):
+                record = val.read(index)
+                sizes.append(record.original_size or self.size_of(record.image))
+        return crop_remarks(sizes, preprocessing)
+
+    @staticmethod
+    @abstractmethod
+    def size_of(image: Any) -> tuple[int, int]:
+        """Returns the height and width of what a data set has read."""
 
     @classmethod
     def relabel(cls, target: int, labels: Sequence[int]) -> int:

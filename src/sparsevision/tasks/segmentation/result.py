@@ -91,6 +91,8 @@ class SegmentationResult(Result):
             data={"class_name": np.array(names, dtype=str)},
         )  # fmt: skip
 
+    cells_note: ClassVar[str] = "Share of the pixels, and in brackets the number of connected areas."
+
     def cells(self) -> dict[str, str]:
         """Returns the share of each class and the number of its areas, or a list where there are many classes."""
         if len(self.classes) <= _MOST_COLUMNS:

@@ -25,7 +25,8 @@ from sparsevision.data.inspection import (
 from sparsevision.data.videos import VideoInfo
 from sparsevision.errors import UnreadableImageError
 from sparsevision.files import hash_of
-from sparsevision.types import Skipped, Table
+from sparsevision.tasks.labels.inspection import crop_remarks
+from sparsevision.types import Preprocessing, Skipped, Table
 from sparsevision.wording import count_of
 
 _SHORT = 0.5  # seconds
@@ -77,6 +78,7 @@ def inspect_videos(
     examined = examine_splits(_VideoExamination, open_split, splits_of, progress)
     if not examined.splits:
         return VideoInspection(spec=spec, harmful=tuple(examined.refused))
+    sizes = [info.size for one in examined.splits for info in one.infos.values()]
     splits, classes = [one.report() for one in examined.splits], examined.splits[0].dataset.classes
     leaked, contradictory = copies(examined.seen, "split"), copies(examined.seen, "label")
     harmful = (
@@ -88,7 +90,7 @@ def inspect_videos(
     )
     return VideoInspection(
         spec=spec, classes=classes, splits=splits, leaked=leaked, contradictory=contradictory, harmful=harmful,
-        notes=(*examined.notes(), *_notes(splits)),
+        notes=(*examined.notes(), *crop_remarks(sizes, Preprocessing(frames=1)), *_notes(splits)),
     )  # fmt: skip
 
 

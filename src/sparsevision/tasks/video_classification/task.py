@@ -70,6 +70,11 @@ class VideoClassificationTask(LabelTask):
         height, width = preprocessing.size
         return fields | ({"size": height} if height == width else {})
 
+    @staticmethod
+    def size_of(image: Any) -> tuple[int, int]:
+        """Returns a video's height and width."""
+        return image.info.size
+
     def train_transform(self) -> Transform:
         """Returns the random transform of the settings."""
         return train_transform(self.settings.transforms)
