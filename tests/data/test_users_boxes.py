@@ -177,7 +177,10 @@ def test_a_classifier_on_a_set_of_boxes_is_told_what_it_is(coco: Path, tmp_path:
     command = ["train", "--data", str(coco), "--out", str(tmp_path / "run"), "--model", "sparseformer_nano"]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert f"{coco} is annotated for detection, and the model is one for classification: name a --model for detection" in said
+    assert (
+        f"{coco} is annotated for detection, and the model is one for classification: name a --model for detection"
+        in said
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- YOLO

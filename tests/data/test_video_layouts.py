@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sparsevision.errors import DataError
 from sparsevision.tasks.registry import other_tasks_note, task_of_data
 from sparsevision.tasks.video_classification.task import VideoClassificationTask as Videos
+from sparsevision.types import Preprocessing
 from video_folder import draw_video_folder, numbered, write_video
 
 pytest.importorskip("av")
@@ -116,6 +119,26 @@ def test_two_lists_of_one_split_are_named_and_not_passed_over(videos: Path, tmp_
     assert task_of_data(str(tmp_path)) == "video_classification"
     with pytest.raises(DataError, match="both list videos of the split 'train'"):
         Videos.open(str(tmp_path), "train")
+
+
+def test_folders_of_images_are_not_those_of_videos(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "left" / "0.png")
+    with pytest.raises(DataError, match="left has no videos but images: name a --model for images"):
+        Videos.open(str(tmp_path), "train")
+
+
+def test_what_a_centre_crop_of_videos_hides_is_told(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        (tmp_path / name).mkdir()
+        write_video(tmp_path / name / "0.mp4", numbered(3, (48, 128)))
+    notes = " ".join(Videos.inspect(str(tmp_path)).notes)
+    assert "of the median video, and more than 40% of 2 of 2: where something" in notes
+    sets = (Videos.open(str(tmp_path), "all"),) * 2
+    view = Preprocessing(size=(32, 32), frames=4)
+    told = [Videos(("left", "right")).remarks(*sets, shown, None) for shown in (view, replace(view, crops=3))]
+    assert "train with --set transforms.evaluation.crops=3" in told[0][0]
+    assert not told[1]
 
 
 def test_a_still_beside_each_video_does_not_make_it_a_data_set_of_images(tmp_path: Path) -> None:

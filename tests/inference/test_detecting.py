@@ -46,7 +46,8 @@ def test_lines_have_boxes_and_options_reach_the_model(weights: str, data: Path, 
 def test_cocos_results_number_images_by_their_order(weights: str, data: Path, tmp_path: Path, capsys) -> None:
     target = tmp_path / "found.json"
     assert cli.main(["predict", str(data / "train"), "--model", weights, "--coco", str(target)]) == 0
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert "Images are numbered from 1 in found.json, and found.images.json says which is which: --annotations" in said
     rows, names = json.loads(target.read_text()), json.loads((tmp_path / "found.images.json").read_text())
     assert [(one["id"], Path(one["file_name"]).name) for one in names][:2] == [(1, "000.png"), (2, "001.png")]
     results = Predictor(weights, "cpu")(sorted((data / "train").iterdir()))

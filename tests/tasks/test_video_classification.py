@@ -120,9 +120,7 @@ def test_frames_that_are_reduced_at_once_and_later_are_the_same(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("frames", "ends"), [(17, [1.0, 2.12]), (18, [1.0, 2.0, 2.25]), (8, [1.0]), (1, [0.12])])
-def test_an_end_too_short_for_a_clip_belongs_to_the_one_before(
-    tmp_path: Path, frames: int, ends: list[float]
-) -> None:
+def test_an_end_too_short_for_a_clip_belongs_to_the_one_before(tmp_path: Path, frames: int, ends: list[float]) -> None:
     shown = Preprocessing(size=(24, 24), frames=4, clip_seconds=1.0)
     path = write_video(tmp_path / "long.mp4", numbered(frames), rate=8)
     read = ClipReader(ClipEvaluationTransform, shown)

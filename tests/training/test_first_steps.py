@@ -134,10 +134,10 @@ def test_short_options_are_fields_of_the_recipe(tmp_path: Path, monkeypatch: pyt
     started: list[Recipe] = []
     monkeypatch.setattr(training, "train", lambda recipe, **_: started.append(recipe) or Ended())
     words = ["train", "--data", "x", "--out", str(tmp_path / "run"), "--epochs", "7", "--lr", "1e-4"]
-    assert main([*words, "--batch-size", "5", "--workers", "0", "--device", "cpu"]) == 0
+    assert main([*words, "--batch-size", "5", "--workers", "0", "--device", "cpu", "--minutes", "30"]) == 0
     made = started[0]
     assert (made.schedule.epochs, made.optimiser.lr, made.data.batch) == (7, 1e-4, 5)
-    assert (made.run.workers, made.run.device) == (0, "cpu")
+    assert (made.run.workers, made.run.device, made.run.time_budget_minutes) == (0, "cpu", 30)
     # Epochs that are asked for take the place of iterations, and the warm-up stays.
     assert main([*words, "--recipe", "ade20k_sparseformer"]) == 0
     schedule = started[1].schedule

@@ -102,6 +102,8 @@ def predict(
         print(f"Model: {variant_named(_MODEL).tagged_name}, as no --model was given.", file=sys.stderr)
     for writer in writers:
         report_omitted(writer.omitted, shown.number)
+        if writer.note and not json_:
+            print(writer.note, file=sys.stderr)
     stop.raise_if_stopped(f"after {shown.number} {predictor.task.things}, whose results are complete")
     return 0
 

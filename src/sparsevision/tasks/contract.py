@@ -110,10 +110,11 @@ Tiling = Callable[[Any, str, int, Preprocessing], Tiles]
 class Writer(ABC, Generic[R]):
     """Takes results one after another, inside a `with` block that completes or discards the file at its end.
 
-    `omitted` are the results that could not be written.
+    `omitted` are the results that could not be written; `note` is a sentence about what was, for whoever reads it.
     """
 
     omitted: Sequence[Skipped] = ()
+    note: str = ""
 
     @abstractmethod
     def add(self, result: R) -> None:

@@ -66,6 +66,12 @@ class CocoResults(Writer[DetectionResult]):
     def __init__(self, path: Path, numbers: CocoNumbers | None = None) -> None:
         check_folder_of(path, "the detections")
         self.path, self.numbers = path, numbers
+        if numbers is None:
+            [names] = beside_coco(path)
+            self.note = (
+                f"Images are numbered from 1 in {path.name}, and {names.name} says which is which: --annotations takes "
+                "the ids of a COCO json."
+            )
         self.omitted: list[Skipped] = []
         self._names: list[str] = []
         self._rows = 0
