@@ -66,6 +66,11 @@ def modules_of(trace: Trace, name: str) -> tuple[Module, ...]:
     )
 
 
+def brightest(maps: Floats) -> float:
+    """Returns where a scale of colours ends: 0.5 % of maps may be above it, such as cells at an image's border."""
+    return float(np.quantile(maps, 0.995)) or float(maps.max()) or 1.0
+
+
 def entropy(maps: Floats) -> Floats:
     """Returns how widely each token of maps (L, H, W) is read: -sum A log A in nats (Section 4.4).
 

@@ -10,7 +10,7 @@ from ..explanation import Explanation, Floats
 from ..kinds import FigureKind
 from ..overlays import FAINT, draw_density, draw_scale, map_size, note, write
 from ..sheet import TEXT_WIDTH, Sheet, sheet_of
-from ..token_maps import Module, entropy
+from ..token_maps import Module, brightest, entropy
 
 _COLUMNS = 8
 
@@ -24,7 +24,7 @@ def attention_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> 
 def maps_figure(explanation: Explanation, maps: Sequence[Floats], *, remark: str, width: float = TEXT_WIDTH) -> Figure:
     """Draws maps of the modules' tokens, relative to an even reading."""
     modules = explanation.modules
-    most = max(float(each.max()) for each in maps) or 1.0
+    most = max(map(brightest, maps))
     tops: list[int] = []
     labels: list[str] = []
     for module, each in zip(modules, maps, strict=True):
@@ -51,10 +51,11 @@ def _card(sheet: Sheet, modules: Sequence[Module], most: float) -> None:
     """Explains numbers and colours below the input."""
     cell = sheet.blank(1, 0)
     write(cell, 0.0, 0.09, "token: entropy", fontsize=5.5)
-    write(cell, 0.0, 0.18, f"even: {modules[0].even:.1f}", fontsize=5.5, color=FAINT)
+    even = dict.fromkeys(f"{module.even:.1f}" for module in (modules[0], modules[-1]))  # coarser from level to level
+    write(cell, 0.0, 0.18, f"even: {' to '.join(even)}", fontsize=5.5, color=FAINT)
     bar = sheet.inset(1, 0, 0.0, 0.26, 0.9 * sheet.column, 0.05)
     ticks = [tick for tick in (1, 10, 50) if 0.02 * most < tick < 0.5 * most]
-    draw_scale(bar, most, {0: "0", **{tick: f"{tick}" for tick in ticks}, most: f"{most:.0f}"})
+    draw_scale(bar, most, {0: "0", **{tick: f"{tick}" for tick in ticks}, most: f"≥ {most:.0f}"})
     write(cell, 0.0, 0.49, "× even", fontsize=5.5, color=FAINT)
 
 

@@ -71,7 +71,9 @@ def _close_up(axes: Axes, explanation: Explanation, box: tuple[float, float, flo
     show_pixels(axes, explanation, dimmed(explanation.image, 1.3, 0.6))
     x0, y0, x1, y1 = box
     ratio, (width, height) = panel_ratio(explanation), explanation.size
-    across = min(_CLOSE * max(x1 - x0, (y1 - y0) / ratio, 0.04 * width), width, height / ratio)
+    side = max(x1 - x0, (y1 - y0) / ratio)
+    # Of a large object not all of the image again, unless it fills that.
+    across = min(_CLOSE * max(side, 0.04 * width), max(width / 2, 1.3 * side), width, height / ratio)
     left = np.clip((x0 + x1 - across) / 2, 0, width - across)
     top = np.clip((y0 + y1 - ratio * across) / 2, 0, height - ratio * across)
     axes.set(xlim=(left, left + across), ylim=(top + ratio * across, top))

@@ -9,7 +9,7 @@ import numpy as np
 from ..explanation import Explanation, Floats
 from ..kinds import PanelKind
 from ..page import as_text
-from ..token_maps import Module, entropy
+from ..token_maps import Module, brightest, entropy
 
 
 def _content(explanation: Explanation) -> dict[str, Any]:
@@ -32,9 +32,13 @@ def _module(module: Module) -> dict[str, Any]:
 
 
 def _packed(maps: Floats) -> dict[str, Any]:
-    """Packs maps (L, H, W) in 65,535 steps of the highest value."""
+    """Packs maps (L, H, W) in 65,535 steps of the highest value, with the one at which colours end."""
     most = float(maps.max()) or 1.0
-    return {"most": most, "values": as_text((maps / most * 65535).round().astype(np.dtype("<u2")))}
+    return {
+        "most": most,
+        "scale": brightest(maps),
+        "values": as_text((maps / most * 65535).round().astype(np.dtype("<u2"))),
+    }
 
 
 PANEL = PanelKind(name="modules", needs=frozenset({"token_maps"}), content=_content, view=True)
