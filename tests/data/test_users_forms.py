@@ -233,7 +233,7 @@ def test_a_wrong_kind_of_model_is_told(tmp_path: Path, yolo: Path, coco: Path, v
     assert main([*train, str(yolo), "--model", "sparseformer_nano"]) == 2
     said = capsys.readouterr().err
     assert "remove" not in said
-    assert "is one of annotations" in said
+    assert "name a --model for detection" in said
     assert "data.yaml" not in said
     assert main([*train, str(yolo / "images"), "--model", "sparseformer_nano"]) == 2
     assert "seem to be splits, not classes" in capsys.readouterr().err
