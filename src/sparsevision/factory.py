@@ -20,7 +20,7 @@ from sparsevision.checkpoints.hub import HubModel, fetch_from_hub
 from sparsevision.checkpoints.identity import Identity, identity_of
 from sparsevision.checkpoints.timm_models import is_timm_model, make_timm_model, timm_preprocessing
 from sparsevision.errors import ConfigError, UnknownNameError, first_line
-from sparsevision.models.published import count_parameters
+from sparsevision.models.published import count_parameters, counted_parameters
 from sparsevision.models.registry import TIMM, is_registered, variant_named, variants
 from sparsevision.runtimes import is_exported, open_exported
 from sparsevision.types import Preprocessing
@@ -204,8 +204,10 @@ def summarise_models(pattern: str = "*") -> list[ModelSummary]:
 
 def _summary(name: str) -> ModelSummary:
     variant = variant_named(name)
-    with torch.device("meta"):
-        parameters = count_parameters(create_model(name))
+    parameters = counted_parameters().get(variant.name)
+    if parameters is None:  # somebody else's family
+        with torch.device("meta"):
+            parameters = count_parameters(create_model(name))
     return ModelSummary(
         name=name, task=variant.family.task, parameters=parameters, input_size=variant.preprocessing.size,
         classes=variant.config.num_classes, weights=weights_status(variant),

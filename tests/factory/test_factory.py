@@ -22,6 +22,7 @@ from sparsevision.factory import (
     summarise_models,
 )
 from sparsevision.models import registry
+from sparsevision.models.published import count_parameters, counted_parameters
 from sparsevision.models.registry import Weights, variants
 from sparsevision.types import Preprocessing
 
@@ -66,11 +67,12 @@ def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("sparsformer_tiny", "sparseformer_tiny"), ("timm/resnt18", "'resnet18'"), ("", "the first are")]
+    ("name", "nearest"),
+    [("sparsformer_tiny", "sparseformer_tiny"), ("timm/resnt18", "'resnet18'"), ("", "the first are")],
 )
-def test_an_unknown_name_gets_the_nearest(name: str, nearest: str) -> None:
+def test_an_unknown_name_gets_the_nearest(name: str, said: str) -> None:
     for ask in (create_model, preprocessing_of, check_name):
-        with pytest.raises(UnknownNameError, match=nearest):
+        with pytest.raises(UnknownNameError, match=said):
             ask(name)
 
 
@@ -85,6 +87,13 @@ def test_models_are_listed_by_pattern() -> None:
     assert list_models("*clip*") == ["sparseformer_clip_base", "sparseformer_clip_large"]
     assert list_models("nothing*") == []
     assert "timm/resnet18" in list_models("timm/resnet*")
+
+
+@pytest.mark.slow
+def test_the_numbers_of_parameters_are_those_of_the_models() -> None:
+    with torch.device("meta"):
+        counts = {name: count_parameters(create_model(name)) for name in list_models()}
+    assert counted_parameters() == counts  # in models/parameters.json
 
 
 def test_the_summary_counts_parameters_without_making_them() -> None:

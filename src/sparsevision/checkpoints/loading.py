@@ -39,10 +39,11 @@ def load_into(
     known = [] if rows is None else [row for row in rows if row is not None]
     if rows is not None and known:
         _take_rows(model, own, state, rows)
-    kept = _kept_fresh(model, own, state, fresh_head=fresh_head, fresh_tokens=fresh_tokens)
+    heads = _head_prefixes(model)
+    kept = _kept_fresh(model, own, state, heads, fresh_head=fresh_head, fresh_tokens=fresh_tokens)
     if rows is not None and not known:
-        kept.update(name for name in own if _is_head(model, name))
-    unused = [name for name in state if name in kept or (fresh_head and name not in own and _is_head(model, name))]
+        kept.update(name for name in own if name.startswith(heads))
+    unused = [name for name in state if name in kept or (fresh_head and name not in own and name.startswith(heads))]
     for name in unused:
         del state[name]
     adapted = fit_channels(model, own, state) if adapt_channels else []
@@ -74,7 +75,8 @@ def _take_rows(
     pairs = [(ours, theirs) for ours, theirs in enumerate(rows) if theirs is not None]
     last = max(theirs for _, theirs in pairs)
     agnostic = tuple(f"{head}." for head in getattr(model, "agnostic_heads", ()))
-    for name in [name for name in own if name in state and _is_head(model, name)]:
+    heads = _head_prefixes(model)
+    for name in [name for name in own if name in state and name.startswith(heads)]:
         mine, given = own[name], state[name]
         # Behind the classes' outputs there may be one of the background.
         behind = len(mine) - len(rows)
@@ -93,11 +95,12 @@ def _take_rows(
 
 
 def _kept_fresh(
-    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, fresh_head: bool, fresh_tokens: bool
-) -> set[str]:
+    model: nn.Module, own: Mapping[str, Tensor], state: Mapping[str, Tensor], heads: tuple[str, ...], *,
+    fresh_head: bool, fresh_tokens: bool,
+) -> set[str]:  # fmt: skip
     """Names the tensors of the model that keep their initialisation because that was asked for."""
     kept: set[str] = set()
-    head = [name for name in own if _is_head(model, name)]
+    head = [name for name in own if name.startswith(heads)]
     # A head's weight and bias belong together: if one does not fit, neither is used.
     if fresh_head and any(not _fits(name, own, state) for name in head):
         kept.update(head)
@@ -112,11 +115,12 @@ def _fits(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> 
     return name in state and state[name].shape == own[name].shape
 
 
-def _is_head(model: nn.Module, name: str) -> bool:
+def _head_prefixes(model: nn.Module) -> tuple[str, ...]:
+    """Returns what the names of the tensors begin with whose rows are classes."""
     config = getattr(model, "default_cfg", None) or {}
     heads = getattr(model, "class_heads", None) or config.get("classifier") or "head.fc"
     prefixes: Iterable[str] = (heads,) if isinstance(heads, str) else heads
-    return any(name.startswith(f"{prefix}.") for prefix in prefixes)
+    return tuple(f"{prefix}." for prefix in prefixes)
 
 
 def fit_channels(model: nn.Module, own: Mapping[str, Tensor], state: dict[str, Tensor]) -> list[str]:
@@ -178,7 +182,7 @@ def _check_names_and_shapes(
 def _advice(model: nn.Module, contradictions: Sequence[str], shapes: Sequence[str], checkpoint: Checkpoint) -> str:
     """Suggests what to do when weights do not fit, where that is known."""
     changed = {text.split(" ", 1)[0] for text in contradictions}
-    head_alone = not changed and shapes and all(_is_head(model, name) for name in shapes)
+    head_alone = not changed and shapes and all(name.startswith(_head_prefixes(model)) for name in shapes)
     if changed == {"num_classes"} or head_alone:
         return "; num_classes=N asks for a fresh head of N outputs"
     if changed == {"num_tokens"}:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 
@@ -81,6 +84,12 @@ class PublishedCosts:
     rows: Sequence[CostRow]
     figures: Callable[[CostRow, Any, OperationCount], Sequence[Figure]]
     note: str = ""
+
+
+@cache
+def counted_parameters() -> Mapping[str, int]:
+    """Returns the number of parameters of this package's models, which are built for it in the tests alone."""
+    return json.loads(Path(__file__).with_name("parameters.json").read_text(encoding="utf-8"))
 
 
 def count_parameters(model: Any, *, trained: bool | None = None) -> int:
