@@ -67,8 +67,7 @@ def test_a_wrong_option_is_one_sentence(options: dict[str, Any], said: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"),
-    [("sparsformer_tiny", "sparseformer_tiny"), ("timm/resnt18", "'resnet18'"), ("", "the first are")],
+    ("name", "said"), [("sparsformer_tiny", "sparseformer_tiny"), ("timm/resnt18", "'resnet18'"), ("", "the first are")]
 )
 def test_an_unknown_name_gets_the_nearest(name: str, said: str) -> None:
     for ask in (create_model, preprocessing_of, check_name):

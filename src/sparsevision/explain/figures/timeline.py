@@ -24,7 +24,7 @@ _ROW = 0.16  # of a row's width
 def timeline_figure(explanation: Explanation, *, width: float = TEXT_WIDTH) -> Figure:
     """Draws a row for each stage: a line from the beginning to the end of each token's tube, and a dot for each point.
 
-    Tokens stand in the order in which their tubes begin at first. `width` in inches.
+    Tokens stand from top to bottom in the order in which their tubes begin at first. `width` in inches.
     """
     clip, stages = explanation.clip, explanation.timed_stages
     assert clip is not None
@@ -56,7 +56,7 @@ def _draw(axes: Axes, stage: TimedStage, order: NDArray[np.int64], colours: Floa
     colour = np.repeat(colours[order], times.shape[1], 0)
     axes.scatter(times.ravel(), np.repeat(places, times.shape[1]), s=0.6, c=colour, linewidths=0)
     margin = 0.15 * (clip.end - clip.begin)
-    axes.set(xlim=(clip.begin - margin, clip.end + margin), ylim=(-1, len(order)), yticks=[])
+    axes.set(xlim=(clip.begin - margin, clip.end + margin), ylim=(len(order), -1), yticks=[])
     axes.spines[:].set_color(FAINT)
     axes.spines[:].set_linewidth(0.3)
 
