@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sparsevision.cli import main
 from sparsevision.data.clips import ClipEvaluationTransform, clip_seconds
@@ -18,7 +20,8 @@ from sparsevision.data.dataset import Record
 from sparsevision.data.videos import Video
 from sparsevision.evaluation.evaluate import evaluate
 from sparsevision.inference import Predictor
-from sparsevision.inference.clips import ClipReader, clips_of
+from sparsevision.inference.clips import Clip, ClipReader, clips_of
+from sparsevision.inference.images import Frame
 from sparsevision.inference.video import with_frames
 from sparsevision.tasks.video_classification.task import VideoClassificationTask
 from sparsevision.types import Batch, Preprocessing
@@ -134,6 +137,21 @@ def test_an_end_too_short_for_a_clip_belongs_to_the_one_before(tmp_path: Path, f
             whole = write_video(tmp_path / "whole.mp4", numbered(16), rate=8)
             alone = list(clips_of(with_frames([str(whole)], []), shown))[1]
             torch.testing.assert_close(read(clips[1], 0).image, read(alone, 0).image, atol=0.05, rtol=0)
+
+
+def test_a_clip_of_a_camera_does_not_wait() -> None:
+    shown = Preprocessing(size=(24, 24), frames=4, clip_seconds=1.0)
+    seen: list[int] = []
+
+    def filmed(video: str) -> Iterator[Frame]:
+        for number in range(20):
+            seen.append(number)
+            yield Frame(image=Image.new("RGB", (32, 32)), video=video, number=number, time=number / 8, rate=8)
+
+    for video, last in (("camera:0", 8), ("a.mp4", 10)):
+        clip = next(iter(clips_of(filmed(video), shown)))
+        assert isinstance(clip, Clip)
+        assert (clip.end, seen[-1]) == (1.0, last)
 
 
 def test_a_frame_is_drawn_once_where_clips_begin_between_frames(tmp_path: Path) -> None:
