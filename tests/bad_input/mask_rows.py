@@ -151,7 +151,7 @@ MASKS = [
         LEARN, stored(b"no image", "train/images/train001.png"), skipped("train001.png cannot be read as an image")),
     Row("masks for a classifier", "a data set of masks and a classifier",
         "train --data {bad} --model sparseformer_nano --out {out}", masks,
-        refused("seem to be images and their masks, not classes")),
+        refused("is annotated for segmentation, and the model is one for classification")),
     Row("classes for a segmenter", "class folders and a segmenter",
         "train --data {data} --model vt_fpn_nano --out {out}", nothing, refused("data has no masks")),
     Row("weights of classes", "class weights of another number of classes",

@@ -61,8 +61,8 @@ def _show(message: Warning | str, category: type[Warning], filename: str, lineno
 
 def is_progress(line: str) -> bool:
     """Says whether a line on stderr belongs to any run: its recipe and data, how long it takes, how an epoch went."""
-    told = ("Recipe: ", "Training on ", "Scoring ", "Resuming ", "epoch ")
-    return line.startswith(told) or " steps take about " in line  # where a machine is slow
+    told = ("Recipe: ", "Training on ", "Scoring ", "Resuming ", "The centre crop never shows ", "epoch ")
+    return line.startswith(told) or re.search(" steps? takes? about ", line) is not None  # where a machine is slow
 
 
 def check_refused(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
