@@ -1,12 +1,13 @@
 """Exports every registered model in every format that it is offered in, and compares each file with PyTorch.
 
-    python benchmarks/exports.py PHOTOGRAPHS
+    python benchmarks/exports.py PHOTOGRAPHS --videos VIDEOS
     python benchmarks/exports.py PHOTOGRAPHS --only "sparse_detr_*"
 
 The smallest model of each family is exported as it is; the others narrow and shallow, with everything else that makes
 them different from one another: graphs are the same but for numbers. PHOTOGRAPHS is a folder, of whose images 20 are
-compared, evenly spaced. Of a detector that chooses tokens, it is checked at three sizes that the file updates as many
-as PyTorch. Writes `results/exports.md` and `.json`; rows of other models stay in them. Status 1 where a file differs.
+compared, evenly spaced; models of videos, which are left out without VIDEOS, see 20 of these. Of a detector that
+chooses tokens, it is checked at three sizes that the file updates as many as PyTorch. Writes `results/exports.md` and
+`.json`; rows of other models stay in them. Status 1 where a file differs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from publishing import publish, published
 from sparsevision import Predictor, create_model
 from sparsevision.checkpoints.downloads import weights_status
+from sparsevision.data.file_kinds import IMAGES, VIDEOS, FileKind
 from sparsevision.errors import SparseVisionError
 from sparsevision.export import FORMATS, ExportOptions, export_model
 from sparsevision.export.support import Support, support_of
@@ -51,19 +53,25 @@ WHOLE = ("sparseformer_nano", "sparse_detr_nano", "vt_resnet18", "vt_fpn_nano", 
 
 
 def main(
-    photographs: Path, *, only: str = "*", formats: Sequence[str] = ("onnx", "openvino", "pt2"),
-    out: Path = Path("benchmarks/results"),
+    photographs: Path, *, videos: Path | None = None, only: str = "*",
+    formats: Sequence[str] = ("onnx", "openvino", "pt2"), out: Path = Path("benchmarks/results"),
 ) -> int:  # fmt: skip
     """Export, compare, and tell."""
-    files = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    images = [files[place * len(files) // COMPARED] for place in range(COMPARED)]
+    images, clips = chosen(photographs, IMAGES), chosen(videos, VIDEOS) if videos else []
     rows = {(row["model"], row["format"], row["precision"]): row for row in published(out, "exports")}
     for name, variant in sorted(variants().items()):
-        if fnmatchcase(name, only) and variant.preprocessing.frames is None:
-            for row in checked(variant, images, formats):
+        shown = images if variant.preprocessing.frames is None else clips
+        if fnmatchcase(name, only) and shown:
+            for row in checked(variant, shown, formats):
                 rows[row["model"], row["format"], row["precision"]] = row
                 tell(list(rows.values()), out)
     return 0 if all(row["passes"] for row in rows.values()) else 1
+
+
+def chosen(folder: Path, kind: FileKind) -> list[Path]:
+    """Returns the files of a kind under a folder that are compared."""
+    files = sorted(path for path in folder.rglob("*") if kind.wanted(path.name))
+    return [files[place * len(files) // COMPARED] for place in range(COMPARED)]
 
 
 def checked(variant: NamedVariant, images: Sequence[Path], formats: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -108,7 +116,8 @@ def made(variant: NamedVariant, images: Sequence[Path]) -> Any:
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
         # Without statistics of their own, deep networks would end in numbers of which no digit agrees.
-        update_bn([torch.stack([seen(path) for path in images])], model)
+        if variant.preprocessing.frames is None:  # models of videos have none
+            update_bn([torch.stack([seen(path) for path in images])], model)
     view = variant.preprocessing
     if view.fit == "short":
         view = replace(view, size=(320, 533), multiple=32)
@@ -148,7 +157,8 @@ def tell(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
         ],
     )  # fmt: skip
     good = sum(bool(row["passes"]) for row in rows)
-    how = f"{describe_machine()}.\n\n{good} of {len(rows)} files give PyTorch's answers; {COMPARED} photographs each."
+    how = f"{good} of {len(rows)} files give PyTorch's answers; {COMPARED} photographs or videos each."
+    how = f"{describe_machine()}.\n\n{how}"
     publish(out, "exports", "\n".join(("# Exports", "", how, "", *table)), list(rows))
 
 

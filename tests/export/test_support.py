@@ -13,19 +13,23 @@ from sparsevision.cli import main
 from sparsevision.errors import ConfigError
 from sparsevision.export import FORMATS, ExportOptions, export_model
 from sparsevision.export.fastest import choose_runtime
+from sparsevision.export.formats import _converted
 from sparsevision.export.support import support_of, support_table
 from sparsevision.factory import create_model
 from sparsevision.models.registry import variants
 from sparsevision.types import Preprocessing
 
 
-def test_every_registered_model_is_written_in_every_format_but_pages() -> None:
+def test_every_registered_model_is_written_in_every_format_that_can_hold_it() -> None:
     for name, variant in variants().items():
         found = {each.format: each for each in support_of(name)}
-        assert found.keys() | {"web"} == {*FORMATS}
+        assert found.keys() >= {"onnx", "pt2"}
         assert all("fp32" in each.precisions for each in found.values())
-        assert "fp16" in found["openvino"].precisions
-        assert ("int8" in found["openvino"].precisions) == ("openvino" in variant.int8)
+        # OpenVINO does not sample between frames.
+        assert ("openvino" in found) == (variant.family.task != "video_classification")
+        if "openvino" in found:
+            assert "fp16" in found["openvino"].precisions
+            assert ("int8" in found["openvino"].precisions) == ("openvino" in variant.int8)
         # A page shows no clips, and nothing of an embedding.
         assert ("web" in found) == (variant.family.task != "video_classification" and "_clip_" not in name)
     assert not support_of("video_sparseformer_nano")[0].may_be_open
@@ -33,6 +37,22 @@ def test_every_registered_model_is_written_in_every_format_but_pages() -> None:
     windows = support_of("sparse_detr_swin_t_10")[0]
     assert (windows.open_by_default, windows.may_be_open) == (False, False)
     assert not support_of("sparseformer_nano")[0].open_by_default
+
+
+def test_openvino_is_not_asked_to_sample_between_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    model = create_model("video_sparseformer_nano", num_classes=2, cortex_depth=1)
+    with pytest.raises(ConfigError, match="samples between the frames of a video, which OpenVINO cannot: choose onnx"):
+        export_model(model, tmp_path / "model.xml", ExportOptions(format="openvino"))
+
+    def failing(path: Path) -> None:
+        raise openvino.frontend.OpConversionFailure("failed\n\nSummary:\n-- Conversion is failed for: GridSample-20\n")
+
+    monkeypatch.setattr(openvino, "convert_model", failing)
+    with pytest.raises(
+        ConfigError, match=r"read this model \(Conversion is failed for: GridSample-20\): choose"
+    ):
+        _converted(tmp_path / "model.onnx")
 
 
 def test_a_missing_package_is_named_before_anything_is_done(

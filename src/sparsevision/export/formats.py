@@ -19,6 +19,7 @@ from sparsevision.errors import ConfigError, MissingExtraError, first_line
 from sparsevision.export.graph import TracedGraph
 from sparsevision.export.web.page import MODEL, PAGE_FILES, page_of, write_page
 from sparsevision.files import replacing
+from sparsevision.models.registry import variant_named
 from sparsevision.runtimes.runtime import OnnxRuntime, OpenVinoRuntime
 
 OPSET = 20
@@ -96,7 +97,7 @@ class OpenVino(Format):
             through = part.with_suffix(".onnx")
             try:
                 write_onnx(graph, {}, through)
-                model = openvino.convert_model(through)
+                model = _converted(through)
                 if precision.name == "int8":
                     model = _in_eight_bits(model, precision.calibration)
                 for key, text in texts.items():
@@ -105,6 +106,11 @@ class OpenVino(Format):
                 part.with_suffix(".bin").replace(weights)
             finally:
                 through.unlink(missing_ok=True)
+
+    def check(self, model: str, labels: Sequence[str] | None) -> None:
+        """Raises ConfigError for a model of videos: the sampling between frames has no operator in OpenVINO."""
+        if variant_named(model).preprocessing.frames is not None:
+            raise ConfigError(f"{model!r} samples between the frames of a video, which OpenVINO cannot: choose onnx.")
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Returns the .xml and the .bin file."""
@@ -158,6 +164,19 @@ def _in_eight_bits(model: Any, calibration: Sequence[NDArray[Any]]) -> Any:
         return nncf.quantize(
             model, nncf.Dataset(calibration), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(calibration)
         )
+
+
+def _converted(path: Path) -> Any:
+    """Reads an ONNX file as OpenVINO's model; raises ConfigError where it has operators that OpenVINO lacks."""
+    import openvino
+    from openvino import frontend
+
+    failures: Any = (frontend.OpConversionFailure, frontend.OpValidationFailure, frontend.GeneralFailure, RuntimeError)
+    try:
+        return openvino.convert_model(path)
+    except failures as error:
+        reason = str(error).strip().rpartition("\n")[2].strip("- .")
+        raise ConfigError(f"OpenVINO cannot read this model ({reason}): choose another format.") from error
 
 
 def write_onnx(graph: TracedGraph, texts: Mapping[str, str], path: Path) -> None:
