@@ -49,9 +49,7 @@ def test_openvino_is_not_asked_to_sample_between_frames(tmp_path: Path, monkeypa
         raise openvino.frontend.OpConversionFailure("failed\n\nSummary:\n-- Conversion is failed for: GridSample-20\n")
 
     monkeypatch.setattr(openvino, "convert_model", failing)
-    with pytest.raises(
-        ConfigError, match=r"read this model \(Conversion is failed for: GridSample-20\): choose"
-    ):
+    with pytest.raises(ConfigError, match=r"read this model \(Conversion is failed for: GridSample-20\): choose"):
         _converted(tmp_path / "model.onnx")
 
 
