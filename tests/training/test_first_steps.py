@@ -87,6 +87,20 @@ def test_weights_that_know_every_class_are_scored_before_they_are_trained(
         assert torch.equal(tensor, kept_there[name]), name
 
 
+def test_weights_that_know_every_class_and_lack_tokens_are_not_said_to_lack_classes(
+    few: str, tmp_path: Path, capsys
+) -> None:
+    model = create_model("sparseformer_nano", num_classes=2, cortex_depth=1)
+    view = Preprocessing((64, 64), fit="stretch")
+    turned = save_checkpoint(tmp_path / "m", model, name="sparseformer_nano", preprocessing=view, labels=("bee", "ant"))
+    more = ["--set", "model.fresh_tokens=true", "--set", "model.config.num_tokens=25", "--epochs", "1"]
+    status = main(["train", "--data", few, "--model", str(turned), "--out", str(tmp_path / "run"), *more])
+    said = capsys.readouterr().err
+    assert status == 0, said
+    assert "Of 2 classes 2 are known to the starting weights by name.\n" in said
+    assert "scored first" not in said
+
+
 def test_weights_that_are_named_take_the_place_of_the_published_ones(few: str, weights: Path) -> None:
     named = [f"model.checkpoint={weights}"]
     recipe, _ = choose_recipe(None, data=few, model="sparseformer_nano", overrides=named)

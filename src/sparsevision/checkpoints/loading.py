@@ -182,7 +182,8 @@ def _check_names_and_shapes(
 def _advice(model: nn.Module, contradictions: Sequence[str], shapes: Sequence[str], checkpoint: Checkpoint) -> str:
     """Suggests what to do when weights do not fit, where that is known."""
     changed = {text.split(" ", 1)[0] for text in contradictions}
-    head_alone = not changed and shapes and all(name.startswith(_head_prefixes(model)) for name in shapes)
+    heads = _head_prefixes(model)
+    head_alone = not changed and shapes and all(name.startswith(heads) for name in shapes)
     if changed == {"num_classes"} or head_alone:
         return "; num_classes=N asks for a fresh head of N outputs"
     if changed == {"num_tokens"}:

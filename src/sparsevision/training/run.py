@@ -317,7 +317,7 @@ def make_parts(recipe: Recipe, accelerator: Accelerator) -> Parts:
         loaders.sentences.append("The starting weights answer for all classes: they are scored first.")
     elif identity is not None and identity.report is not None and identity.report.classes is not None:
         known, of = identity.report.classes
-        rest = "; the other classes start fresh" if known else ": all start fresh"
+        rest = "" if known == of else "; the other classes start fresh" if known else ": all start fresh"
         loaders.sentences.append(f"Of {of} classes {known} are known to the starting weights by name{rest}.")
     loaders.sentences += task.remarks(train_set, val_set, preprocessing, model)
     return Parts(model, task, loaders, make_teacher(recipe, classes))
